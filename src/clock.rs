@@ -1,0 +1,20 @@
+//! The only reader of time.
+
+use crate::model::{Moment, millis};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Where this process' time starts: the wall clock once, and the monotonic clock from then on, so that [`now`] never goes
+/// backwards and a clock that is set cannot fire or starve a timer.
+static START: OnceLock<(u64, Instant)> = OnceLock::new();
+
+/// The time now.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is the one place")]
+pub fn now() -> Moment {
+    let (wall_ms, start) = START.get_or_init(|| {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        (millis(wall), Instant::now())
+    });
+    Moment(wall_ms + millis(start.elapsed()))
+}

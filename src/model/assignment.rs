@@ -1,0 +1,105 @@
+//! What one node must run and stop, and where Services lead.
+
+use super::{Epoch, Generation, ObjectKey, PodSnapshot, PodUid, Protocol, Revision, TemplateHash};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+/// The whole of what one node must do. A pod in neither list keeps running and is reported as unclaimed: absence never
+/// deletes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Assignment {
+    /// The reign that says so; agents refuse an older one.
+    pub epoch: Epoch,
+    /// Its number; agents refuse an older one within the epoch.
+    pub generation: Generation,
+    /// Pods to run.
+    pub run: BTreeMap<PodUid, PodRun>,
+    /// Pods to stop, until their end is acknowledged by `gone`.
+    pub stop: BTreeMap<PodUid, StopOrder>,
+    /// Templates of `run`. The wire sends only those that the agent lacks.
+    pub templates: BTreeMap<TemplateHash, Arc<PodSnapshot>>,
+}
+
+/// One pod to run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodRun {
+    /// Its uid.
+    pub uid: PodUid,
+    /// Its name, unique in the namespace and over time.
+    pub name: String,
+    /// The workload.
+    pub workload: ObjectKey,
+    /// Its slot in the workload.
+    pub slot: u32,
+    /// Its template.
+    pub hash: TemplateHash,
+    /// The commit that its template was applied from.
+    pub revision: Revision,
+}
+
+/// An explicit, reasoned stop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopOrder {
+    /// The pod.
+    pub uid: PodUid,
+    /// Why.
+    pub reason: StopReason,
+    /// The commit that asked for it, if one did.
+    pub commit: Option<Revision>,
+}
+
+/// Why a pod is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum StopReason {
+    /// A newer template takes its place.
+    Replaced,
+    /// Fewer replicas are wanted.
+    ScaledDown,
+    /// Its workload was deleted by a commit.
+    Pruned,
+    /// The rollout that made it was given up.
+    RolledBack,
+    /// It ended or was lost, and another takes its slot.
+    Superseded,
+}
+
+/// Where a Service leads: sent as a stream of its own, versioned and acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointSet {
+    /// The Service.
+    pub service: ObjectKey,
+    /// Grows with every change, within and across epochs.
+    pub version: u64,
+    /// Its stable local address; `None` if headless.
+    pub address: Option<Ipv4Addr>,
+    /// Its ports.
+    pub ports: Vec<EndpointPort>,
+    /// True if the Service is gone and the agent should forget it.
+    pub removed: bool,
+}
+
+/// One port of a Service and who is behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointPort {
+    /// Its name, may be empty.
+    pub name: String,
+    /// The Service's port.
+    pub port: u16,
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// The ready pods, in uid order.
+    pub backends: Vec<Backend>,
+}
+
+/// One pod behind a Service port.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Backend {
+    /// The pod.
+    pub pod: PodUid,
+    /// Where it is reached.
+    pub address: IpAddr,
+    /// At which port.
+    pub port: u16,
+}

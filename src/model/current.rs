@@ -1,0 +1,82 @@
+//! `current/` on the audit branch: one file per object, which is also the cluster memory.
+//!
+//! It holds no addresses of pods, restart counts or timestamps, so that it changes only when the world does.
+
+use super::{NodeName, Revision, TemplateHash};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+/// One object as it was applied.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CurrentObject {
+    /// The commit that it was applied from.
+    pub commit: Option<Revision>,
+    /// Where it is written, relative to the watched path.
+    pub path: String,
+    /// The unit it belongs to.
+    pub unit: String,
+    /// The document as written, Secrets redacted.
+    pub applied: Value,
+    /// For a workload: the template in force, and those still running.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pods: Option<CurrentPods>,
+    /// For a Service: its stable address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<Ipv4Addr>,
+    /// True if the revision no longer has it and the brake holds its deletion.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub deletion_blocked: bool,
+}
+
+/// The pods of a workload.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CurrentPods {
+    /// The template wanted.
+    pub template_hash: String,
+    /// The number wanted.
+    pub replicas: u32,
+    /// Every template that still has pods: the commit it came from, how many pods, and on which nodes.
+    pub sets: BTreeMap<String, CurrentSet>,
+    /// What each image tag was resolved to.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub images: BTreeMap<String, String>,
+    /// The promoted template of a blue/green workload: the one that its active Service leads to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub promoted: Option<TemplateHash>,
+    /// Templates that failed, and are not tried again until they change.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub quarantined: BTreeSet<TemplateHash>,
+    /// What the autoscaler last asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub autoscaled: Option<u32>,
+}
+
+/// The pods of one template.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CurrentSet {
+    /// The commit that the template was applied from.
+    pub commit: Option<Revision>,
+    /// How many pods each node has.
+    pub nodes: BTreeMap<NodeName, u32>,
+}
+
+/// `current/_cluster/memory.yaml`: what belongs to no object.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ClusterNotes {
+    /// The cluster's id, from `identity/`.
+    pub cluster_id: String,
+    /// The last revision that was reconciled.
+    pub revision: Option<Revision>,
+    /// The epoch, and the instance that claimed it.
+    pub epoch: u64,
+    /// The instance id of the controller that claimed the epoch.
+    pub instance: String,
+    /// Every node that has been seen.
+    pub nodes: BTreeSet<NodeName>,
+}

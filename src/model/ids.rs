@@ -1,0 +1,251 @@
+//! Names and identities.
+//!
+//! Nothing here is random: a pod's uid is a UUIDv5 over what makes it that pod, so a replay of the same history gives
+//! the same names, and two reigns (epochs) never give one name to two pods.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use uuid::Uuid;
+
+/// The kinds that Driftless acts on. The order is the order in which objects are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Kind {
+    /// `v1 Namespace`
+    Namespace,
+    /// `v1 ConfigMap`
+    ConfigMap,
+    /// `v1 Secret`
+    Secret,
+    /// `v1 Service`
+    Service,
+    /// `apps/v1 Deployment`
+    Deployment,
+    /// `argoproj.io/v1alpha1 Rollout`
+    Rollout,
+    /// `v1 Pod`, run as a workload of one
+    Pod,
+    /// `autoscaling/v2 HorizontalPodAutoscaler`
+    HorizontalPodAutoscaler,
+}
+
+impl Kind {
+    /// Every kind, in listing order.
+    pub const ALL: [Kind; 8] = [
+        Kind::Namespace,
+        Kind::ConfigMap,
+        Kind::Secret,
+        Kind::Service,
+        Kind::Deployment,
+        Kind::Rollout,
+        Kind::Pod,
+        Kind::HorizontalPodAutoscaler,
+    ];
+
+    /// The `kind:` as Kubernetes writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Namespace => "Namespace",
+            Kind::ConfigMap => "ConfigMap",
+            Kind::Secret => "Secret",
+            Kind::Service => "Service",
+            Kind::Deployment => "Deployment",
+            Kind::Rollout => "Rollout",
+            Kind::Pod => "Pod",
+            Kind::HorizontalPodAutoscaler => "HorizontalPodAutoscaler",
+        }
+    }
+
+    /// The `apiVersion:` that we print.
+    #[must_use]
+    pub fn api_version(self) -> &'static str {
+        match self {
+            Kind::Deployment => "apps/v1",
+            Kind::Rollout => "argoproj.io/v1alpha1",
+            Kind::HorizontalPodAutoscaler => "autoscaling/v2",
+            Kind::Namespace | Kind::ConfigMap | Kind::Secret | Kind::Service | Kind::Pod => "v1",
+        }
+    }
+
+    /// The folder name in `current/` on the audit branch: Kubernetes' own kinds by name, others with their group.
+    #[must_use]
+    pub fn audit_folder(self) -> &'static str {
+        match self {
+            Kind::Rollout => "Rollout.argoproj.io",
+            other => other.as_str(),
+        }
+    }
+
+    /// True for kinds that run pods.
+    #[must_use]
+    pub fn is_workload(self) -> bool {
+        matches!(self, Kind::Deployment | Kind::Rollout | Kind::Pod)
+    }
+
+    /// True for kinds that live in a namespace.
+    #[must_use]
+    pub fn is_namespaced(self) -> bool {
+        !matches!(self, Kind::Namespace)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What names an object within a cluster. `namespace` is empty for cluster-scoped kinds. Sorted by namespace first,
+/// which is how people read a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ObjectKey {
+    /// The namespace, or empty for a cluster-scoped kind.
+    pub namespace: String,
+    /// The kind.
+    pub kind: Kind,
+    /// `metadata.name`.
+    pub name: String,
+}
+
+impl ObjectKey {
+    /// A key from its parts.
+    pub fn new(kind: Kind, namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { namespace: namespace.into(), kind, name: name.into() }
+    }
+
+    /// Its file in `current/` on the audit branch: `current/shop/Deployment/web.yaml`.
+    #[must_use]
+    pub fn audit_path(&self) -> String {
+        let scope = if self.namespace.is_empty() { "_cluster" } else { &self.namespace };
+        format!("current/{scope}/{}/{}.yaml", self.kind.audit_folder(), self.name)
+    }
+
+    /// `shop/web`, or the bare name of a cluster-scoped object.
+    #[must_use]
+    pub fn short(&self) -> String {
+        if self.namespace.is_empty() { self.name.clone() } else { format!("{}/{}", self.namespace, self.name) }
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, self.short())
+    }
+}
+
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            /// Wraps a text that is known to be one.
+            pub fn new(text: impl Into<String>) -> Self {
+                Self(text.into())
+            }
+
+            /// The text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+text_id! {
+    /// A node's name, unique in the cluster.
+    NodeName
+}
+text_id! {
+    /// The full hexadecimal object id of a commit of the watched branch.
+    Revision
+}
+text_id! {
+    /// A template hash, `v1` contract: 40 lower-case hexadecimal digits. See `manifest::template_hash`.
+    TemplateHash
+}
+text_id! {
+    /// The name of a unit: its folder relative to the watched path, `.` for the files at the root.
+    UnitName
+}
+
+impl Revision {
+    /// The first 8 digits, for people.
+    #[must_use]
+    pub fn short(&self) -> &str {
+        self.0.get(..8).unwrap_or(&self.0)
+    }
+}
+
+impl TemplateHash {
+    /// The first 6 digits, as they appear in pod names.
+    #[must_use]
+    pub fn short(&self) -> &str {
+        self.0.get(..6).unwrap_or(&self.0)
+    }
+}
+
+/// One controller's reign. Claimed by a compare-and-swap on the audit branch; a higher one wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Epoch(pub u64);
+
+/// The number of an assignment to one node within an epoch; agents refuse older ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Generation(pub u64);
+
+/// What tells two pods of the same workload, template and slot apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Incarnation {
+    /// The reign that made the pod.
+    pub epoch: Epoch,
+    /// Counts the pods made in that reign.
+    pub counter: u64,
+}
+
+/// A pod's uid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PodUid(pub Uuid);
+
+/// The namespace of all ids that we derive (UUIDv5, RFC 9562 section 5.5).
+const ID_SPACE: Uuid = Uuid::from_u128(0x6472_6966_746c_6573_7300_0000_0000_0001);
+
+impl PodUid {
+    /// The uid of the pod of `workload` in `slot` with template `hash` and this incarnation.
+    #[must_use]
+    pub fn derive(workload: &ObjectKey, slot: u32, hash: &TemplateHash, incarnation: Incarnation) -> Self {
+        let text = format!("{workload}\n{slot}\n{hash}\n{}\n{}", incarnation.epoch.0, incarnation.counter);
+        Self(Uuid::new_v5(&ID_SPACE, text.as_bytes()))
+    }
+
+    /// Five characters that tell sibling pods apart, from the alphabet that Kubernetes uses for generated names
+    /// (no vowels, no 0, 1 and 3, so that no word appears by accident).
+    #[must_use]
+    pub fn tail(&self) -> String {
+        const SAFE: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+        self.0.as_bytes()[8..13].iter().map(|byte| char::from(SAFE[usize::from(*byte) % SAFE.len()])).collect()
+    }
+}
+
+impl fmt::Display for PodUid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+/// A uid for any other object, derived from its key, for the Kubernetes-shaped API.
+#[must_use]
+pub fn object_uid(key: &ObjectKey) -> Uuid {
+    Uuid::new_v5(&ID_SPACE, key.to_string().as_bytes())
+}

@@ -1,0 +1,53 @@
+//! Nodes: the hosts that agents speak for.
+
+use super::{Amounts, NodeName};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What an agent says about its host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeFacts {
+    /// Its name.
+    pub name: NodeName,
+    /// Labels from git or the join token; `kubernetes.io/hostname`, `kubernetes.io/os` and `kubernetes.io/arch` are added.
+    pub labels: BTreeMap<String, String>,
+    /// What the host has.
+    pub capacity: Amounts,
+    /// What pods may request of it: capacity minus a reserve.
+    pub allocatable: Amounts,
+    /// Which runtimes it offers.
+    pub runtimes: BTreeSet<RuntimeKind>,
+    /// `linux`
+    pub os: String,
+    /// `amd64`, `arm64`: as Kubernetes and Go name them.
+    pub arch: String,
+    /// The kernel's release.
+    pub kernel: String,
+    /// The container engine and its version, as `docker://20.10.24`, if there is one.
+    pub engine: Option<String>,
+    /// The version of the agent.
+    pub agent_version: String,
+    /// The address that the node's host processes listen on.
+    pub address: String,
+}
+
+/// The runtimes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RuntimeKind {
+    /// Docker Engine (or Podman's socket).
+    Docker,
+    /// Supervised host processes.
+    Process,
+}
+
+impl RuntimeKind {
+    /// `docker` or `process`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RuntimeKind::Docker => "docker",
+            RuntimeKind::Process => "process",
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! What agents report.
+
+use super::{Epoch, Generation, NodeFacts, ObjectKey, PodUid, Revision, TemplateHash};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// The first word of an agent: who it is, and the echo of its ledger.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hello {
+    /// The host.
+    pub facts: NodeFacts,
+    /// The epoch and generation of the assignment in force.
+    pub assignment: (Epoch, Generation),
+    /// The whole state of every pod that it knows.
+    pub pods: Vec<PodReport>,
+    /// The templates that it need not be sent.
+    pub templates: BTreeSet<TemplateHash>,
+    /// The version of the endpoints that it uses, by Service.
+    pub endpoints: BTreeMap<ObjectKey, u64>,
+}
+
+/// What changed since the last report. Pods are whole values; a pod that is gone is in `gone`, never just absent.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Report {
+    /// The assignment in force: the acknowledgement of what was told.
+    pub assignment: (Epoch, Generation),
+    /// Pods whose state changed.
+    pub pods: Vec<PodReport>,
+    /// Pods that have ended and been removed: their slot is free.
+    pub gone: Vec<PodUid>,
+    /// Endpoint versions now in use.
+    pub endpoints: BTreeMap<ObjectKey, u64>,
+    /// Things that happened, for `driftless events`.
+    pub events: Vec<PodEvent>,
+    /// Cpu in use by pod, in thousandths of a core, when a sample was taken.
+    pub cpu_milli: BTreeMap<PodUid, u64>,
+}
+
+/// One pod as its agent sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodReport {
+    /// Its uid.
+    pub uid: PodUid,
+    /// Its name.
+    pub name: String,
+    /// The workload that it belongs to.
+    pub workload: ObjectKey,
+    /// Its template.
+    pub hash: TemplateHash,
+    /// Its slot in the workload.
+    pub slot: u32,
+    /// The commit that its template was applied from.
+    pub revision: Revision,
+    /// Where it stands.
+    pub phase: PodPhase,
+    /// True if every container runs and its readiness probe (if any) succeeds.
+    pub ready: bool,
+    /// How long it has been ready, at the time of the report. Agents report durations, never wall-clock times.
+    pub ready_for: Duration,
+    /// How long ago it first started.
+    pub age: Duration,
+    /// Its address, once it has one.
+    pub address: Option<IpAddr>,
+    /// Where each container port is reached at `address`. For a host process, the port that was given out.
+    pub ports: BTreeMap<u16, u16>,
+    /// Its containers, in the order of the template.
+    pub containers: Vec<ContainerReport>,
+    /// Why it is not further, as a person reads it; empty if there is nothing to say.
+    pub message: String,
+}
+
+/// One container of a pod.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ContainerReport {
+    /// Its name in the template.
+    pub name: String,
+    /// The runtime's id: a container id, or `pid:start time`.
+    pub id: String,
+    /// The digest that its image tag was resolved to.
+    pub image_digest: Option<String>,
+    /// What it is doing.
+    pub state: ContainerState,
+    /// Whether it is ready.
+    pub ready: bool,
+    /// How often it was restarted on the spot.
+    pub restarts: u32,
+    /// How it last ended, if it did.
+    pub last_exit: Option<Exit>,
+}
+
+/// What a container is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum ContainerState {
+    /// Not started yet.
+    #[default]
+    Waiting,
+    /// Running.
+    Running,
+    /// Ended, and waiting to be started again.
+    BackOff,
+    /// Ended for good.
+    Ended,
+}
+
+/// How a container ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// The exit code; 128 + n for a signal n.
+    pub code: i32,
+    /// `Completed`, `Error`, `OOMKilled`, `StartError`, `LivenessProbe`
+    pub reason: String,
+}
+
+/// Where a pod stands. It only moves down this list, but for a crash loop, which returns to `Running`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum PodPhase {
+    /// Told, not started.
+    Pending,
+    /// Fetching the image, making the container.
+    Starting,
+    /// All containers have been started.
+    Running,
+    /// A container keeps ending and waits to be started again.
+    CrashLoop,
+    /// The stop was received and is under way.
+    Stopping,
+    /// All containers ended with 0 and are not started again.
+    Succeeded,
+    /// A container ended otherwise and is not started again.
+    Failed,
+}
+
+impl PodPhase {
+    /// True if the pod will not run again.
+    #[must_use]
+    pub fn is_terminal(self) -> bool {
+        matches!(self, PodPhase::Succeeded | PodPhase::Failed)
+    }
+}
+
+/// Something that happened to a pod or object, in the manner of Kubernetes' events.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodEvent {
+    /// The pod, if it is about one.
+    pub pod: Option<PodUid>,
+    /// True for `Warning`, false for `Normal`.
+    pub warning: bool,
+    /// `Started`, `Unhealthy`, `BackOff`, `Killing` …
+    pub reason: String,
+    /// One sentence.
+    pub message: String,
+}

@@ -1,0 +1,49 @@
+//! Time as a value. Pure code gets `now: Moment` as an argument; `clock.rs` alone reads the clock.
+
+use serde::{Deserialize, Serialize};
+use std::ops::{Add, Sub};
+use std::time::Duration;
+
+/// A point in time: milliseconds since the Unix epoch. `clock.rs` sees to it that it never goes backwards within one process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Moment(pub u64);
+
+impl Moment {
+    /// The time from `earlier` to `self`; zero if `earlier` is later.
+    #[must_use]
+    pub fn since(self, earlier: Moment) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+
+    /// RFC 3339 in UTC with whole seconds, as Kubernetes prints times.
+    #[must_use]
+    pub fn rfc3339(self) -> String {
+        let millis = i64::try_from(self.0).unwrap_or(i64::MAX);
+        jiff::Timestamp::from_millisecond(millis)
+            .map(|stamp| stamp.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+            .unwrap_or_default()
+    }
+}
+
+impl Add<Duration> for Moment {
+    type Output = Moment;
+
+    fn add(self, rhs: Duration) -> Moment {
+        Moment(self.0.saturating_add(millis(rhs)))
+    }
+}
+
+impl Sub<Duration> for Moment {
+    type Output = Moment;
+
+    fn sub(self, rhs: Duration) -> Moment {
+        Moment(self.0.saturating_sub(millis(rhs)))
+    }
+}
+
+/// Whole milliseconds of a duration, saturating.
+#[must_use]
+pub fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

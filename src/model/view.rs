@@ -1,0 +1,248 @@
+//! What status shows: one frozen picture of everything the controller knows, made after each pass.
+
+use super::{
+    ChangeCounts, Epoch, Moment, NodeFacts, NodeName, Object, ObjectKey, Outcome, PodReport, PodRun, Problem, Revision,
+    StopReason, TemplateHash, Trigger, UnitName, UnitState,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The picture. Cheap to make: objects are shared, not copied.
+#[derive(Debug, Clone, Default)]
+pub struct View {
+    /// Grows with every change; the `resourceVersion` of lists.
+    pub version: u64,
+    /// When it was made.
+    pub at: Moment,
+    /// The cluster's name.
+    pub cluster: String,
+    /// The reign.
+    pub epoch: Epoch,
+    /// The watched repo, credentials removed.
+    pub repo: String,
+    /// The watched branch.
+    pub branch: String,
+    /// The revision being reconciled.
+    pub revision: Option<Revision>,
+    /// Whether the controller acts, and if not, why.
+    pub health: Health,
+    /// All desired objects (those whose deletion is blocked included).
+    pub objects: BTreeMap<ObjectKey, Arc<Object>>,
+    /// The units.
+    pub units: BTreeMap<UnitName, UnitState>,
+    /// Workloads, with how far they are.
+    pub workloads: BTreeMap<ObjectKey, WorkloadView>,
+    /// Pods, assigned and observed.
+    pub pods: Vec<PodView>,
+    /// Nodes.
+    pub nodes: BTreeMap<NodeName, NodeView>,
+    /// Services, with their address and how many backends.
+    pub services: BTreeMap<ObjectKey, ServiceView>,
+    /// The last reconciles, newest first, bounded.
+    pub reconciles: Vec<ReconcileView>,
+    /// Events, newest last, bounded.
+    pub events: Vec<EventView>,
+    /// Everything that wants a person's attention, worst first.
+    pub problems: Vec<ProblemView>,
+    /// Counters for `/metrics`.
+    pub counters: Counters,
+}
+
+/// Whether the controller acts.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Health {
+    /// It has not loaded a revision or not heard from its nodes yet, and changes nothing.
+    #[default]
+    Starting,
+    /// It holds, with the reason.
+    Holding(String),
+    /// It acts.
+    Acting,
+    /// Another controller has a higher epoch.
+    StoodDown(Epoch),
+}
+
+/// A workload's state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkloadView {
+    /// The number of pods wanted.
+    pub replicas: u32,
+    /// The wanted template.
+    pub hash: TemplateHash,
+    /// Pods of the wanted template.
+    pub updated: u32,
+    /// Ready pods.
+    pub ready: u32,
+    /// Ready pods that have been so for `minReadySeconds`.
+    pub available: u32,
+    /// All pods that count.
+    pub current: u32,
+    /// The rollout.
+    pub progress: Progress,
+    /// The promoted template of a blue/green workload.
+    pub promoted: Option<TemplateHash>,
+    /// The autoscaler's number, if one is in charge.
+    pub autoscaled: Option<u32>,
+}
+
+/// How a rollout step ended. The same reasons in status, logs and tests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// All is as wanted.
+    Done,
+    /// Steps are being taken.
+    Progressing(String),
+    /// It cannot go on by itself yet.
+    Waiting(WaitingOn),
+    /// It will not go on without a person.
+    Stalled(StalledBy),
+}
+
+/// What a rollout waits for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WaitingOn {
+    /// No node can take a pod: what each said.
+    Placement(String),
+    /// New pods to become available.
+    Availability {
+        /// How many are not.
+        missing: u32,
+    },
+    /// Agents to acknowledge that an old pod is out of use.
+    Drain,
+    /// Old pods to end.
+    Stops,
+    /// A commit that sets `driftless.dev/promote`.
+    Promotion(TemplateHash),
+    /// The delay before the old set goes, or before it is promoted by itself.
+    Delay(Duration),
+    /// The node that the pod is bound to.
+    Node(NodeName),
+    /// `spec.paused`.
+    Unpause,
+}
+
+/// What a rollout has failed on.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StalledBy {
+    /// `progressDeadlineSeconds` passed without progress; the last thing that was seen of a pod.
+    Deadline(String),
+    /// This template failed before and is unchanged.
+    Quarantined(TemplateHash),
+}
+
+/// A pod: what was told, and what is reported.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PodView {
+    /// The node.
+    pub node: NodeName,
+    /// What the agent was told, if it is in an assignment; `None` if unclaimed.
+    pub told: Option<PodRun>,
+    /// Why it is being stopped, if it is.
+    pub stopping: Option<StopReason>,
+    /// What the agent says of it; `None` if it has not said anything yet.
+    pub report: Option<PodReport>,
+    /// When it was first assigned or seen.
+    pub since: Moment,
+    /// Cpu in use, in thousandths of a core.
+    pub cpu_milli: Option<u64>,
+}
+
+/// A node.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NodeView {
+    /// What its agent says; `None` if it has only been remembered.
+    pub facts: Option<NodeFacts>,
+    /// Whether its agent is heard.
+    pub ready: bool,
+    /// When it was last heard.
+    pub heard: Option<Moment>,
+    /// When it was first seen.
+    pub since: Moment,
+    /// How many pods it has.
+    pub pods: usize,
+}
+
+/// A Service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceView {
+    /// Its stable local address.
+    pub address: Option<Ipv4Addr>,
+    /// Ready backends of its first port.
+    pub backends: usize,
+}
+
+/// One reconcile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReconcileView {
+    /// The subject of its record.
+    pub subject: String,
+    /// The text of its record.
+    pub body: String,
+    /// The revision.
+    pub revision: Option<Revision>,
+    /// What set it off.
+    pub trigger: Trigger,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// How many changes.
+    pub changes: ChangeCounts,
+    /// The plan's digest.
+    pub plan: String,
+    /// When it began.
+    pub started: Moment,
+    /// How long it took.
+    pub duration_ms: u64,
+}
+
+/// An event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventView {
+    /// What it is about.
+    pub about: ObjectKey,
+    /// The pod's name, if it is about a pod.
+    pub pod: Option<String>,
+    /// True for `Warning`.
+    pub warning: bool,
+    /// `Started`, `ScalingReplicaSet`, `Unhealthy` …
+    pub reason: String,
+    /// One sentence.
+    pub message: String,
+    /// How often it happened.
+    pub count: u32,
+    /// When it first happened.
+    pub first: Moment,
+    /// When it last happened.
+    pub last: Moment,
+}
+
+/// Something that wants a person's attention.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProblemView {
+    /// What it is about: a unit, an object, a node, the repo.
+    pub about: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
+    /// The problem of a manifest that it came from.
+    pub problem: Option<Problem>,
+}
+
+/// Counters since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Passes made.
+    pub passes: u64,
+    /// Assignments sent because something changed.
+    pub assignments: u64,
+    /// Audit records made.
+    pub records: u64,
+    /// Times that a full recompute differed from the incremental result: a bug, counted.
+    pub divergences: u64,
+    /// Drift corrected.
+    pub drift: u64,
+}

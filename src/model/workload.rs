@@ -1,0 +1,129 @@
+//! Workloads: what keeps pods running. A Deployment, a Rollout and a bare Pod differ in their strategy and names only.
+
+use super::{IntOrString, PodSnapshot};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A workload, after defaulting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Workload {
+    /// `spec.replicas` as written; `None` if absent (then 1, or what the autoscaler says).
+    pub replicas: Option<u32>,
+    /// `spec.selector.matchLabels` (and `matchExpressions` in the same struct).
+    pub selector: LabelSelector,
+    /// The template with its hash and configuration.
+    pub snapshot: Arc<PodSnapshot>,
+    /// How a new template replaces the old one.
+    pub strategy: Strategy,
+    /// Seconds that a pod must be ready to count as available.
+    pub min_ready_seconds: u32,
+    /// Seconds without progress after which a rollout has failed.
+    pub progress_deadline_seconds: u32,
+    /// A paused workload is scaled and healed, but no new template goes out.
+    pub paused: bool,
+}
+
+/// How a new template replaces the old one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Strategy {
+    /// A few at a time.
+    Rolling {
+        /// Pods above the wanted number, as a count or a percentage (rounded up).
+        max_surge: IntOrString,
+        /// Pods that may be unavailable, as a count or a percentage (rounded down).
+        max_unavailable: IntOrString,
+    },
+    /// All old ones stop, then the new ones start.
+    Recreate,
+    /// The new set beside the old one, then the Service switches at once.
+    BlueGreen(BlueGreen),
+}
+
+/// `strategy.blueGreen` of a Rollout.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlueGreen {
+    /// The Service that users reach.
+    pub active_service: String,
+    /// A Service that points at the newest set.
+    pub preview_service: Option<String>,
+    /// Whether a fully ready new set is promoted by itself.
+    pub auto_promotion: bool,
+    /// Seconds to wait before promoting by itself.
+    pub auto_promotion_seconds: u32,
+    /// Seconds between the switch and the end of the old set.
+    pub scale_down_delay_seconds: u32,
+    /// The hash in `driftless.dev/promote`, if the annotation is there.
+    pub promote: Option<String>,
+}
+
+/// A label selector: <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors>.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LabelSelector {
+    /// All of these must be equal.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub match_labels: BTreeMap<String, String>,
+    /// All of these must hold.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub match_expressions: Vec<LabelExpression>,
+}
+
+/// `matchExpressions[]`
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LabelExpression {
+    /// The label.
+    pub key: String,
+    /// `In`, `NotIn`, `Exists` or `DoesNotExist`.
+    pub operator: String,
+    /// Values for `In` and `NotIn`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<String>,
+}
+
+impl LabelSelector {
+    /// True if `labels` satisfy every requirement. An empty selector matches everything.
+    #[must_use]
+    pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
+            && self.match_expressions.iter().all(|expression| expression.holds(labels))
+    }
+}
+
+impl LabelExpression {
+    fn holds(&self, labels: &BTreeMap<String, String>) -> bool {
+        let value = labels.get(&self.key);
+        match self.operator.as_str() {
+            "In" => value.is_some_and(|value| self.values.contains(value)),
+            "NotIn" => value.is_none_or(|value| !self.values.contains(value)),
+            "Exists" => value.is_some(),
+            "DoesNotExist" => value.is_none(),
+            _ => false,
+        }
+    }
+}
+
+impl Workload {
+    /// How many pods above and below the wanted number a rolling update of `replicas` pods may be, as Kubernetes resolves
+    /// percentages; both zero becomes one unavailable.
+    #[must_use]
+    pub fn rolling_bounds(max_surge: &IntOrString, max_unavailable: &IntOrString, replicas: u32) -> (u32, u32) {
+        let surge = resolve(max_surge, replicas, true);
+        let unavailable = resolve(max_unavailable, replicas, false).min(replicas);
+        if surge == 0 && unavailable == 0 { (0, 1) } else { (surge, unavailable) }
+    }
+}
+
+/// A count, or a percentage of `total`.
+fn resolve(value: &IntOrString, total: u32, round_up: bool) -> u32 {
+    match value {
+        IntOrString::Int(count) => u32::try_from(*count).unwrap_or(0),
+        IntOrString::Text(text) => {
+            let percent: u64 = text.strip_suffix('%').and_then(|digits| digits.parse().ok()).unwrap_or(0);
+            let hundredths = percent * u64::from(total);
+            let count = if round_up { hundredths.div_ceil(100) } else { hundredths / 100 };
+            u32::try_from(count).unwrap_or(u32::MAX)
+        }
+    }
+}
