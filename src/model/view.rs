@@ -1,8 +1,8 @@
 //! What status shows: one frozen picture of everything the controller knows, made after each pass.
 
 use super::{
-    ChangeCounts, Epoch, Moment, NodeFacts, NodeName, Object, ObjectKey, Outcome, PodReport, PodRun, Problem, Revision,
-    StopReason, TemplateHash, Trigger, UnitName, UnitState,
+    ChangeCounts, Epoch, Moment, NodeFacts, NodeName, Object, ObjectKey, Outcome, PodReport, PodRun, PodSnapshot, Problem,
+    Revision, StopReason, TemplateHash, Trigger, UnitName, UnitState,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -37,6 +37,11 @@ pub struct View {
     pub workloads: BTreeMap<ObjectKey, WorkloadView>,
     /// Pods, assigned and observed.
     pub pods: Vec<PodView>,
+    /// The templates of `pods`, by hash: an old replica keeps the one that it was made from. One that is missing here is shown
+    /// with what its agent reports alone.
+    pub templates: BTreeMap<TemplateHash, Arc<PodSnapshot>>,
+    /// When each object was first applied, as far as it is known.
+    pub created: BTreeMap<ObjectKey, Moment>,
     /// Nodes.
     pub nodes: BTreeMap<NodeName, NodeView>,
     /// Services, with their address and how many backends.
@@ -49,6 +54,8 @@ pub struct View {
     pub problems: Vec<ProblemView>,
     /// Counters for `/metrics`.
     pub counters: Counters,
+    /// Audit records that are not pushed yet.
+    pub audit_queued: usize,
 }
 
 /// Whether the controller acts.
