@@ -1,1 +1,39 @@
-//! status
+//! Read-only HTTP: Kubernetes' own paths and shapes, our own under `/driftless/v1`, the page, health and metrics.
+//!
+//! Input: the newest [`View`], and a [`LogSource`] for pod logs. Output: answers. Invariants: nothing here changes anything
+//! (GET and HEAD only), a Secret's values and literal environment values never appear, and a request whose Host is not ours is
+//! refused, so that no web page can read the cluster through a rebound name.
+//! What is deliberately absent: decisions, the clock in anything but an age on the page, and every way to write.
+
+mod logs;
+
+pub use logs::{LogError, LogQuery, LogSource, LogStream};
+
+use crate::model::View;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// Why the server ended.
+#[derive(Debug, thiserror::Error)]
+pub enum StatusError {
+    /// The socket is not usable.
+    #[error("the status server cannot use its socket")]
+    Socket(#[source] std::io::Error),
+}
+
+/// Serves until `shutdown` is cancelled; open streams end then too.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve(
+    listener: TcpListener,
+    views: watch::Receiver<Arc<View>>,
+    logs: Arc<dyn LogSource>,
+    shutdown: CancellationToken,
+) -> Result<(), StatusError> {
+    let _ = (views, logs);
+    let app = axum::Router::new();
+    axum::serve(listener, app).with_graceful_shutdown(shutdown.cancelled_owned()).await.map_err(StatusError::Socket)
+}
