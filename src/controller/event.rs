@@ -1,0 +1,137 @@
+//! What the core is told, and what it answers.
+
+use crate::model::{
+    Assignment, AuditRecord, ClusterNotes, CurrentObject, Desired, EndpointSet, Epoch, Hello, Moment, NodeName, Object,
+    ObjectKey, PodSnapshot, Report, Revision, TemplateHash, Trigger,
+};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What a controller is, for as long as it runs.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Settings {
+    /// The cluster's name.
+    pub cluster: String,
+    /// The cluster's id, from `identity/`.
+    pub cluster_id: String,
+    /// The id of this controller process, that claimed the epoch.
+    pub instance: String,
+    /// The watched repo, credentials removed, for people to read.
+    pub repo: String,
+    /// The watched branch.
+    pub branch: String,
+}
+
+/// Something that happened. An event wakes the core; what is to be done follows from all that it knows.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// What the audit branch remembers. Comes once, before everything else; a cluster without a memory sends the default.
+    Restored(Box<Restored>),
+    /// A revision was read. An unchanged one is a pass that changes nothing.
+    Loaded(Box<LoadedRevision>),
+    /// The repo could not be fetched or read; what runs stays as it is.
+    SyncFailed {
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        hint: Option<String>,
+    },
+    /// The repo can be read again.
+    SyncRecovered,
+    /// An agent's stream began: who it is, and the echo of its ledger.
+    AgentHello {
+        /// The node that the stream was accepted for.
+        node: NodeName,
+        /// Its first word.
+        hello: Box<Hello>,
+    },
+    /// An agent reported.
+    AgentReport {
+        /// The node.
+        node: NodeName,
+        /// What changed.
+        report: Box<Report>,
+    },
+    /// An agent said that it is there, and nothing else.
+    AgentHeartbeat {
+        /// The node.
+        node: NodeName,
+    },
+    /// An agent's stream ended. Its node is not ready once the silence has lasted.
+    AgentLost {
+        /// The node.
+        node: NodeName,
+    },
+    /// How far the audit branch is.
+    AuditState {
+        /// Records that are not pushed yet.
+        queued: usize,
+        /// Why the last push failed.
+        error: Option<String>,
+    },
+    /// A higher epoch was seen: from now on this controller changes nothing.
+    StoodDown(Epoch),
+    /// The time of the last [`Effect::WakeAt`] has come.
+    Wake,
+}
+
+/// The cluster memory, with the objects that it names read again from git at the commit that each file records.
+#[derive(Debug, Clone, Default)]
+pub struct Restored {
+    /// `current/_cluster/memory.yaml`; `None` for a new cluster.
+    pub notes: Option<ClusterNotes>,
+    /// The other files of `current/`.
+    pub current: BTreeMap<ObjectKey, CurrentObject>,
+    /// The objects themselves. One that can no longer be read is absent.
+    pub objects: BTreeMap<ObjectKey, Arc<Object>>,
+    /// The templates in force and those that still have pods, as far as they can be read.
+    pub snapshots: BTreeMap<TemplateHash, Arc<PodSnapshot>>,
+}
+
+/// A revision, read.
+#[derive(Debug, Clone)]
+pub struct LoadedRevision {
+    /// Everything that it wants.
+    pub desired: Desired,
+    /// What set this off.
+    pub trigger: Trigger,
+    /// The committer of the revision and the verdict on its signature.
+    pub actor: String,
+    /// The commits between the last applied revision and this one, oldest first.
+    pub commits: Vec<Commit>,
+}
+
+/// A commit of the watched branch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commit {
+    /// Its id.
+    pub revision: Revision,
+    /// Its first line.
+    pub subject: String,
+    /// Its trailers, in order.
+    pub trailers: Vec<(String, String)>,
+}
+
+/// Something to do. The shell does it as it is, and in order.
+#[derive(Debug, Clone, PartialEq)]
+#[must_use]
+pub enum Effect {
+    /// Tell a node what to run and what to stop. Always the whole; the newest one counts.
+    Assign {
+        /// The node.
+        node: NodeName,
+        /// The whole of it.
+        assignment: Arc<Assignment>,
+    },
+    /// Tell a node where a Service leads.
+    Endpoints {
+        /// The node.
+        node: NodeName,
+        /// The Service and who is behind it.
+        set: Arc<EndpointSet>,
+    },
+    /// Append a record to the audit branch.
+    Record(Box<AuditRecord>),
+    /// Send [`Event::Wake`] at this time. Replaces every earlier wish; an event in between makes a new one.
+    WakeAt(Moment),
+}
