@@ -7,4 +7,5 @@
 //! anything here changes nothing that runs. Deliberately absent: scheduling, rollouts, and any wish of its own to stop a pod.
 
 pub mod net;
+pub mod core;
 pub mod runtime;

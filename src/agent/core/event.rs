@@ -1,0 +1,237 @@
+//! What wakes the core, and what it asks the shell to do.
+
+use super::Ledger;
+use crate::agent::runtime::{ContainerId, ContainerLaunch, ContainerStatus, Labels, RuntimeError, RuntimeEvent, Started, Usage};
+use crate::model::{Assignment, EndpointSet, Exit, Moment, ObjectKey, PodUid, Report, RuntimeKind};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One start of one container: what effects and their outcomes are matched by.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ContainerKey {
+    /// The pod.
+    pub pod: PodUid,
+    /// The container's name in the template.
+    pub container: String,
+    /// Which start of it.
+    pub attempt: u32,
+}
+
+impl From<&Labels> for ContainerKey {
+    fn from(labels: &Labels) -> Self {
+        Self { pod: labels.uid, container: labels.container.clone(), attempt: labels.attempt }
+    }
+}
+
+/// Something happened. Outcomes of effects may come late, twice or never; none of that may start a second copy.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// The wire is up: a hello was sent. Everything is reported once more.
+    Connected,
+    /// The wire is down: reports wait.
+    Disconnected,
+    /// The controller says what to run and what to stop.
+    Assigned(Box<Assignment>),
+    /// The controller says where a Service leads.
+    Endpoints(Box<EndpointSet>),
+    /// The proxy sends nobody any more to backends that are not in this version.
+    EndpointsInUse {
+        /// The Service.
+        service: ObjectKey,
+        /// The version.
+        version: u64,
+    },
+    /// The answer to [`Effect::List`].
+    Found {
+        /// Which runtime.
+        runtime: RuntimeKind,
+        /// When the listing was asked for: what changed since then is not judged by it.
+        asked: Moment,
+        /// Every container of ours.
+        containers: Vec<ContainerStatus>,
+        /// The host's address as its containers see it.
+        gateway: Option<IpAddr>,
+    },
+    /// The other answer to [`Effect::List`]: the runtime is out of reach.
+    RuntimeLost {
+        /// Which runtime.
+        runtime: RuntimeKind,
+        /// Why.
+        message: String,
+    },
+    /// The outcome of [`Effect::Start`].
+    Started {
+        /// Which start.
+        key: ContainerKey,
+        /// What became of it.
+        outcome: Result<Started, RuntimeError>,
+    },
+    /// The outcome of [`Effect::Stop`].
+    Stopped {
+        /// Which start.
+        key: ContainerKey,
+        /// How it ended.
+        outcome: Result<Exit, RuntimeError>,
+    },
+    /// The outcome of [`Effect::Remove`].
+    Removed {
+        /// Which start.
+        key: ContainerKey,
+        /// Whether it is gone.
+        outcome: Result<(), RuntimeError>,
+    },
+    /// A runtime noticed something.
+    Runtime {
+        /// Which runtime.
+        runtime: RuntimeKind,
+        /// What.
+        event: RuntimeEvent,
+    },
+    /// The outcome of [`Effect::Probe`].
+    Probed {
+        /// Which start.
+        key: ContainerKey,
+        /// Which probe.
+        kind: ProbeKind,
+        /// What came of it.
+        outcome: ProbeOutcome,
+    },
+    /// The answer to [`Effect::Sample`]; containers that could not be asked are absent.
+    Sampled(BTreeMap<ContainerKey, Usage>),
+    /// The outcome of [`Effect::SaveLedger`].
+    LedgerSaved(Result<(), String>),
+    /// The time of the last [`Effect::WakeAt`] has come.
+    Wake,
+}
+
+/// What the shell must do. Effects of one call are performed in order; those that take time run beside each other, but the calls
+/// about one container one after another.
+#[derive(Debug, Clone, PartialEq)]
+#[must_use = "an effect that is not performed leaves the core waiting for its outcome"]
+pub enum Effect {
+    /// List a runtime's containers, answered by [`Event::Found`] or [`Event::RuntimeLost`].
+    List(RuntimeKind),
+    /// Write the volumes, then start the container; answered by [`Event::Started`].
+    Start(Box<ContainerLaunch>),
+    /// Stop it; answered by [`Event::Stopped`].
+    Stop {
+        /// Which runtime.
+        runtime: RuntimeKind,
+        /// Which start.
+        key: ContainerKey,
+        /// Its id.
+        id: ContainerId,
+        /// How long it may take to end by itself.
+        grace: Duration,
+    },
+    /// Delete it; answered by [`Event::Removed`].
+    Remove {
+        /// Which runtime.
+        runtime: RuntimeKind,
+        /// Which start.
+        key: ContainerKey,
+        /// Its id.
+        id: ContainerId,
+    },
+    /// Delete the folders of a pod that is gone. Nobody waits for it.
+    Forget(PodUid),
+    /// Probe once; answered by [`Event::Probed`].
+    Probe(Box<ProbeRequest>),
+    /// Ask what these containers have used; answered by [`Event::Sampled`].
+    Sample(Vec<(RuntimeKind, ContainerKey, ContainerId)>),
+    /// Send to the controller.
+    Report(Box<Report>),
+    /// Hand to the proxy; answered by [`Event::EndpointsInUse`].
+    Endpoints {
+        /// Where the Service leads.
+        set: Arc<EndpointSet>,
+        /// Where containers reach it besides its own address: the gateway, and for each Service port the port there.
+        gateway: Option<(IpAddr, BTreeMap<u16, u16>)>,
+    },
+    /// Write the ledger; answered by [`Event::LedgerSaved`].
+    SaveLedger(Box<Ledger>),
+    /// Send [`Event::Wake`] at this time. The newest one counts; earlier ones are void.
+    WakeAt(Moment),
+}
+
+/// The three probes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ProbeKind {
+    /// Holds the others back until it succeeds; its failure restarts.
+    Startup,
+    /// Its failure restarts.
+    Liveness,
+    /// Its failure takes the pod out of Services.
+    Readiness,
+}
+
+impl ProbeKind {
+    /// As it is written in Kubernetes' events: `Startup probe failed: …`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ProbeKind::Startup => "Startup",
+            ProbeKind::Liveness => "Liveness",
+            ProbeKind::Readiness => "Readiness",
+        }
+    }
+}
+
+/// One probe to make, fully resolved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProbeRequest {
+    /// Which start of which container.
+    pub key: ContainerKey,
+    /// Which runtime.
+    pub runtime: RuntimeKind,
+    /// Its id.
+    pub id: ContainerId,
+    /// Which probe.
+    pub kind: ProbeKind,
+    /// What to do.
+    pub action: ProbeAction,
+    /// After this it has failed.
+    pub timeout: Duration,
+}
+
+/// What a probe does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProbeAction {
+    /// GET; 200 to 399 succeeds.
+    Http {
+        /// Where to connect.
+        host: String,
+        /// The port there.
+        port: u16,
+        /// Path and query.
+        path: String,
+        /// Headers to send.
+        headers: Vec<(String, String)>,
+        /// Whether TLS was asked for.
+        https: bool,
+    },
+    /// A connection succeeds.
+    Tcp {
+        /// Where to connect.
+        host: String,
+        /// The port there.
+        port: u16,
+    },
+    /// Exit code 0 succeeds.
+    Exec(Vec<String>),
+    /// It cannot be made; says why.
+    Impossible(String),
+}
+
+/// What came of a probe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProbeOutcome {
+    /// It succeeded.
+    Success,
+    /// It failed; one sentence.
+    Failure(String),
+    /// It could not be made (not the container's fault), and counts as nothing.
+    Unknown(String),
+}

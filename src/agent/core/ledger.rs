@@ -1,0 +1,55 @@
+//! What the agent must not forget over its own restart.
+
+use crate::agent::runtime::ContainerId;
+use crate::model::{Epoch, Exit, Generation, ObjectKey, PodRun, PodSnapshot, PodUid, StopOrder, TemplateHash};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// The agent's memory. Containers carry enough labels to be adopted without it; what only it knows is which assignment is in
+/// force, which ports were given out, and the templates. Secret values in the templates are stored apart, on tmpfs.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Ledger {
+    /// The epoch and generation of the assignment in force.
+    pub assignment: (Epoch, Generation),
+    /// The pods.
+    pub pods: BTreeMap<PodUid, PodRecord>,
+    /// The templates that are whole.
+    pub templates: BTreeMap<TemplateHash, Arc<PodSnapshot>>,
+    /// Templates that are known but for their secrets, which were on tmpfs and went with a reboot.
+    pub lost_secrets: BTreeSet<TemplateHash>,
+    /// For each Service, the ports of the gateway at which containers reach it, by Service port.
+    pub gateway_ports: BTreeMap<ObjectKey, BTreeMap<u16, u16>>,
+    /// Whether this was read back whole. An agent without memory says hello only once every runtime was listed.
+    pub intact: bool,
+}
+
+/// One pod of the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodRecord {
+    /// What it runs.
+    pub run: PodRun,
+    /// The order to stop it, once received.
+    pub stop: Option<StopOrder>,
+    /// The host port of each container port, for a process pod.
+    pub ports: BTreeMap<u16, u16>,
+    /// Its containers, in the order of the template.
+    pub containers: Vec<ContainerRecord>,
+}
+
+/// One container of a pod.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerRecord {
+    /// Its name.
+    pub name: String,
+    /// The number of the current start.
+    pub attempt: u32,
+    /// The runtime's id, once it was started.
+    pub id: Option<ContainerId>,
+    /// How it last ended.
+    pub last_exit: Option<Exit>,
+    /// True if it is not started again.
+    pub ended: bool,
+    /// Whether it was ready: an agent that restarts takes no pod out of its Services for it.
+    pub ready: bool,
+}
