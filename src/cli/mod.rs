@@ -3,11 +3,14 @@
 //! Data goes to stdout, everything else to stderr. Errors are values that travel to `main`, which prints the chain and the hint
 //! once.
 
+mod demo;
+mod demo_server;
 mod error;
 
 pub use error::{CliError, CliResult};
 
 use clap::{Parser, Subcommand};
+use std::io::Write;
 use std::process::ExitCode;
 
 /// Push Kubernetes manifests to git, and Driftless runs them on plain Docker hosts.
@@ -21,12 +24,28 @@ pub struct Cli {
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-pub enum Command {}
+#[expect(missing_docs, reason = "the arguments' own docs are the help; a doc here would hide them")]
+pub enum Command {
+    Demo(demo::DemoArgs),
+    #[command(hide = true)]
+    DemoServer(demo_server::DemoServerArgs),
+}
 
 /// Runs a command to its end.
 ///
 /// # Errors
 /// What went wrong, with its hint, for `main` to print.
 pub fn run(cli: Cli) -> CliResult<ExitCode> {
-    match cli.command {}
+    match cli.command {
+        Command::Demo(args) => demo::run(&args),
+        Command::DemoServer(args) => demo_server::run(args),
+    }
+}
+
+/// Prints one line of data on stdout, colours removed where it is not a terminal.
+///
+/// # Errors
+/// If stdout is closed or full.
+pub(crate) fn print_line(line: &str) -> CliResult<()> {
+    writeln!(anstream::stdout(), "{line}").map_err(|error| CliError::with_source("cannot write to stdout", error))
 }

@@ -70,10 +70,7 @@ impl Kind {
     /// The folder name in `current/` on the audit branch: Kubernetes' own kinds by name, others with their group.
     #[must_use]
     pub fn audit_folder(self) -> &'static str {
-        match self {
-            Kind::Rollout => "Rollout.argoproj.io",
-            other => other.as_str(),
-        }
+        if self == Kind::Rollout { "Rollout.argoproj.io" } else { self.as_str() }
     }
 
     /// True for kinds that run pods.

@@ -1,0 +1,209 @@
+//! The demo's cluster: `driftless up` as a process of its own, looked at through its read-only API.
+
+use super::DemoRuntime;
+use super::load;
+use super::narrator::Narrator;
+use super::repo::DemoRepo;
+use crate::cli::{CliError, CliResult};
+use crate::clock;
+use http_body_util::Empty;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use std::ffi::OsString;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::process::{Child, Command};
+
+/// How long a step may take: reached only if something is broken.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Where status listens unless somebody else does.
+const USUAL_PORT: u16 = 7780;
+
+/// The running cluster.
+pub(super) struct Cluster {
+    child: Child,
+    log: PathBuf,
+    server: String,
+    name: String,
+    http: Client<HttpConnector, Empty<bytes::Bytes>>,
+}
+
+/// What the API says of a pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct PodSeen {
+    pub(super) name: String,
+    pub(super) ready: bool,
+    pub(super) restarts: u64,
+    /// `process://pid:start` or `docker://id`
+    pub(super) container: String,
+}
+
+impl Cluster {
+    /// Starts `driftless up` on the demo's repo and waits for its status to answer.
+    pub(super) async fn start(folder: &Path, repo: &DemoRepo, runtime: DemoRuntime) -> CliResult<Self> {
+        let failed = |what: &'static str| move |error: std::io::Error| CliError::with_source(what, error);
+        let program = std::env::current_exe().map_err(failed("cannot find this program"))?;
+        let log = folder.join("driftless.log");
+        let output = File::create(&log).map_err(failed("cannot write the log"))?;
+        let server = format!("127.0.0.1:{}", free_port()?);
+        let name = format!("demo-{}", std::process::id());
+        let child = Command::new(&program)
+            .arg("up")
+            .arg("--repo")
+            .arg(repo.bare_dir())
+            .args(["--cluster", &name, "--listen", &server, "--runtime", runtime.as_str()])
+            .arg("--state-dir")
+            .arg(folder.join("state"))
+            .env("PATH", path_with(&program))
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().map_err(failed("cannot write the log"))?)
+            .stderr(output)
+            .spawn()
+            .map_err(failed("cannot start driftless up"))?;
+        let http = Client::builder(TokioExecutor::new()).build_http();
+        let cluster = Self { child, log, server, name, http };
+        cluster.wait("status answers", async || cluster.get("/healthz").await).await?;
+        Ok(cluster)
+    }
+
+    /// Where its page is.
+    pub(super) fn url(&self) -> String {
+        format!("http://{}", self.server)
+    }
+
+    /// Its audit branch.
+    pub(super) fn audit_branch(&self) -> String {
+        format!("driftless/audit-{}", self.name)
+    }
+
+    /// The body of a GET on the status port.
+    pub(super) async fn get(&self, path: &str) -> Result<String, String> {
+        load::ask(&self.http, &format!("{}{path}", self.url())).await
+    }
+
+    async fn json(&self, path: &str) -> Result<Value, String> {
+        serde_json::from_str(&self.get(path).await?).map_err(|error| format!("{path}: {error}"))
+    }
+
+    /// The pods of the shop whose name starts with `prefix`.
+    pub(super) async fn pods(&self, prefix: &str) -> Result<Vec<PodSeen>, String> {
+        let list = self.json("/api/v1/namespaces/shop/pods").await?;
+        let items = list["items"].as_array().ok_or("the list of pods has no items")?;
+        Ok(items.iter().map(pod_seen).filter(|pod| pod.name.starts_with(prefix)).collect())
+    }
+
+    /// Exactly `count` pods whose name starts with `prefix`, all ready.
+    pub(super) async fn ready_pods(&self, prefix: &str, count: usize) -> Result<Vec<PodSeen>, String> {
+        let pods = self.pods(prefix).await?;
+        let ready = pods.iter().filter(|pod| pod.ready).count();
+        if ready == count && pods.len() == count {
+            return Ok(pods);
+        }
+        let names: Vec<&str> = pods.iter().map(|pod| pod.name.as_str()).collect();
+        Err(format!("{ready} of {} pods of {prefix} are ready, {count} wanted: {}", pods.len(), names.join(" ")))
+    }
+
+    /// The URL of a Service of the shop.
+    pub(super) async fn service_url(&self, name: &str) -> Result<String, String> {
+        let service = self.json(&format!("/api/v1/namespaces/shop/services/{name}")).await?;
+        let address = service["spec"]["clusterIP"].as_str().ok_or_else(|| format!("{name} has no address yet"))?;
+        Ok(format!("http://{address}:{}/", service["spec"]["ports"][0]["port"]))
+    }
+
+    /// What a Service of the shop answers.
+    pub(super) async fn ask(&self, service: &str) -> Result<String, String> {
+        let url = self.service_url(service).await?;
+        let http = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http();
+        load::ask(&http, &url).await
+    }
+
+    /// Polls until `check` succeeds; the error has the last state and the end of the log.
+    pub(super) async fn wait<T>(&self, what: &str, mut check: impl AsyncFnMut() -> Result<T, String>) -> CliResult<T> {
+        let start = clock::now();
+        loop {
+            match check().await {
+                Ok(value) => return Ok(value),
+                Err(state) if clock::now().since(start) > PATIENCE => {
+                    let error = CliError::with_source(format!("not seen within {} s: {what}", PATIENCE.as_secs()), state);
+                    return Err(error.hint(format!("the end of the log:\n{}", self.log_tail())));
+                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(25)).await,
+            }
+        }
+    }
+
+    /// Kills the only container of a pod, as a crash would.
+    pub(super) async fn kill(&self, pod: &PodSeen) -> CliResult<()> {
+        if let Some(id) = pod.container.strip_prefix("docker://") {
+            return kill_container(id).await;
+        }
+        let pid = pod
+            .container
+            .strip_prefix("process://")
+            .and_then(|rest| rest.split(':').next()?.parse().ok())
+            .and_then(Pid::from_raw);
+        let pid = pid.ok_or_else(|| CliError::new(format!("no process id in {:?}", pod.container)))?;
+        kill_process(pid, Signal::KILL).map_err(|error| CliError::with_source(format!("cannot kill {}", pod.container), error))
+    }
+
+    /// Ends `driftless up`; pods are left as they are.
+    pub(super) async fn stop(&mut self) -> CliResult<()> {
+        let Some(pid) = self.child.id().and_then(|id| Pid::from_raw(i32::try_from(id).unwrap_or(0))) else { return Ok(()) };
+        let ended = match kill_process(pid, Signal::TERM) {
+            Ok(()) => tokio::time::timeout(PATIENCE, self.child.wait()).await.is_ok(),
+            Err(_) => false,
+        };
+        if !ended {
+            self.child.kill().await.map_err(|error| CliError::with_source("cannot end driftless up", error))?;
+        }
+        Ok(())
+    }
+
+    fn log_tail(&self) -> String {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+}
+
+fn pod_seen(pod: &Value) -> PodSeen {
+    let text = |value: &Value| value.as_str().unwrap_or("").to_owned();
+    let conditions = pod["status"]["conditions"].as_array();
+    let container = &pod["status"]["containerStatuses"][0];
+    PodSeen {
+        name: text(&pod["metadata"]["name"]),
+        ready: conditions.is_some_and(|all| all.iter().any(|one| one["type"] == "Ready" && one["status"] == "True")),
+        restarts: container["restartCount"].as_u64().unwrap_or(0),
+        container: text(&container["containerID"]),
+    }
+}
+
+/// The search path with the folder of this program before it, so that the shop's processes find `driftless`.
+fn path_with(program: &Path) -> OsString {
+    let mut path = program.parent().map(OsString::from).unwrap_or_default();
+    path.push(":");
+    path.push(std::env::var_os("PATH").unwrap_or_default());
+    path
+}
+
+/// The usual port, or one that is free.
+fn free_port() -> CliResult<u16> {
+    let bind = |port| std::net::TcpListener::bind(("127.0.0.1", port)).and_then(|listener| listener.local_addr());
+    let address = bind(USUAL_PORT).or_else(|_| bind(0));
+    address.map(|address| address.port()).map_err(|error| CliError::with_source("no free port on loopback", error))
+}
+
+/// Makes the shop's image.
+pub(super) async fn import_image(narrator: &mut Narrator) -> CliResult<()> {
+    narrator.act("make and import a small image of this program")
+}
+
+async fn kill_container(_id: &str) -> CliResult<()> {
+    Ok(())
+}
