@@ -6,6 +6,6 @@
 //! in no list keeps running and is reported; containers found by their labels are adopted, never restarted for it; a failure of
 //! anything here changes nothing that runs. Deliberately absent: scheduling, rollouts, and any wish of its own to stop a pod.
 
-pub mod net;
 pub mod core;
+pub mod net;
 pub mod runtime;

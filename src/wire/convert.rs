@@ -1,0 +1,166 @@
+//! From the nouns of `model` to the messages of the protocol, and back with every doubt as a typed error.
+//!
+//! Durations travel as whole milliseconds, so a shorter rest is cut off.
+
+mod assignment;
+mod observed;
+
+use super::messages::{FromAgent, LogRequest, ToAgent, Version};
+use super::proto;
+use crate::model::{Epoch, Hello, Kind, ObjectKey, PodUid, millis};
+use std::time::Duration;
+use uuid::Uuid;
+
+pub(crate) use assignment::{assignment, assignment_to_proto, template_to_proto};
+
+/// Why a message could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConvertError {
+    /// A field that must be there is not.
+    #[error("{0} is missing")]
+    Missing(&'static str),
+    /// A field holds what it must not. The value is not repeated: it may be secret, and is a stranger's.
+    #[error("{field} is not {expected}")]
+    Invalid {
+        /// The field.
+        field: &'static str,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// The pod template is not the JSON of one. Where, but not what: it may hold a secret.
+    #[error("the pod template is not valid JSON of a PodTemplateSpec at column {column}")]
+    Template {
+        /// The column.
+        column: usize,
+    },
+}
+
+pub(crate) fn invalid(field: &'static str, expected: &'static str) -> ConvertError {
+    ConvertError::Invalid { field, expected }
+}
+
+impl From<Version> for proto::Version {
+    fn from(version: Version) -> Self {
+        Self { major: version.major, minor: version.minor }
+    }
+}
+
+impl From<proto::Version> for Version {
+    fn from(version: proto::Version) -> Self {
+        Self { major: version.major, minor: version.minor }
+    }
+}
+
+pub(crate) fn uid_to_proto(uid: &PodUid) -> Vec<u8> {
+    uid.0.as_bytes().to_vec()
+}
+
+pub(crate) fn uid(field: &'static str, bytes: &[u8]) -> Result<PodUid, ConvertError> {
+    Uuid::from_slice(bytes).map(PodUid).map_err(|_| invalid(field, "a uid of 16 bytes"))
+}
+
+pub(crate) fn key_to_proto(key: &ObjectKey) -> proto::ObjectKey {
+    proto::ObjectKey { namespace: key.namespace.clone(), kind: key.kind.as_str().to_owned(), name: key.name.clone() }
+}
+
+pub(crate) fn key(field: &'static str, key: Option<proto::ObjectKey>) -> Result<ObjectKey, ConvertError> {
+    let key = key.ok_or(ConvertError::Missing(field))?;
+    let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == key.kind).ok_or_else(|| invalid(field, "of a known kind"))?;
+    Ok(ObjectKey { namespace: key.namespace, kind, name: key.name })
+}
+
+pub(crate) fn port(field: &'static str, port: u32) -> Result<u16, ConvertError> {
+    u16::try_from(port).map_err(|_| invalid(field, "a port"))
+}
+
+/// A hello as it travels, with the version that the sender speaks.
+pub(crate) fn hello_to_proto(hello: &Hello, version: Version) -> proto::Hello {
+    proto::Hello { version: Some(version.into()), ..observed::hello_to_proto(hello) }
+}
+
+/// Reads a hello; the version is checked by the caller before anything else of it is looked at.
+pub(crate) fn hello(hello: proto::Hello) -> Result<Hello, ConvertError> {
+    observed::hello(hello)
+}
+
+/// What an agent sends after its hello.
+pub(crate) fn from_agent_to_proto(message: &FromAgent, version: Version) -> proto::FromAgent {
+    use proto::from_agent::Message;
+    let message = match message {
+        FromAgent::Hello(hello) => Message::Hello(Box::new(hello_to_proto(hello, version))),
+        FromAgent::Report(report) => Message::Report(observed::report_to_proto(report)),
+        FromAgent::Heartbeat => Message::Heartbeat(proto::Heartbeat {}),
+        FromAgent::LogChunk { id, data, end } => Message::Log(proto::LogChunk {
+            id: *id,
+            data: data.clone(),
+            end: end.is_some(),
+            error: end.as_ref().and_then(|end| end.as_ref().err().cloned()),
+        }),
+    };
+    proto::FromAgent { message: Some(message) }
+}
+
+/// Reads what an agent says.
+pub(crate) fn from_agent(message: proto::FromAgent) -> Result<FromAgent, ConvertError> {
+    use proto::from_agent::Message;
+    Ok(match message.message.ok_or(ConvertError::Missing("message"))? {
+        Message::Hello(message) => FromAgent::Hello(Box::new(hello(*message)?)),
+        Message::Report(report) => FromAgent::Report(Box::new(observed::report(report)?)),
+        Message::Heartbeat(proto::Heartbeat {}) => FromAgent::Heartbeat,
+        Message::Log(chunk) => {
+            FromAgent::LogChunk { id: chunk.id, data: chunk.data, end: chunk.end.then(|| chunk.error.map_or(Ok(()), Err)) }
+        }
+    })
+}
+
+/// What the controller sends, but for assignments, whose templates travel on their own.
+pub(crate) fn to_agent_to_proto(message: &ToAgent, version: Version) -> proto::ToAgent {
+    use proto::to_agent::Message;
+    let message = match message {
+        ToAgent::Welcome { epoch, heartbeat } => {
+            Message::Welcome(proto::Welcome { version: Some(version.into()), epoch: epoch.0, heartbeat_ms: millis(*heartbeat) })
+        }
+        ToAgent::Assign(assignment) => Message::Assign(assignment_to_proto(assignment)),
+        ToAgent::Endpoints(set) => Message::Endpoints(assignment::endpoints_to_proto(set)),
+        ToAgent::Logs(request) => Message::Logs(proto::LogRequest {
+            id: request.id,
+            pod: uid_to_proto(&request.pod),
+            container: request.container.clone(),
+            tail: request.tail.and_then(|lines| u64::try_from(lines).ok()),
+            follow: request.follow,
+            previous: request.previous,
+        }),
+        ToAgent::CancelLogs(id) => Message::CancelLogs(proto::CancelLogs { id: *id }),
+    };
+    proto::ToAgent { message: Some(message) }
+}
+
+/// What the controller says, as one message of the stream; templates are gathered by the client.
+pub(crate) enum Told {
+    /// A template of the next assignment.
+    Template(crate::model::PodSnapshot),
+    /// A whole message.
+    Message(ToAgent),
+}
+
+/// Reads what the controller says.
+pub(crate) fn to_agent(message: proto::ToAgent) -> Result<Told, ConvertError> {
+    use proto::to_agent::Message;
+    Ok(Told::Message(match message.message.ok_or(ConvertError::Missing("message"))? {
+        Message::Template(template) => return Ok(Told::Template(assignment::template(template)?)),
+        Message::Welcome(welcome) => {
+            ToAgent::Welcome { epoch: Epoch(welcome.epoch), heartbeat: Duration::from_millis(welcome.heartbeat_ms) }
+        }
+        Message::Assign(message) => ToAgent::Assign(std::sync::Arc::new(assignment(message)?)),
+        Message::Endpoints(set) => ToAgent::Endpoints(std::sync::Arc::new(assignment::endpoints(set)?)),
+        Message::Logs(request) => ToAgent::Logs(LogRequest {
+            id: request.id,
+            pod: uid("logs.pod", &request.pod)?,
+            container: request.container,
+            tail: request.tail.map(|lines| usize::try_from(lines).unwrap_or(usize::MAX)),
+            follow: request.follow,
+            previous: request.previous,
+        }),
+        Message::CancelLogs(cancel) => ToAgent::CancelLogs(cancel.id),
+    }))
+}

@@ -1,0 +1,231 @@
+//! What agents say: hellos and reports.
+
+use super::{ConvertError, invalid, key, key_to_proto, port, uid, uid_to_proto};
+use crate::model::{
+    Amounts, ContainerReport, ContainerState, Epoch, Exit, Generation, Hello, NodeFacts, NodeName, ObjectKey, PodEvent, PodPhase,
+    PodReport, Report, Revision, RuntimeKind, TemplateHash, millis,
+};
+use crate::wire::proto;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A hello without its version.
+pub(super) fn hello_to_proto(hello: &Hello) -> proto::Hello {
+    proto::Hello {
+        version: None,
+        facts: Some(facts_to_proto(&hello.facts)),
+        epoch: hello.assignment.0.0,
+        generation: hello.assignment.1.0,
+        pods: hello.pods.iter().map(pod_to_proto).collect(),
+        templates: hello.templates.iter().map(|hash| hash.as_str().to_owned()).collect(),
+        endpoints: versions_to_proto(&hello.endpoints),
+    }
+}
+
+pub(super) fn hello(hello: proto::Hello) -> Result<Hello, ConvertError> {
+    Ok(Hello {
+        facts: facts(hello.facts.ok_or(ConvertError::Missing("hello.facts"))?)?,
+        assignment: (Epoch(hello.epoch), Generation(hello.generation)),
+        pods: hello.pods.into_iter().map(pod).collect::<Result<_, _>>()?,
+        templates: hello.templates.into_iter().map(TemplateHash::new).collect(),
+        endpoints: versions(hello.endpoints)?,
+    })
+}
+
+pub(super) fn report_to_proto(report: &Report) -> proto::Report {
+    let cpu = report.cpu_milli.iter().map(|(pod, milli)| proto::PodCpu { pod: uid_to_proto(pod), milli: *milli });
+    let events = report.events.iter().map(|event| proto::PodEvent {
+        pod: event.pod.as_ref().map(uid_to_proto).unwrap_or_default(),
+        warning: event.warning,
+        reason: event.reason.clone(),
+        message: event.message.clone(),
+    });
+    proto::Report {
+        epoch: report.assignment.0.0,
+        generation: report.assignment.1.0,
+        pods: report.pods.iter().map(pod_to_proto).collect(),
+        gone: report.gone.iter().map(uid_to_proto).collect(),
+        endpoints: versions_to_proto(&report.endpoints),
+        events: events.collect(),
+        cpu: cpu.collect(),
+    }
+}
+
+pub(super) fn report(report: proto::Report) -> Result<Report, ConvertError> {
+    let cpu = report.cpu.into_iter().map(|sample| Ok((uid("cpu.pod", &sample.pod)?, sample.milli)));
+    Ok(Report {
+        assignment: (Epoch(report.epoch), Generation(report.generation)),
+        pods: report.pods.into_iter().map(pod).collect::<Result<_, _>>()?,
+        gone: report.gone.iter().map(|bytes| uid("gone", bytes)).collect::<Result<_, _>>()?,
+        endpoints: versions(report.endpoints)?,
+        events: report.events.into_iter().map(event).collect::<Result<_, _>>()?,
+        cpu_milli: cpu.collect::<Result<_, _>>()?,
+    })
+}
+
+fn event(event: proto::PodEvent) -> Result<PodEvent, ConvertError> {
+    let pod = if event.pod.is_empty() { None } else { Some(uid("event.pod", &event.pod)?) };
+    Ok(PodEvent { pod, warning: event.warning, reason: event.reason, message: event.message })
+}
+
+fn versions_to_proto(versions: &BTreeMap<ObjectKey, u64>) -> Vec<proto::EndpointVersion> {
+    let item = |(service, version): (&ObjectKey, &u64)| proto::EndpointVersion {
+        service: Some(key_to_proto(service)),
+        version: *version,
+    };
+    versions.iter().map(item).collect()
+}
+
+fn versions(versions: Vec<proto::EndpointVersion>) -> Result<BTreeMap<ObjectKey, u64>, ConvertError> {
+    versions.into_iter().map(|item| Ok((key("endpoints.service", item.service)?, item.version))).collect()
+}
+
+fn facts_to_proto(facts: &NodeFacts) -> proto::NodeFacts {
+    let amounts = |amounts: &Amounts| Some(proto::Amounts { cpu_milli: amounts.cpu_milli, memory_bytes: amounts.memory_bytes });
+    let runtime = |kind: &RuntimeKind| match kind {
+        RuntimeKind::Docker => proto::RuntimeKind::Docker.into(),
+        RuntimeKind::Process => proto::RuntimeKind::Process.into(),
+    };
+    proto::NodeFacts {
+        name: facts.name.as_str().to_owned(),
+        labels: facts.labels.clone(),
+        capacity: amounts(&facts.capacity),
+        allocatable: amounts(&facts.allocatable),
+        runtimes: facts.runtimes.iter().map(runtime).collect(),
+        os: facts.os.clone(),
+        arch: facts.arch.clone(),
+        kernel: facts.kernel.clone(),
+        engine: facts.engine.clone(),
+        agent_version: facts.agent_version.clone(),
+        address: facts.address.clone(),
+    }
+}
+
+fn facts(facts: proto::NodeFacts) -> Result<NodeFacts, ConvertError> {
+    if facts.name.is_empty() {
+        return Err(ConvertError::Missing("facts.name"));
+    }
+    let amounts = |field, amounts: Option<proto::Amounts>| {
+        amounts
+            .map(|amounts| Amounts { cpu_milli: amounts.cpu_milli, memory_bytes: amounts.memory_bytes })
+            .ok_or(ConvertError::Missing(field))
+    };
+    let runtimes = facts.runtimes().map(|kind| match kind {
+        proto::RuntimeKind::Unspecified => Err(invalid("facts.runtimes", "known runtimes")),
+        proto::RuntimeKind::Docker => Ok(RuntimeKind::Docker),
+        proto::RuntimeKind::Process => Ok(RuntimeKind::Process),
+    });
+    let runtimes = runtimes.collect::<Result<_, _>>()?;
+    Ok(NodeFacts {
+        name: NodeName::new(facts.name),
+        labels: facts.labels,
+        capacity: amounts("facts.capacity", facts.capacity)?,
+        allocatable: amounts("facts.allocatable", facts.allocatable)?,
+        runtimes,
+        os: facts.os,
+        arch: facts.arch,
+        kernel: facts.kernel,
+        engine: facts.engine,
+        agent_version: facts.agent_version,
+        address: facts.address,
+    })
+}
+
+fn pod_to_proto(pod: &PodReport) -> proto::PodReport {
+    let phase = match pod.phase {
+        PodPhase::Pending => proto::PodPhase::Pending,
+        PodPhase::Starting => proto::PodPhase::Starting,
+        PodPhase::Running => proto::PodPhase::Running,
+        PodPhase::CrashLoop => proto::PodPhase::CrashLoop,
+        PodPhase::Stopping => proto::PodPhase::Stopping,
+        PodPhase::Succeeded => proto::PodPhase::Succeeded,
+        PodPhase::Failed => proto::PodPhase::Failed,
+    };
+    proto::PodReport {
+        uid: uid_to_proto(&pod.uid),
+        name: pod.name.clone(),
+        workload: Some(key_to_proto(&pod.workload)),
+        hash: pod.hash.as_str().to_owned(),
+        slot: pod.slot,
+        revision: pod.revision.as_str().to_owned(),
+        phase: phase.into(),
+        ready: pod.ready,
+        ready_for_ms: millis(pod.ready_for),
+        age_ms: millis(pod.age),
+        address: pod.address.map(|address| address.to_string()).unwrap_or_default(),
+        ports: pod.ports.iter().map(|(from, to)| (u32::from(*from), u32::from(*to))).collect(),
+        containers: pod.containers.iter().map(container_to_proto).collect(),
+        message: pod.message.clone(),
+    }
+}
+
+fn pod(pod: proto::PodReport) -> Result<PodReport, ConvertError> {
+    let phase = match pod.phase() {
+        proto::PodPhase::Unspecified => return Err(invalid("pod.phase", "a known phase")),
+        proto::PodPhase::Pending => PodPhase::Pending,
+        proto::PodPhase::Starting => PodPhase::Starting,
+        proto::PodPhase::Running => PodPhase::Running,
+        proto::PodPhase::CrashLoop => PodPhase::CrashLoop,
+        proto::PodPhase::Stopping => PodPhase::Stopping,
+        proto::PodPhase::Succeeded => PodPhase::Succeeded,
+        proto::PodPhase::Failed => PodPhase::Failed,
+    };
+    let address = match pod.address.as_str() {
+        "" => None,
+        text => Some(text.parse().map_err(|_| invalid("pod.address", "an IP address"))?),
+    };
+    let ports = pod.ports.into_iter().map(|(from, to)| Ok((port("pod.ports", from)?, port("pod.ports", to)?)));
+    Ok(PodReport {
+        uid: uid("pod.uid", &pod.uid)?,
+        name: pod.name,
+        workload: key("pod.workload", pod.workload)?,
+        hash: TemplateHash::new(pod.hash),
+        slot: pod.slot,
+        revision: Revision::new(pod.revision),
+        phase,
+        ready: pod.ready,
+        ready_for: Duration::from_millis(pod.ready_for_ms),
+        age: Duration::from_millis(pod.age_ms),
+        address,
+        ports: ports.collect::<Result<_, _>>()?,
+        containers: pod.containers.into_iter().map(container).collect::<Result<_, _>>()?,
+        message: pod.message,
+    })
+}
+
+fn container_to_proto(container: &ContainerReport) -> proto::ContainerReport {
+    let state = match container.state {
+        ContainerState::Waiting => proto::ContainerState::Waiting,
+        ContainerState::Running => proto::ContainerState::Running,
+        ContainerState::BackOff => proto::ContainerState::BackOff,
+        ContainerState::Ended => proto::ContainerState::Ended,
+    };
+    proto::ContainerReport {
+        name: container.name.clone(),
+        id: container.id.clone(),
+        image_digest: container.image_digest.clone(),
+        state: state.into(),
+        ready: container.ready,
+        restarts: container.restarts,
+        last_exit: container.last_exit.as_ref().map(|exit| proto::Exit { code: exit.code, reason: exit.reason.clone() }),
+    }
+}
+
+fn container(container: proto::ContainerReport) -> Result<ContainerReport, ConvertError> {
+    let state = match container.state() {
+        proto::ContainerState::Unspecified => return Err(invalid("container.state", "a known state")),
+        proto::ContainerState::Waiting => ContainerState::Waiting,
+        proto::ContainerState::Running => ContainerState::Running,
+        proto::ContainerState::BackOff => ContainerState::BackOff,
+        proto::ContainerState::Ended => ContainerState::Ended,
+    };
+    Ok(ContainerReport {
+        name: container.name,
+        id: container.id,
+        image_digest: container.image_digest,
+        state,
+        ready: container.ready,
+        restarts: container.restarts,
+        last_exit: container.last_exit.map(|exit| Exit { code: exit.code, reason: exit.reason }),
+    })
+}

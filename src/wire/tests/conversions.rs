@@ -1,0 +1,279 @@
+//! What is said is what is heard.
+
+use super::samples;
+use crate::model::{
+    Assignment, Backend, ConfigSnapshot, ContainerReport, ContainerState, EndpointPort, EndpointSet, Epoch, Exit, Generation,
+    Hello, Kind, ObjectKey, PodEvent, PodPhase, PodReport, PodRun, PodSnapshot, PodUid, Protocol, Report, Revision, RuntimeKind,
+    SecretBytes, StopOrder, StopReason, TemplateHash,
+};
+use crate::wire::convert::{self, ConvertError, Told};
+use crate::wire::messages::{FromAgent, LogRequest, ToAgent};
+use crate::wire::{PROTOCOL, proto};
+use proptest::collection::{btree_map, vec};
+use proptest::option::of;
+use proptest::prelude::{ProptestConfig, Strategy, any, prop_assert_eq, proptest};
+use prost::Message;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+fn key() -> impl Strategy<Value = ObjectKey> {
+    ("[a-z]{0,5}", 0..Kind::ALL.len(), "[a-z]{1,8}")
+        .prop_map(|(namespace, kind, name)| ObjectKey::new(Kind::ALL[kind], namespace, name))
+}
+
+fn uid() -> impl Strategy<Value = PodUid> {
+    any::<u32>().prop_map(samples::uid)
+}
+
+fn text() -> impl Strategy<Value = String> {
+    "\\PC{0,12}"
+}
+
+fn address() -> impl Strategy<Value = IpAddr> {
+    any::<IpAddr>()
+}
+
+fn phase() -> impl Strategy<Value = PodPhase> {
+    proptest::sample::select(vec![
+        PodPhase::Pending,
+        PodPhase::Starting,
+        PodPhase::Running,
+        PodPhase::CrashLoop,
+        PodPhase::Stopping,
+        PodPhase::Succeeded,
+        PodPhase::Failed,
+    ])
+}
+
+fn container() -> impl Strategy<Value = ContainerReport> {
+    let state = proptest::sample::select(vec![
+        ContainerState::Waiting,
+        ContainerState::Running,
+        ContainerState::BackOff,
+        ContainerState::Ended,
+    ]);
+    let exit = of((any::<i32>(), text()).prop_map(|(code, reason)| Exit { code, reason }));
+    (text(), text(), of(text()), state, any::<bool>(), any::<u32>(), exit).prop_map(
+        |(name, id, image_digest, state, ready, restarts, last_exit)| ContainerReport {
+            name,
+            id,
+            image_digest,
+            state,
+            ready,
+            restarts,
+            last_exit,
+        },
+    )
+}
+
+fn pod() -> impl Strategy<Value = PodReport> {
+    let times = (any::<u32>(), any::<u32>());
+    let place = (of(address()), btree_map(any::<u16>(), any::<u16>(), 0..3));
+    (uid(), text(), key(), text(), any::<u32>(), phase(), any::<bool>(), times, place, vec(container(), 0..3)).prop_map(
+        |(uid, name, workload, text, slot, phase, ready, (ready_for, age), (address, ports), containers)| PodReport {
+            uid,
+            name,
+            workload,
+            hash: TemplateHash::new(text.clone()),
+            slot,
+            revision: Revision::new(text.clone()),
+            phase,
+            ready,
+            ready_for: Duration::from_millis(ready_for.into()),
+            age: Duration::from_millis(age.into()),
+            address,
+            ports,
+            containers,
+            message: text,
+        },
+    )
+}
+
+fn report() -> impl Strategy<Value = Report> {
+    let event = (of(uid()), any::<bool>(), text(), text()).prop_map(|(pod, warning, reason, message)| PodEvent {
+        pod,
+        warning,
+        reason,
+        message,
+    });
+    (
+        any::<(u64, u64)>(),
+        vec(pod(), 0..3),
+        vec(uid(), 0..3),
+        btree_map(key(), any::<u64>(), 0..3),
+        vec(event, 0..3),
+        btree_map(uid(), any::<u64>(), 0..3),
+    )
+        .prop_map(|((epoch, generation), pods, gone, endpoints, events, cpu_milli)| Report {
+            assignment: (Epoch(epoch), Generation(generation)),
+            pods,
+            gone,
+            endpoints,
+            events,
+            cpu_milli,
+        })
+}
+
+fn hello() -> impl Strategy<Value = Hello> {
+    (report(), vec(text(), 0..3), "[a-z]{1,8}", of(text()), btree_map(text(), text(), 0..3)).prop_map(
+        |(report, templates, name, engine, labels)| {
+            let mut hello = samples::hello(&name);
+            hello.facts.labels = labels;
+            hello.facts.engine = engine;
+            hello.facts.runtimes.insert(RuntimeKind::Docker);
+            Hello {
+                assignment: report.assignment,
+                pods: report.pods,
+                endpoints: report.endpoints,
+                templates: templates.into_iter().map(TemplateHash::new).collect(),
+                ..hello
+            }
+        },
+    )
+}
+
+fn assignment() -> impl Strategy<Value = Assignment> {
+    let run = (uid(), text(), key(), any::<u32>()).prop_map(|(uid, name, workload, slot)| PodRun {
+        uid,
+        hash: TemplateHash::new(name.clone()),
+        revision: Revision::new(name.clone()),
+        name,
+        workload,
+        slot,
+    });
+    let reason = proptest::sample::select(vec![
+        StopReason::Replaced,
+        StopReason::ScaledDown,
+        StopReason::Pruned,
+        StopReason::RolledBack,
+        StopReason::Superseded,
+    ]);
+    let stop = (uid(), reason, of(text())).prop_map(|(uid, reason, commit)| StopOrder {
+        uid,
+        reason,
+        commit: commit.map(Revision::new),
+    });
+    (any::<(u64, u64)>(), vec(run, 0..4), vec(stop, 0..4)).prop_map(|((epoch, generation), run, stop)| Assignment {
+        epoch: Epoch(epoch),
+        generation: Generation(generation),
+        run: run.into_iter().map(|pod| (pod.uid, pod)).collect(),
+        stop: stop.into_iter().map(|order| (order.uid, order)).collect(),
+        templates: BTreeMap::new(),
+    })
+}
+
+fn endpoints() -> impl Strategy<Value = EndpointSet> {
+    let backend = (uid(), address(), any::<u16>()).prop_map(|(pod, address, port)| Backend { pod, address, port });
+    let port = (text(), any::<u16>(), any::<bool>(), vec(backend, 0..3)).prop_map(|(name, port, udp, backends)| EndpointPort {
+        name,
+        port,
+        protocol: if udp { Protocol::Udp } else { Protocol::Tcp },
+        backends,
+    });
+    (key(), any::<u64>(), of(any::<Ipv4Addr>()), vec(port, 0..3), any::<bool>())
+        .prop_map(|(service, version, address, ports, removed)| EndpointSet { service, version, address, ports, removed })
+}
+
+/// Through bytes, as on the network.
+fn heard_by_controller(message: &FromAgent) -> FromAgent {
+    let bytes = convert::from_agent_to_proto(message, PROTOCOL).encode_to_vec();
+    convert::from_agent(proto::FromAgent::decode(&*bytes).expect("decodes")).expect("converts")
+}
+
+fn heard_by_agent(message: &ToAgent) -> ToAgent {
+    let bytes = convert::to_agent_to_proto(message, PROTOCOL).encode_to_vec();
+    match convert::to_agent(proto::ToAgent::decode(&*bytes).expect("decodes")).expect("converts") {
+        Told::Message(message) => message,
+        Told::Template(_) => panic!("a template came out of another message"),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_report_arrives_as_it_was_sent(report in report()) {
+        let message = FromAgent::Report(Box::new(report));
+        prop_assert_eq!(heard_by_controller(&message), message);
+    }
+
+    #[test]
+    fn a_hello_arrives_as_it_was_sent(hello in hello()) {
+        let message = FromAgent::Hello(Box::new(hello));
+        prop_assert_eq!(heard_by_controller(&message), message);
+    }
+
+    #[test]
+    fn an_assignment_arrives_as_it_was_sent_but_for_its_templates(assignment in assignment()) {
+        let message = ToAgent::Assign(Arc::new(assignment));
+        prop_assert_eq!(heard_by_agent(&message), message);
+    }
+
+    #[test]
+    fn endpoints_arrive_as_they_were_sent(set in endpoints()) {
+        let message = ToAgent::Endpoints(Arc::new(set));
+        prop_assert_eq!(heard_by_agent(&message), message);
+    }
+
+    #[test]
+    fn a_template_arrives_with_its_secrets(entries in btree_map(text(), vec(any::<u8>(), 0..9), 0..4)) {
+        let secrets = entries.iter().map(|(key, value)| (key.clone(), SecretBytes::new(value.clone()))).collect();
+        let config = ConfigSnapshot {
+            config_maps: BTreeMap::from([("a".to_owned(), entries)]),
+            secrets: BTreeMap::from([("b".to_owned(), secrets)]),
+        };
+        let sent = PodSnapshot { config: Arc::new(config), ..(*samples::snapshot("aa")).clone() };
+        let template = convert::template_to_proto(&sent).expect("converts");
+        let message = proto::ToAgent { message: Some(proto::to_agent::Message::Template(template)) };
+        let Ok(Told::Template(heard)) = convert::to_agent(message) else { panic!("not a template") };
+        prop_assert_eq!(heard, sent);
+    }
+
+    #[test]
+    fn any_bytes_are_read_or_refused_without_a_panic(bytes in vec(any::<u8>(), 0..64)) {
+        if let Ok(message) = proto::FromAgent::decode(&*bytes) {
+            let _ = convert::from_agent(message);
+        }
+        if let Ok(message) = proto::ToAgent::decode(&*bytes) {
+            let _ = convert::to_agent(message);
+        }
+    }
+}
+
+#[test]
+fn log_requests_and_chunks_arrive_as_they_were_sent() {
+    let request =
+        LogRequest { id: 7, pod: samples::uid(1), container: Some("web".into()), tail: Some(3), follow: true, previous: false };
+    let message = ToAgent::Logs(request);
+    assert_eq!(heard_by_agent(&message), message);
+    for end in [None, Some(Ok(())), Some(Err("no such container".to_owned()))] {
+        let message = FromAgent::LogChunk { id: 7, data: "line\n".into(), end };
+        assert_eq!(heard_by_controller(&message), message);
+    }
+}
+
+#[test]
+fn a_secret_is_not_printed_with_a_message() {
+    let template = convert::template_to_proto(&samples::snapshot("aa")).expect("converts");
+    let message = proto::ToAgent { message: Some(proto::to_agent::Message::Template(template)) };
+    let printed = format!("{message:?}");
+    assert!(!printed.contains("hunter2") && !printed.contains(&format!("{:?}", b"hunter2")), "{printed}");
+}
+
+#[test]
+fn a_stop_without_a_reason_that_we_know_is_refused() {
+    let order = proto::StopOrder { uid: samples::uid(1).0.as_bytes().to_vec(), reason: 99, commit: None };
+    let refused = convert::assignment(proto::Assignment { stop: vec![order], ..proto::Assignment::default() });
+    assert_eq!(refused.expect_err("refused"), ConvertError::Invalid { field: "stop.reason", expected: "a known reason" });
+}
+
+#[test]
+fn peers_one_minor_version_apart_understand_each_other_and_others_do_not() {
+    use crate::wire::Version;
+    let version = |major, minor| Version { major, minor };
+    assert!(version(1, 3).understands(version(1, 2)) && version(1, 3).understands(version(1, 4)));
+    assert!(!version(1, 3).understands(version(1, 1)) && !version(1, 3).understands(version(1, 5)));
+    assert!(!version(1, 0).understands(version(2, 0)));
+}

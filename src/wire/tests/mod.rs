@@ -1,0 +1,7 @@
+//! Tests of the links: over the in-memory transport, with the real gRPC stack in between.
+
+mod conversions;
+mod links;
+mod logs;
+mod samples;
+mod sockets;
