@@ -3,13 +3,24 @@
 //! Input: the newest [`View`], and a [`LogSource`] for pod logs. Output: answers. Invariants: nothing here changes anything
 //! (GET and HEAD only), a Secret's values and literal environment values never appear, and a request whose Host is not ours is
 //! refused, so that no web page can read the cluster through a rebound name.
-//! What is deliberately absent: decisions, the clock in anything but an age on the page, and every way to write.
+//! What is deliberately absent: decisions, the clock for anything but an age, and every way to write.
 
+mod feed;
+mod guard;
+mod kube;
 mod logs;
+mod metrics;
+mod own;
+mod page;
+mod pods;
+mod refusal;
+mod server;
+mod words;
 
 pub use logs::{LogError, LogQuery, LogSource, LogStream};
 
 use crate::model::View;
+use server::Server;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -33,7 +44,7 @@ pub async fn serve(
     logs: Arc<dyn LogSource>,
     shutdown: CancellationToken,
 ) -> Result<(), StatusError> {
-    let _ = (views, logs);
-    let app = axum::Router::new();
+    let address = listener.local_addr().map_err(StatusError::Socket)?;
+    let app = Server::new(views, logs, shutdown.clone(), address).router();
     axum::serve(listener, app).with_graceful_shutdown(shutdown.cancelled_owned()).await.map_err(StatusError::Socket)
 }

@@ -1,0 +1,64 @@
+//! Kubernetes' own read API over a [`View`](crate::model::View): discovery, get, list, watch, server-side tables and pod logs.
+//!
+//! Input: a path, a query and an Accept header. Output: what an API server would answer. Invariants: objects are built from the
+//! view alone, so two requests of one version agree; Secrets' values and literal environment values are redacted where the objects
+//! are built, so that no form of answer can leak them.
+//! What is deliberately absent: writes, and Kubernetes' machinery that nothing here asks for (protobuf, aggregated discovery,
+//! OpenAPI, paging: a list is always whole).
+
+mod accept;
+mod answer;
+mod discovery;
+mod events;
+mod log;
+mod metadata;
+mod nodes;
+mod path;
+mod pods;
+mod resource;
+mod selector;
+mod services;
+mod settings;
+mod table;
+mod watching;
+mod workloads;
+
+pub(super) use answer::answer;
+pub(super) use discovery::version;
+
+use crate::model::View;
+use resource::Resource;
+use serde_json::Value;
+
+/// Which objects are wanted: the part of a request that can be decided before they are built.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Scope {
+    /// Only of this namespace.
+    namespace: Option<String>,
+    /// Only of this name.
+    name: Option<String>,
+}
+
+impl Scope {
+    fn takes(&self, namespace: &str, name: &str) -> bool {
+        self.namespace.as_deref().is_none_or(|wanted| wanted == namespace)
+            && self.name.as_deref().is_none_or(|wanted| wanted == name)
+    }
+}
+
+/// The objects of a resource, in the order of namespace and name.
+fn objects(view: &View, resource: Resource, scope: &Scope) -> Vec<Value> {
+    match resource {
+        Resource::Namespaces => settings::namespaces(view, scope),
+        Resource::ConfigMaps => settings::config_maps(view, scope),
+        Resource::Secrets => settings::secrets(view, scope),
+        Resource::Nodes => nodes::nodes(view, scope),
+        Resource::Pods => pods::pods(view, scope),
+        Resource::Services => services::services(view, scope),
+        Resource::Endpoints => services::endpoints(view, scope),
+        Resource::Events => events::events(view, scope),
+        Resource::Deployments => workloads::deployments(view, scope),
+        Resource::Rollouts => workloads::rollouts(view, scope),
+        Resource::Autoscalers => workloads::autoscalers(view, scope),
+    }
+}

@@ -1,0 +1,285 @@
+//! Server-side tables, the form that kubectl prints:
+//! <https://kubernetes.io/docs/reference/using-api/api-concepts/#receiving-resources-as-tables>.
+//!
+//! Cells are made from the objects, so that a table never says what the object does not. The columns are those of Kubernetes.
+
+use super::super::refusal::Refusal;
+use super::super::words;
+use super::resource::Resource;
+use crate::model::Moment;
+use serde_json::{Value, json};
+
+/// What a row carries beside its cells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Include {
+    None,
+    Metadata,
+    Object,
+}
+
+impl Include {
+    /// Reads `includeObject`.
+    pub(super) fn parse(text: Option<&str>) -> Result<Include, Refusal> {
+        match text {
+            None | Some("" | "Metadata") => Ok(Include::Metadata),
+            Some("None") => Ok(Include::None),
+            Some("Object") => Ok(Include::Object),
+            Some(other) => Err(Refusal::bad_request(format!("includeObject is None, Metadata or Object, not {other:?}"))),
+        }
+    }
+}
+
+/// A table of these objects.
+pub(super) fn table(resource: Resource, objects: &[Value], version: &str, include: Include, now: Moment) -> Value {
+    let columns = columns(resource);
+    let definitions: Vec<Value> = columns.iter().map(Column::definition).collect();
+    let rows: Vec<Value> = objects
+        .iter()
+        .map(|object| {
+            let cells: Vec<Value> = columns.iter().map(|column| (column.cell)(object, now)).collect();
+            match include {
+                Include::None => json!({ "cells": cells }),
+                Include::Object => json!({ "cells": cells, "object": object }),
+                Include::Metadata => {
+                    let object = json!({
+                        "kind": "PartialObjectMetadata",
+                        "apiVersion": "meta.k8s.io/v1",
+                        "metadata": object["metadata"],
+                    });
+                    json!({ "cells": cells, "object": object })
+                }
+            }
+        })
+        .collect();
+    json!({
+        "kind": "Table",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": { "resourceVersion": version },
+        "columnDefinitions": definitions,
+        "rows": rows,
+    })
+}
+
+/// A column.
+struct Column {
+    name: &'static str,
+    /// Shown with `-o wide` only.
+    wide: bool,
+    cell: Cell,
+}
+
+type Cell = fn(&Value, Moment) -> Value;
+type Named = &'static [(&'static str, Cell)];
+
+impl Column {
+    fn definition(&self) -> Value {
+        let format = if self.name == "Name" { "name" } else { "" };
+        let kind =
+            if ["Desired", "Current", "Up-to-date", "Available", "Data"].contains(&self.name) { "integer" } else { "string" };
+        let priority = i32::from(self.wide);
+        json!({ "name": self.name, "type": kind, "format": format, "description": "", "priority": priority })
+    }
+}
+
+fn columns(resource: Resource) -> Vec<Column> {
+    let (narrow, wide): (Named, Named) = match resource {
+        Resource::Namespaces => (&[NAME, ("Status", |o, _| text(o, "/status/phase")), AGE], &[]),
+        Resource::Nodes => (NODES, NODES_WIDE),
+        Resource::Pods => (PODS, PODS_WIDE),
+        Resource::Services => (SERVICES, &[("Selector", |o, _| pairs(&o["spec"]["selector"]))]),
+        Resource::Endpoints => (&[NAME, ("Endpoints", |o, _| endpoints(o)), AGE], &[]),
+        Resource::ConfigMaps => (&[NAME, ("Data", |o, _| json!(length(&o["data"]) + length(&o["binaryData"]))), AGE], &[]),
+        Resource::Secrets => (&[NAME, ("Type", |o, _| text(o, "/type")), ("Data", |o, _| json!(length(&o["data"]))), AGE], &[]),
+        Resource::Events => (EVENTS, EVENTS_WIDE),
+        Resource::Deployments => (DEPLOYMENTS, WORKLOADS_WIDE),
+        Resource::Rollouts => (ROLLOUTS, WORKLOADS_WIDE),
+        Resource::Autoscalers => (AUTOSCALERS, &[]),
+    };
+    let column = |wide| move |(name, cell): &(&'static str, Cell)| Column { name, wide, cell: *cell };
+    narrow.iter().map(column(false)).chain(wide.iter().map(column(true))).collect()
+}
+
+const NAME: (&str, Cell) = ("Name", |o, _| text(o, "/metadata/name"));
+const AGE: (&str, Cell) = ("Age", |o, now| json!(since(&o["metadata"]["creationTimestamp"], now)));
+
+const NODES: Named = &[
+    NAME,
+    ("Status", |o, _| json!(if o["status"]["conditions"][0]["status"] == "True" { "Ready" } else { "NotReady" })),
+    ("Roles", |_, _| json!("<none>")),
+    AGE,
+    ("Version", |o, _| text(o, "/status/nodeInfo/kubeletVersion")),
+];
+
+const NODES_WIDE: Named = &[
+    ("Internal-IP", |o, _| {
+        let addresses = o["status"]["addresses"].as_array().into_iter().flatten();
+        let internal = addresses.filter(|address| address["type"] == "InternalIP").map(|address| &address["address"]).next();
+        json!(internal.and_then(Value::as_str).unwrap_or("<none>"))
+    }),
+    ("OS-Image", |o, _| text(o, "/status/nodeInfo/osImage")),
+    ("Kernel-Version", |o, _| text(o, "/status/nodeInfo/kernelVersion")),
+    ("Container-Runtime", |o, _| text(o, "/status/nodeInfo/containerRuntimeVersion")),
+];
+
+const PODS: Named = &[
+    NAME,
+    ("Ready", |o, _| {
+        let ready = statuses(o).filter(|status| status["ready"] == true).count();
+        json!(format!("{ready}/{}", length(&o["spec"]["containers"]).max(statuses(o).count())))
+    }),
+    ("Status", |o, _| pod_status(o)),
+    ("Restarts", |o, _| json!(statuses(o).filter_map(|status| status["restartCount"].as_u64()).sum::<u64>().to_string())),
+    AGE,
+];
+
+const PODS_WIDE: Named = &[
+    ("IP", |o, _| text(o, "/status/podIP")),
+    ("Node", |o, _| text(o, "/spec/nodeName")),
+    ("Template", |o, _| {
+        json!(o["metadata"]["annotations"]["driftless.dev/template-hash"].as_str().and_then(|hash| hash.get(..6)))
+    }),
+    ("Message", |o, _| json!(o["status"]["message"].as_str().unwrap_or(""))),
+];
+
+const SERVICES: Named = &[
+    NAME,
+    ("Type", |o, _| text(o, "/spec/type")),
+    ("Cluster-IP", |o, _| text(o, "/spec/clusterIP")),
+    ("External-IP", |_, _| json!("<none>")),
+    ("Port(s)", |o, _| {
+        let ports = o["spec"]["ports"].as_array().into_iter().flatten();
+        let ports: Vec<String> =
+            ports.map(|port| format!("{}/{}", port["port"], port["protocol"].as_str().unwrap_or("TCP"))).collect();
+        json!(or_none(&ports.join(",")))
+    }),
+    AGE,
+];
+
+const EVENTS: Named = &[
+    ("Last Seen", |o, now| json!(since(&o["lastTimestamp"], now))),
+    ("Type", |o, _| text(o, "/type")),
+    ("Reason", |o, _| text(o, "/reason")),
+    ("Object", |o, _| {
+        let about = &o["involvedObject"];
+        json!(format!("{}/{}", about["kind"].as_str().unwrap_or("").to_lowercase(), about["name"].as_str().unwrap_or("")))
+    }),
+    ("Message", |o, _| text(o, "/message")),
+];
+
+const EVENTS_WIDE: Named = &[
+    ("First Seen", |o, now| json!(since(&o["firstTimestamp"], now))),
+    ("Count", |o, _| json!(o["count"].to_string())),
+    ("Name", |o, _| text(o, "/metadata/name")),
+];
+
+const DEPLOYMENTS: Named = &[
+    NAME,
+    ("Ready", |o, _| json!(format!("{}/{}", count(o, "/status/readyReplicas"), count(o, "/spec/replicas")))),
+    ("Up-to-date", |o, _| json!(count(o, "/status/updatedReplicas"))),
+    ("Available", |o, _| json!(count(o, "/status/availableReplicas"))),
+    AGE,
+];
+
+/// As the printer columns of Argo's custom resource, and the phase beside them.
+const ROLLOUTS: Named = &[
+    NAME,
+    ("Desired", |o, _| json!(count(o, "/spec/replicas"))),
+    ("Current", |o, _| json!(count(o, "/status/replicas"))),
+    ("Up-to-date", |o, _| json!(count(o, "/status/updatedReplicas"))),
+    ("Available", |o, _| json!(count(o, "/status/availableReplicas"))),
+    ("Status", |o, _| text(o, "/status/phase")),
+    AGE,
+];
+
+const WORKLOADS_WIDE: Named = &[
+    ("Containers", |o, _| json!(containers(o, "name"))),
+    ("Images", |o, _| json!(containers(o, "image"))),
+    ("Selector", |o, _| pairs(&o["spec"]["selector"]["matchLabels"])),
+];
+
+const AUTOSCALERS: Named = &[
+    NAME,
+    ("Reference", |o, _| {
+        let target = &o["spec"]["scaleTargetRef"];
+        json!(format!("{}/{}", target["kind"].as_str().unwrap_or(""), target["name"].as_str().unwrap_or("")))
+    }),
+    ("Targets", |o, _| json!(targets(o))),
+    ("MinPods", |o, _| json!(count(o, "/spec/minReplicas").to_string())),
+    ("MaxPods", |o, _| json!(count(o, "/spec/maxReplicas").to_string())),
+    ("Replicas", |o, _| json!(count(o, "/status/currentReplicas").to_string())),
+    AGE,
+];
+
+fn text(object: &Value, pointer: &str) -> Value {
+    json!(or_none(object.pointer(pointer).and_then(Value::as_str).unwrap_or("")))
+}
+
+fn or_none(text: &str) -> &str {
+    if text.is_empty() { "<none>" } else { text }
+}
+
+fn count(object: &Value, pointer: &str) -> u64 {
+    object.pointer(pointer).and_then(Value::as_u64).unwrap_or(0)
+}
+
+fn length(value: &Value) -> usize {
+    value.as_object().map(serde_json::Map::len).or_else(|| value.as_array().map(Vec::len)).unwrap_or(0)
+}
+
+fn pairs(value: &Value) -> Value {
+    let entries = value.as_object().into_iter().flatten();
+    let pairs: Vec<String> = entries.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or(""))).collect();
+    json!(or_none(&pairs.join(",")))
+}
+
+fn since(time: &Value, now: Moment) -> String {
+    let then = time.as_str().and_then(|text| text.parse::<jiff::Timestamp>().ok());
+    let then = then.and_then(|then| u64::try_from(then.as_millisecond()).ok());
+    then.map_or_else(|| "<unknown>".into(), |then| words::age(now.since(Moment(then))))
+}
+
+fn statuses(pod: &Value) -> impl Iterator<Item = &Value> {
+    pod["status"]["containerStatuses"].as_array().into_iter().flatten()
+}
+
+/// The word that explains a pod best: why it is not simply running, else its phase.
+fn pod_status(pod: &Value) -> Value {
+    let reason = pod["status"]["reason"].as_str();
+    let waiting = statuses(pod).find_map(|status| status["state"]["waiting"]["reason"].as_str());
+    let phase = match pod["status"]["phase"].as_str() {
+        Some("Succeeded") => "Completed",
+        Some("Failed") => "Error",
+        other => other.unwrap_or("Unknown"),
+    };
+    json!(reason.or(waiting).unwrap_or(phase))
+}
+
+fn endpoints(object: &Value) -> Value {
+    let subsets = object["subsets"].as_array().into_iter().flatten();
+    let places = subsets.filter(|subset| subset.get("addresses").is_some()).flat_map(|subset| {
+        let ip = subset["addresses"][0]["ip"].as_str().unwrap_or("").to_owned();
+        let ports = subset["ports"].as_array().into_iter().flatten();
+        ports.map(move |port| format!("{ip}:{}", port["port"])).collect::<Vec<_>>()
+    });
+    json!(or_none(&places.collect::<Vec<_>>().join(",")))
+}
+
+fn containers(object: &Value, field: &str) -> String {
+    let containers = object.pointer("/spec/template/spec/containers").and_then(Value::as_array).into_iter().flatten();
+    let texts: Vec<&str> = containers.filter_map(|container| container[field].as_str()).collect();
+    or_none(&texts.join(",")).to_owned()
+}
+
+fn targets(object: &Value) -> String {
+    let wanted = &object["spec"]["metrics"][0]["resource"]["target"];
+    let current = &object["status"]["currentMetrics"][0]["resource"]["current"];
+    let percent = |value: &Value| value.as_u64().map(|percent| format!("{percent}%"));
+    let unknown = || "<unknown>".to_owned();
+    match percent(&wanted["averageUtilization"]) {
+        Some(wanted) => format!("cpu: {}/{wanted}", percent(&current["averageUtilization"]).unwrap_or_else(unknown)),
+        None => {
+            let value = |value: &Value| value.as_str().map(str::to_owned).unwrap_or_else(unknown);
+            format!("cpu: {}/{}", value(&current["averageValue"]), value(&wanted["averageValue"]))
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! `/metrics` in the OpenMetrics text format. The names are a contract; docs list them from here.
+
+use super::pods;
+use super::refusal::Refusal;
+use super::server::Server;
+use crate::model::{Health, Progress, View};
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::registry::Registry;
+use std::fmt;
+use std::sync::Arc;
+
+type ByState = Family<[(&'static str, &'static str); 1], Gauge>;
+
+/// A view as metrics.
+#[derive(Debug)]
+struct Snapshot(Arc<View>);
+
+/// Answers a scrape.
+pub(super) async fn metrics(State(server): State<Arc<Server>>) -> Response {
+    let mut registry = Registry::with_prefix("driftless");
+    registry.register_collector(Box::new(Snapshot(server.feed.current())));
+    let mut text = String::new();
+    match prometheus_client::encoding::text::encode(&mut text, &registry) {
+        Ok(()) => ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response(),
+        Err(error) => Refusal::internal(format!("the metrics cannot be written: {error}")).into_response(),
+    }
+}
+
+impl Collector for Snapshot {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let view = &self.0;
+        for (name, help, value) in counters(view) {
+            let counter = ConstCounter::new(value);
+            counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
+        }
+        for (name, help, value) in gauges(view) {
+            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        for (name, help, family) in [
+            ("workloads", "Workloads by where their rollout stands", workloads(view)),
+            ("pods", "Pods by status", by_word(view)),
+            ("nodes", "Nodes by whether their agent is heard", nodes(view)),
+        ] {
+            family.encode(encoder.encode_descriptor(name, help, None, family.metric_type())?)?;
+        }
+        Ok(())
+    }
+}
+
+/// What only grows, since the controller started.
+fn counters(view: &View) -> [(&'static str, &'static str, u64); 5] {
+    let counters = view.counters;
+    [
+        ("passes", "Passes of the controller", counters.passes),
+        ("assignments", "Assignments sent to agents because something changed", counters.assignments),
+        ("audit_records", "Audit records made", counters.records),
+        ("divergences", "Full recomputes that differed from the incremental result: a bug each", counters.divergences),
+        ("drift_corrections", "Drift that was corrected", counters.drift),
+    ]
+}
+
+/// What stands now.
+fn gauges(view: &View) -> [(&'static str, &'static str, u64); 8] {
+    let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    let all = pods::all(view);
+    [
+        ("acting", "1 if the controller acts, 0 if it starts, holds or has stood down", u64::from(view.health == Health::Acting)),
+        ("epoch", "The epoch of this controller", view.epoch.0),
+        ("objects", "Objects that are desired", number(view.objects.len())),
+        (
+            "units_held",
+            "Units that could not be read and keep their last good revision",
+            number(view.units.values().filter(|unit| unit.is_held()).count()),
+        ),
+        ("problems", "Problems that want a person's attention", number(view.problems.len())),
+        ("pods_ready", "Pods that are ready", number(all.iter().filter(|pod| pod.is_ready()).count())),
+        (
+            "container_restarts",
+            "Restarts of the containers of the pods that exist now",
+            all.iter().map(|pod| u64::from(pod.restarts())).sum(),
+        ),
+        ("audit_records_queued", "Audit records that are not pushed yet", number(view.audit_queued)),
+    ]
+}
+
+fn workloads(view: &View) -> ByState {
+    let family = ByState::default();
+    for state in ["Done", "Progressing", "Waiting", "Stalled"] {
+        family.get_or_create(&[("state", state)]).set(0);
+    }
+    for workload in view.workloads.values() {
+        let word = match &workload.progress {
+            Progress::Done => "Done",
+            Progress::Progressing(_) => "Progressing",
+            Progress::Waiting(_) => "Waiting",
+            Progress::Stalled(_) => "Stalled",
+        };
+        family.get_or_create(&[("state", word)]).inc();
+    }
+    family
+}
+
+fn by_word(view: &View) -> ByState {
+    let family = ByState::default();
+    for pod in pods::all(view) {
+        family.get_or_create(&[("status", pod.word())]).inc();
+    }
+    family
+}
+
+fn nodes(view: &View) -> ByState {
+    let family = ByState::default();
+    for ready in ["true", "false"] {
+        family.get_or_create(&[("ready", ready)]).set(0);
+    }
+    for node in view.nodes.values() {
+        family.get_or_create(&[("ready", if node.ready { "true" } else { "false" })]).inc();
+    }
+    family
+}

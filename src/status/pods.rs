@@ -1,0 +1,169 @@
+//! A pod as status shows it: what was told and what is reported, brought together once for the API, the page and the tables.
+
+use super::words;
+use crate::model::{
+    ContainerReport, ContainerState, NodeName, ObjectKey, PodPhase, PodReport, PodSnapshot, PodUid, PodView, Revision,
+    TemplateHash, View,
+};
+use std::collections::BTreeMap;
+
+/// A pod with everything that is known of it.
+pub(super) struct ShownPod<'a> {
+    /// Its uid.
+    pub(super) uid: PodUid,
+    /// Its name.
+    pub(super) name: &'a str,
+    /// Its workload.
+    pub(super) workload: &'a ObjectKey,
+    /// Its template's hash.
+    pub(super) hash: &'a TemplateHash,
+    /// The commit of its template.
+    pub(super) revision: &'a Revision,
+    /// Its node.
+    pub(super) node: &'a NodeName,
+    /// Its template, if the view has it.
+    pub(super) snapshot: Option<&'a PodSnapshot>,
+    /// What it is made from.
+    pub(super) view: &'a PodView,
+    /// Whether its node is heard.
+    node_ready: bool,
+}
+
+/// The pods of a view, in the order of namespace and name.
+pub(super) fn all(view: &View) -> Vec<ShownPod<'_>> {
+    let mut pods: Vec<ShownPod<'_>> = view.pods.iter().filter_map(|pod| shown(view, pod)).collect();
+    pods.sort_by(|a, b| (&a.workload.namespace, a.name, a.uid).cmp(&(&b.workload.namespace, b.name, b.uid)));
+    pods
+}
+
+fn shown<'a>(view: &'a View, pod: &'a PodView) -> Option<ShownPod<'a>> {
+    let (uid, name, workload, hash, revision) = match (&pod.told, &pod.report) {
+        (Some(told), _) => (told.uid, &told.name, &told.workload, &told.hash, &told.revision),
+        (None, Some(report)) => (report.uid, &report.name, &report.workload, &report.hash, &report.revision),
+        (None, None) => return None,
+    };
+    let current = || view.objects.get(workload).and_then(|object| object.snapshot()).filter(|snapshot| snapshot.hash == *hash);
+    let snapshot = view.templates.get(hash).or_else(current).map(AsRef::as_ref);
+    let node_ready = view.nodes.get(&pod.node).is_none_or(|node| node.ready);
+    Some(ShownPod { uid, name, workload, hash, revision, node: &pod.node, snapshot, view: pod, node_ready })
+}
+
+impl<'a> ShownPod<'a> {
+    /// What its agent says.
+    pub(super) fn report(&self) -> Option<&'a PodReport> {
+        self.view.report.as_ref()
+    }
+
+    /// Its namespace.
+    pub(super) fn namespace(&self) -> &'a str {
+        &self.workload.namespace
+    }
+
+    /// Its labels.
+    pub(super) fn labels(&self) -> BTreeMap<String, String> {
+        self.snapshot.map(|snapshot| snapshot.template.metadata.labels.clone()).unwrap_or_default()
+    }
+
+    /// True if no assignment names it: it keeps running, and nobody will replace it.
+    pub(super) fn is_unclaimed(&self) -> bool {
+        self.view.told.is_none() && self.view.stopping.is_none()
+    }
+
+    /// True if it is being stopped.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.view.stopping.is_some() || self.phase() == PodPhase::Stopping
+    }
+
+    /// Where it stands.
+    pub(super) fn phase(&self) -> PodPhase {
+        self.report().map_or(PodPhase::Pending, |report| report.phase)
+    }
+
+    /// True if it serves, as far as its agent can be believed.
+    pub(super) fn is_ready(&self) -> bool {
+        self.node_ready && self.report().is_some_and(|report| report.ready)
+    }
+
+    /// True if its agent is not heard, so that nothing is known of it now.
+    pub(super) fn is_out_of_sight(&self) -> bool {
+        !self.node_ready
+    }
+
+    /// `status.phase`, of which Kubernetes has five.
+    pub(super) fn kubernetes_phase(&self) -> &'static str {
+        match self.phase() {
+            _ if self.is_out_of_sight() => "Unknown",
+            PodPhase::Pending | PodPhase::Starting => "Pending",
+            PodPhase::Running | PodPhase::CrashLoop | PodPhase::Stopping => "Running",
+            PodPhase::Succeeded => "Succeeded",
+            PodPhase::Failed => "Failed",
+        }
+    }
+
+    /// The word in kubectl's STATUS column.
+    pub(super) fn word(&self) -> &'static str {
+        match self.phase() {
+            _ if self.is_out_of_sight() => "Unknown",
+            _ if self.is_stopping() => "Terminating",
+            PodPhase::Pending => "Pending",
+            PodPhase::Starting => "ContainerCreating",
+            PodPhase::Running | PodPhase::Stopping => "Running",
+            PodPhase::CrashLoop => "CrashLoopBackOff",
+            PodPhase::Succeeded => "Completed",
+            PodPhase::Failed => "Error",
+        }
+    }
+
+    /// How many containers it has, and how many of them are ready.
+    pub(super) fn containers_ready(&self) -> (usize, usize) {
+        let reports = self.report().map_or(&[][..], |report| &report.containers);
+        let total = self.snapshot.map_or(reports.len(), |snapshot| snapshot.template.spec.containers.len());
+        (reports.iter().filter(|container| container.ready).count(), total.max(reports.len()))
+    }
+
+    /// How often its containers were restarted.
+    pub(super) fn restarts(&self) -> u32 {
+        self.report().map_or(0, |report| report.containers.iter().map(|container| container.restarts).sum())
+    }
+
+    /// Why it is where it is, for people; empty if there is nothing to say.
+    pub(super) fn message(&self) -> String {
+        if self.is_out_of_sight() {
+            return format!("node {} is not heard; this is its last word", self.node);
+        }
+        if let Some(reason) = self.view.stopping {
+            return words::stop_reason(reason).into();
+        }
+        match self.report() {
+            None => "its node has been told, and has not answered yet".into(),
+            Some(report) if !report.message.is_empty() => report.message.clone(),
+            Some(_) if self.is_unclaimed() => "no assignment names it: it keeps running".into(),
+            Some(report) => report.containers.iter().find_map(last_end).unwrap_or_default(),
+        }
+    }
+
+    /// The names of its containers, in the order of the template.
+    pub(super) fn container_names(&self) -> Vec<&'a str> {
+        match self.snapshot {
+            Some(snapshot) => snapshot.template.spec.containers.iter().map(|container| container.name.as_str()).collect(),
+            None => self.report().map_or(&[][..], |report| &report.containers).iter().map(|one| one.name.as_str()).collect(),
+        }
+    }
+
+    /// What its containers run: the template's images, or the digests where the template is not known.
+    pub(super) fn images(&self) -> Vec<String> {
+        match self.snapshot {
+            Some(snapshot) => snapshot.template.spec.containers.iter().filter_map(|container| container.image.clone()).collect(),
+            None => {
+                let reports = self.report().map_or(&[][..], |report| &report.containers);
+                reports.iter().filter_map(|container| container.image_digest.clone()).collect()
+            }
+        }
+    }
+}
+
+/// How a container that is not running last ended.
+fn last_end(container: &ContainerReport) -> Option<String> {
+    let exit = container.last_exit.as_ref()?;
+    (container.state != ContainerState::Running).then(|| format!("{}: {}, exit code {}", container.name, exit.reason, exit.code))
+}
