@@ -48,6 +48,8 @@ pub struct Sample {
 /// What was recommended and done, as far back as the windows of the autoscaler reach.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ScaleHistory {
+    /// Whether there was a first look.
+    started: bool,
     recommended: VecDeque<(Moment, u32)>,
     /// Changes: how many pods were added (or, if negative, taken away).
     changed: VecDeque<(Moment, i64)>,
@@ -220,7 +222,8 @@ impl ScaleHistory {
     /// The number that the windows allow: going down, none of the recommendations within the window may have been higher; going up,
     /// none lower.
     fn stabilize(&mut self, bounds: &Autoscaler, current: u32, wanted: Recommendation, now: Moment) -> Recommendation {
-        if self.recommended.is_empty() {
+        if !self.started {
+            self.started = true;
             // What ran before the first look counts as recommended, so that a controller that starts does not scale down at once.
             self.recommended.push_back((now, current));
         }

@@ -162,7 +162,7 @@ fn replace(old: &Object, new: &Object, pods: Pods) -> Effect {
 fn because(old: &ConfigSnapshot, new: &ConfigSnapshot) -> String {
     let mut changed = differing("ConfigMap", &old.config_maps, &new.config_maps);
     changed.extend(differing("Secret", &old.secrets, &new.secrets));
-    if changed.is_empty() { String::new() } else { format!("{} changed: ", changed.join(" and ")) }
+    if changed.is_empty() { String::new() } else { format!("{} changed; ", changed.join(" and ")) }
 }
 
 fn differing<T: PartialEq>(kind: &str, old: &BTreeMap<String, T>, new: &BTreeMap<String, T>) -> Vec<String> {

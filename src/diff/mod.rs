@@ -26,3 +26,6 @@ pub use intent::intent;
 
 /// What stands in place of every value of a Secret.
 pub const REDACTED: &str = "<redacted>";
+
+#[cfg(test)]
+mod tests;
