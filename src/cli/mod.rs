@@ -3,9 +3,17 @@
 //! Data goes to stdout, everything else to stderr. Errors are values that travel to `main`, which prints the chain and the hint
 //! once.
 
+mod client;
+mod columns;
+mod completions;
 mod demo;
 mod demo_server;
 mod error;
+mod events;
+mod get;
+mod get_own;
+mod kubeconfig;
+mod logs;
 
 pub use error::{CliError, CliResult};
 
@@ -26,6 +34,11 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 #[expect(missing_docs, reason = "the arguments' own docs are the help; a doc here would hide them")]
 pub enum Command {
+    Get(get::GetArgs),
+    Logs(logs::LogsArgs),
+    Events(events::EventsArgs),
+    Kubeconfig(kubeconfig::KubeconfigArgs),
+    Completions(completions::CompletionsArgs),
     Demo(demo::DemoArgs),
     #[command(hide = true)]
     DemoServer(demo_server::DemoServerArgs),
@@ -37,6 +50,11 @@ pub enum Command {
 /// What went wrong, with its hint, for `main` to print.
 pub fn run(cli: Cli) -> CliResult<ExitCode> {
     match cli.command {
+        Command::Get(args) => get::run(&args),
+        Command::Logs(args) => logs::run(&args),
+        Command::Events(args) => events::run(&args),
+        Command::Kubeconfig(args) => kubeconfig::run(&args),
+        Command::Completions(args) => completions::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::DemoServer(args) => demo_server::run(args),
     }

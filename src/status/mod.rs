@@ -17,7 +17,9 @@ mod refusal;
 mod server;
 mod words;
 
+pub use kube::{Group, Resource, ResourceFacts};
 pub use logs::{LogError, LogQuery, LogSource, LogStream};
+pub use words::age_of;
 
 use crate::model::View;
 use server::Server;

@@ -1,6 +1,6 @@
 //! How states are said to people: the same words on the page, in tables and in conditions.
 
-use crate::model::{Health, Progress, StalledBy, StopReason, WaitingOn};
+use crate::model::{Health, Moment, Progress, StalledBy, StopReason, WaitingOn};
 use std::time::Duration;
 
 /// A duration as kubectl prints ages: two units where that helps, and never more than four characters or so.
@@ -27,6 +27,14 @@ pub(super) fn age(duration: Duration) -> String {
         s if s < 8 * YEAR => pair(YEAR, 'y', DAY, 'd'),
         s => format!("{}y", s / YEAR),
     }
+}
+
+/// The age of an RFC 3339 time, as kubectl prints it; `None` if it is no time.
+#[must_use]
+pub fn age_of(time: &str, now: Moment) -> Option<String> {
+    let then = time.parse::<jiff::Timestamp>().ok()?;
+    let then = u64::try_from(then.as_millisecond()).ok()?;
+    Some(age(now.since(Moment(then))))
 }
 
 /// Where a rollout stands: a word that tools may match, and a sentence for people.

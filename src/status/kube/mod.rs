@@ -25,9 +25,9 @@ mod workloads;
 
 pub(super) use answer::answer;
 pub(super) use discovery::version;
+pub use resource::{Group, Resource, ResourceFacts};
 
 use crate::model::View;
-use resource::Resource;
 use serde_json::Value;
 
 /// Which objects are wanted: the part of a request that can be decided before they are built.

@@ -4,37 +4,52 @@ use std::fmt;
 
 /// A resource: a kind as paths name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Resource {
+pub enum Resource {
+    /// `v1 Namespace`
     Namespaces,
+    /// `v1 Node`
     Nodes,
+    /// `v1 Pod`
     Pods,
+    /// `v1 Service`
     Services,
+    /// `v1 Endpoints`
     Endpoints,
+    /// `v1 ConfigMap`
     ConfigMaps,
+    /// `v1 Secret`
     Secrets,
+    /// `v1 Event`
     Events,
+    /// `apps/v1 Deployment`
     Deployments,
+    /// `argoproj.io/v1alpha1 Rollout`
     Rollouts,
+    /// `autoscaling/v2 HorizontalPodAutoscaler`
     Autoscalers,
 }
 
 /// A group and its only served version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Group {
+pub struct Group {
     /// Empty for the core group.
-    pub(super) name: &'static str,
+    pub name: &'static str,
     /// `v1`
-    pub(super) version: &'static str,
+    pub version: &'static str,
 }
 
 impl Group {
-    pub(super) const CORE: Group = Group { name: "", version: "v1" };
-    pub(super) const APPS: Group = Group { name: "apps", version: "v1" };
-    pub(super) const ROLLOUTS: Group = Group { name: "argoproj.io", version: "v1alpha1" };
-    pub(super) const AUTOSCALING: Group = Group { name: "autoscaling", version: "v2" };
+    /// The core group.
+    pub const CORE: Group = Group { name: "", version: "v1" };
+    /// Deployments.
+    pub const APPS: Group = Group { name: "apps", version: "v1" };
+    /// Rollouts.
+    pub const ROLLOUTS: Group = Group { name: "argoproj.io", version: "v1alpha1" };
+    /// Autoscalers.
+    pub const AUTOSCALING: Group = Group { name: "autoscaling", version: "v2" };
 
     /// The groups below `/apis`.
-    pub(super) const NAMED: [Group; 3] = [Group::APPS, Group::ROLLOUTS, Group::AUTOSCALING];
+    pub const NAMED: [Group; 3] = [Group::APPS, Group::ROLLOUTS, Group::AUTOSCALING];
 }
 
 /// `apiVersion`
@@ -45,20 +60,27 @@ impl fmt::Display for Group {
 }
 
 /// What discovery says of a resource.
-pub(super) struct Facts {
-    pub(super) group: Group,
-    pub(super) plural: &'static str,
-    pub(super) singular: &'static str,
-    pub(super) kind: &'static str,
-    pub(super) short: &'static [&'static str],
-    pub(super) namespaced: bool,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ResourceFacts {
+    /// Its group and version.
+    pub group: Group,
+    /// `pods`
+    pub plural: &'static str,
+    /// `pod`
+    pub singular: &'static str,
+    /// `Pod`
+    pub kind: &'static str,
+    /// `po`
+    pub short: &'static [&'static str],
+    /// Whether it lives in a namespace.
+    pub namespaced: bool,
     /// Part of `kubectl get all`.
-    pub(super) in_all: bool,
+    pub in_all: bool,
 }
 
 impl Resource {
     /// Every resource, in the order in which discovery lists them.
-    pub(super) const ALL: [Resource; 11] = [
+    pub const ALL: [Resource; 11] = [
         Resource::Namespaces,
         Resource::Nodes,
         Resource::Pods,
@@ -73,8 +95,9 @@ impl Resource {
     ];
 
     /// What discovery says of it.
-    pub(super) fn facts(self) -> Facts {
-        let core = |plural, singular, kind, short| Facts {
+    #[must_use]
+    pub fn facts(self) -> ResourceFacts {
+        let core = |plural, singular, kind, short| ResourceFacts {
             group: Group::CORE,
             plural,
             singular,
@@ -84,21 +107,21 @@ impl Resource {
             in_all: false,
         };
         match self {
-            Resource::Namespaces => Facts { namespaced: false, ..core("namespaces", "namespace", "Namespace", &["ns"]) },
-            Resource::Nodes => Facts { namespaced: false, ..core("nodes", "node", "Node", &["no"]) },
-            Resource::Pods => Facts { in_all: true, ..core("pods", "pod", "Pod", &["po"]) },
-            Resource::Services => Facts { in_all: true, ..core("services", "service", "Service", &["svc"]) },
+            Resource::Namespaces => ResourceFacts { namespaced: false, ..core("namespaces", "namespace", "Namespace", &["ns"]) },
+            Resource::Nodes => ResourceFacts { namespaced: false, ..core("nodes", "node", "Node", &["no"]) },
+            Resource::Pods => ResourceFacts { in_all: true, ..core("pods", "pod", "Pod", &["po"]) },
+            Resource::Services => ResourceFacts { in_all: true, ..core("services", "service", "Service", &["svc"]) },
             Resource::Endpoints => core("endpoints", "endpoints", "Endpoints", &["ep"]),
             Resource::ConfigMaps => core("configmaps", "configmap", "ConfigMap", &["cm"]),
             Resource::Secrets => core("secrets", "secret", "Secret", &[]),
             Resource::Events => core("events", "event", "Event", &["ev"]),
             Resource::Deployments => {
-                Facts { group: Group::APPS, in_all: true, ..core("deployments", "deployment", "Deployment", &["deploy"]) }
+                ResourceFacts { group: Group::APPS, in_all: true, ..core("deployments", "deployment", "Deployment", &["deploy"]) }
             }
             Resource::Rollouts => {
-                Facts { group: Group::ROLLOUTS, in_all: true, ..core("rollouts", "rollout", "Rollout", &["ro"]) }
+                ResourceFacts { group: Group::ROLLOUTS, in_all: true, ..core("rollouts", "rollout", "Rollout", &["ro"]) }
             }
-            Resource::Autoscalers => Facts {
+            Resource::Autoscalers => ResourceFacts {
                 group: Group::AUTOSCALING,
                 in_all: true,
                 ..core("horizontalpodautoscalers", "horizontalpodautoscaler", "HorizontalPodAutoscaler", &["hpa"])
@@ -106,8 +129,34 @@ impl Resource {
         }
     }
 
+    /// The resource that a person means by a name: plural, singular, short, kind, or with its group.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Resource> {
+        let name = name.to_ascii_lowercase();
+        Resource::ALL.into_iter().find(|resource| {
+            let facts = resource.facts();
+            name == facts.plural
+                || name == facts.singular
+                || name == facts.kind.to_ascii_lowercase()
+                || facts.short.contains(&name.as_str())
+                || name == resource.qualified()
+        })
+    }
+
+    /// The path of its objects in a namespace, or of all of them.
+    #[must_use]
+    pub fn path(self, namespace: Option<&str>) -> String {
+        let facts = self.facts();
+        let root = if facts.group.name.is_empty() { "/api" } else { "/apis" };
+        match namespace.filter(|_| facts.namespaced) {
+            Some(namespace) => format!("{root}/{}/namespaces/{namespace}/{}", facts.group, facts.plural),
+            None => format!("{root}/{}/{}", facts.group, facts.plural),
+        }
+    }
+
     /// The resource of a group by its plural.
-    pub(super) fn find(group: Group, plural: &str) -> Option<Resource> {
+    #[must_use]
+    pub fn find(group: Group, plural: &str) -> Option<Resource> {
         Resource::ALL.into_iter().find(|resource| {
             let facts = resource.facts();
             facts.group == group && facts.plural == plural
@@ -115,7 +164,8 @@ impl Resource {
     }
 
     /// `deployments.apps`, as kubectl names it in messages.
-    pub(super) fn qualified(self) -> String {
+    #[must_use]
+    pub fn qualified(self) -> String {
         let facts = self.facts();
         if facts.group.name.is_empty() { facts.plural.into() } else { format!("{}.{}", facts.plural, facts.group.name) }
     }

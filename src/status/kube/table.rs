@@ -233,9 +233,7 @@ fn pairs(value: &Value) -> Value {
 }
 
 fn since(time: &Value, now: Moment) -> String {
-    let then = time.as_str().and_then(|text| text.parse::<jiff::Timestamp>().ok());
-    let then = then.and_then(|then| u64::try_from(then.as_millisecond()).ok());
-    then.map_or_else(|| "<unknown>".into(), |then| words::age(now.since(Moment(then))))
+    time.as_str().and_then(|time| words::age_of(time, now)).unwrap_or_else(|| "<unknown>".into())
 }
 
 fn statuses(pod: &Value) -> impl Iterator<Item = &Value> {
