@@ -7,6 +7,9 @@
 //!
 //! Deliberately absent: restart policies, back-off, probes and ordering, all of which are the core's.
 
+pub mod docker;
+pub mod rootfs;
+
 use crate::model::{Exit, NodeName, ObjectKey, PodUid, Protocol, Revision, RuntimeKind, SecretBytes, TemplateHash};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;

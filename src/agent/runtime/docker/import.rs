@@ -1,0 +1,146 @@
+//! Images without a registry: made from files of this host, and imported.
+
+use super::{Docker, wire};
+use crate::agent::runtime::RuntimeError;
+use crate::agent::runtime::rootfs::RootFs;
+use bollard::query_parameters::CreateImageOptionsBuilder;
+use futures_util::TryStreamExt;
+use serde::Deserialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// What an imported image was made of, so that the same is not imported twice.
+const CONTENT: &str = "driftless.dev/content";
+
+/// `GET /images/NAME/json`, as far as we read it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Image {
+    #[serde(default)]
+    config: Option<Config>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Config {
+    #[serde(default)]
+    labels: Option<BTreeMap<String, String>>,
+}
+
+impl Docker {
+    /// Imports `root` as the image `repository:tag`, unless an image of the same content has that name. The image has no entry
+    /// point and no command.
+    ///
+    /// # Errors
+    /// What the Engine says.
+    pub async fn import_image(&self, repository: &str, tag: &str, root: &RootFs) -> Result<(), RuntimeError> {
+        let action = format!("importing the image {repository}:{tag}");
+        let archive =
+            root.to_tar().map_err(|error| RuntimeError::Failed { action: action.clone(), message: error.to_string() })?;
+        let content = blake3::hash(&archive).to_hex();
+        if self.has_image(&format!("{repository}:{tag}"), content.as_str()).await? {
+            return Ok(());
+        }
+        let session = self.shared.engine.session().await?;
+        let options = CreateImageOptionsBuilder::new()
+            .from_src("-")
+            .repo(repository)
+            .tag(tag)
+            .changes(vec![format!("LABEL {CONTENT}={content}")])
+            .build();
+        let progress = session.client.create_image(Some(options), Some(bollard::body_full(archive.into())), None);
+        let done = progress.try_for_each(|_| std::future::ready(Ok(()))).await;
+        done.map_err(|error| self.shared.engine.failed(&action, &error))
+    }
+
+    /// Imports an image that holds one program of this host, with the shared libraries that it needs, at
+    /// `/usr/local/bin/NAME`: the demo's `driftless/demo:VERSION` is made of our own binary.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or what the Engine says.
+    pub async fn import_program(&self, repository: &str, tag: &str, program: &Path) -> Result<(), RuntimeError> {
+        let root = program_files(program).await?;
+        self.import_image(repository, tag, &root).await
+    }
+
+    async fn has_image(&self, name: &str, content: &str) -> Result<bool, RuntimeError> {
+        let session = self.shared.engine.session().await?;
+        // A name's slashes belong to the path of this call.
+        let path = format!("/images/{}/json", wire::encode(name).replace("%2F", "/"));
+        match session.get::<Image>(&path).await {
+            Ok(image) => {
+                let labels = image.config.and_then(|config| config.labels).unwrap_or_default();
+                Ok(labels.get(CONTENT).is_some_and(|label| label == content))
+            }
+            Err(wire::ReadError::Refused { .. }) => Ok(false),
+            Err(error) => Err(self.shared.engine.read_failed("looking for an image", error)),
+        }
+    }
+}
+
+/// A root folder with one program of this host and what it needs to run: its shared libraries and loader at their places
+/// (as `ldd` names them; a static program has none), `/etc/passwd`, `/etc/group` and `/tmp`.
+///
+/// # Errors
+/// A file that cannot be read, named.
+pub async fn program_files(program: &Path) -> Result<RootFs, RuntimeError> {
+    let name = program.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let mut root = RootFs::default()
+        .folder("/tmp", 0o1777)
+        .file("/etc/passwd", 0o644, "root:x:0:0:root:/root:/sbin/nologin\nnobody:x:65534:65534:nobody:/:/sbin/nologin\n")
+        .file("/etc/group", 0o644, "root:x:0:\nnogroup:x:65534:\n")
+        .file(&format!("/usr/local/bin/{name}"), 0o755, read(program).await?);
+    for library in libraries(program).await? {
+        root = root.file(&library, 0o755, read(Path::new(&library)).await?);
+    }
+    Ok(root)
+}
+
+async fn read(path: &Path) -> Result<Vec<u8>, RuntimeError> {
+    tokio::fs::read(path).await.map_err(|error| RuntimeError::Failed {
+        action: format!("reading {} for an image", path.display()),
+        message: error.to_string(),
+    })
+}
+
+/// The absolute paths of the libraries and the loader of a program.
+async fn libraries(program: &Path) -> Result<BTreeSet<String>, RuntimeError> {
+    let output = tokio::process::Command::new("ldd").arg(program).env("LC_ALL", "C").output().await;
+    let output = output.map_err(|error| RuntimeError::Failed {
+        action: format!("asking ldd for the libraries of {}", program.display()),
+        message: error.to_string(),
+    })?;
+    // A static program makes ldd fail, and has none.
+    if !output.status.success() {
+        return Ok(BTreeSet::new());
+    }
+    let listing = String::from_utf8_lossy(&output.stdout);
+    match listing.lines().find(|line| line.contains("not found")) {
+        Some(line) => Err(RuntimeError::Failed {
+            action: format!("looking for the libraries of {}", program.display()),
+            message: line.trim().to_owned(),
+        }),
+        None => Ok(listing.lines().filter_map(library).map(str::to_owned).collect()),
+    }
+}
+
+/// The path in a line of ldd: `libc.so.6 => /lib/… (0x…)`, `/lib64/ld-linux-x86-64.so.2 (0x…)`; the kernel's own
+/// `linux-vdso.so.1 (0x…)` has none.
+fn library(line: &str) -> Option<&str> {
+    let place = line.split_once("=>").map_or(line, |(_, place)| place).trim();
+    let path = place.split_once(" (").map_or(place, |(path, _)| path).trim();
+    path.starts_with('/').then_some(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::library;
+
+    #[test]
+    fn a_line_of_ldd_names_a_path_or_none() {
+        assert_eq!(library("\tlinux-vdso.so.1 (0x00007ffd)"), None);
+        assert_eq!(library("\tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f)"), Some("/lib/x86_64-linux-gnu/libc.so.6"));
+        assert_eq!(library("\t/lib64/ld-linux-x86-64.so.2 (0x00007f)"), Some("/lib64/ld-linux-x86-64.so.2"));
+        assert_eq!(library("\tstatically linked"), None);
+    }
+}

@@ -1,0 +1,64 @@
+//! One list of behaviours, run against every runtime: what the agent relies on must hold for all of them.
+//!
+//! Docker is required: without an Engine these tests fail, and say so. Every test has a cluster of its own, and removes only
+//! what carries its name.
+
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+mod behaviours;
+mod docker;
+mod docker_only;
+mod stage;
+
+use stage::Stage;
+
+/// Makes a test of every behaviour for every runtime.
+macro_rules! contract {
+    ($($behaviour:ident),* $(,)?) => {
+        mod with_docker {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $behaviour() {
+                    let stage = super::docker::stage().await;
+                    super::play(stage, |stage| Box::pin(super::behaviours::$behaviour(stage))).await;
+                }
+            )*
+        }
+    };
+}
+
+contract! {
+    a_started_container_is_listed_as_it_was_launched,
+    starting_twice_gives_the_same_container,
+    the_environment_is_what_was_launched,
+    mounted_files_are_seen_with_their_modes,
+    an_exit_code_is_reported_and_listed,
+    a_stop_lets_the_program_end_by_itself,
+    a_program_that_ignores_the_signal_is_killed,
+    a_second_stop_with_a_shorter_grace_shortens_the_first,
+    stopping_what_has_ended_says_how_it_ended,
+    both_streams_are_in_the_log_and_tail_cuts_it,
+    a_followed_log_ends_with_its_container,
+    a_new_client_adopts_what_runs,
+    a_command_inside_says_how_it_ended,
+    a_command_inside_that_takes_too_long_is_given_up,
+    removing_twice_succeeds,
+    a_container_killed_behind_our_back_is_reported,
+    a_missing_program_is_refused_and_leaves_nothing,
+    a_restart_keeps_the_log_of_the_attempt_before,
+    usage_counts_the_cpu_that_was_spent,
+    containers_of_another_node_are_not_listed_nor_touched,
+}
+
+/// Runs one behaviour and takes the stage down, also when it failed.
+async fn play<F>(stage: Stage, behaviour: F)
+where
+    F: for<'a> FnOnce(&'a Stage) -> futures_util::future::LocalBoxFuture<'a, ()>,
+{
+    use futures_util::FutureExt;
+    let outcome = std::panic::AssertUnwindSafe(behaviour(&stage)).catch_unwind().await;
+    stage.take_down().await;
+    if let Err(panic) = outcome {
+        std::panic::resume_unwind(panic);
+    }
+}
