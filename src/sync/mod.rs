@@ -22,6 +22,8 @@ mod git;
 mod head;
 mod identity;
 mod mirror;
+mod tree;
+mod watch;
 
 pub use address::redact;
 pub use audit::{
@@ -33,3 +35,5 @@ pub use error::SyncError;
 pub use head::{HeadWatch, Sighting};
 pub use identity::{Identity, IdentityError};
 pub use mirror::{Head, Mirror, RepoSpec};
+pub use tree::{Contents, LinkEnd, TreeFile, TreeKind};
+pub use watch::{RepoWatch, watch_repo};

@@ -8,6 +8,9 @@
 mod behaviours;
 mod docker;
 mod docker_only;
+mod git_audit;
+mod git_lab;
+mod git_mirror;
 mod stage;
 
 use stage::Stage;
