@@ -1,15 +1,15 @@
 //! The demo's cluster: `driftless up` as a process of its own, looked at through its read-only API.
 
-use super::DemoRuntime;
+use super::DemoArgs;
 use super::load;
 use super::narrator::Narrator;
 use super::repo::DemoRepo;
+use crate::agent::runtime::docker::{Docker, DockerSettings, socket_of};
+use crate::cli::client::{Client, Form, ServerArgs};
 use crate::cli::{CliError, CliResult};
 use crate::clock;
-use http_body_util::Empty;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use crate::model::NodeName;
+use bollard::query_parameters::KillContainerOptionsBuilder;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::ffi::OsString;
@@ -29,9 +29,10 @@ const USUAL_PORT: u16 = 7780;
 pub(super) struct Cluster {
     child: Child,
     log: PathBuf,
-    server: String,
+    server: ServerArgs,
     name: String,
-    http: Client<HttpConnector, Empty<bytes::Bytes>>,
+    client: Client,
+    docker_host: Option<String>,
 }
 
 /// What the API says of a pod.
@@ -46,18 +47,18 @@ pub(super) struct PodSeen {
 
 impl Cluster {
     /// Starts `driftless up` on the demo's repo and waits for its status to answer.
-    pub(super) async fn start(folder: &Path, repo: &DemoRepo, runtime: DemoRuntime) -> CliResult<Self> {
+    pub(super) async fn start(folder: &Path, repo: &DemoRepo, args: &DemoArgs) -> CliResult<Self> {
         let failed = |what: &'static str| move |error: std::io::Error| CliError::with_source(what, error);
         let program = std::env::current_exe().map_err(failed("cannot find this program"))?;
         let log = folder.join("driftless.log");
         let output = File::create(&log).map_err(failed("cannot write the log"))?;
-        let server = format!("127.0.0.1:{}", free_port()?);
+        let server = ServerArgs { server: format!("127.0.0.1:{}", free_port()?) };
         let name = format!("demo-{}", std::process::id());
         let child = Command::new(&program)
             .arg("up")
             .arg("--repo")
             .arg(repo.bare_dir())
-            .args(["--cluster", &name, "--listen", &server, "--runtime", runtime.as_str()])
+            .args(["--cluster", &name, "--listen", &server.server, "--runtime", args.runtime.as_str()])
             .arg("--state-dir")
             .arg(folder.join("state"))
             .env("PATH", path_with(&program))
@@ -66,15 +67,15 @@ impl Cluster {
             .stderr(output)
             .spawn()
             .map_err(failed("cannot start driftless up"))?;
-        let http = Client::builder(TokioExecutor::new()).build_http();
-        let cluster = Self { child, log, server, name, http };
-        cluster.wait("status answers", async || cluster.get("/healthz").await).await?;
+        let client = Client::new(&server);
+        let cluster = Self { child, log, server, name, client, docker_host: args.docker_host.clone() };
+        cluster.wait("status answers", async || cluster.get("/driftless/v1/status").await).await?;
         Ok(cluster)
     }
 
     /// Where its page is.
     pub(super) fn url(&self) -> String {
-        format!("http://{}", self.server)
+        self.server.url()
     }
 
     /// Its audit branch.
@@ -82,18 +83,14 @@ impl Cluster {
         format!("driftless/audit-{}", self.name)
     }
 
-    /// The body of a GET on the status port.
-    pub(super) async fn get(&self, path: &str) -> Result<String, String> {
-        load::ask(&self.http, &format!("{}{path}", self.url())).await
-    }
-
-    async fn json(&self, path: &str) -> Result<Value, String> {
-        serde_json::from_str(&self.get(path).await?).map_err(|error| format!("{path}: {error}"))
+    /// What the API says at this path.
+    pub(super) async fn get(&self, path: &str) -> Result<Value, String> {
+        self.client.get(path, Form::Json).await.map_err(|error| error.to_string())
     }
 
     /// The pods of the shop whose name starts with `prefix`.
     pub(super) async fn pods(&self, prefix: &str) -> Result<Vec<PodSeen>, String> {
-        let list = self.json("/api/v1/namespaces/shop/pods").await?;
+        let list = self.get("/api/v1/namespaces/shop/pods").await?;
         let items = list["items"].as_array().ok_or("the list of pods has no items")?;
         Ok(items.iter().map(pod_seen).filter(|pod| pod.name.starts_with(prefix)).collect())
     }
@@ -111,7 +108,7 @@ impl Cluster {
 
     /// The URL of a Service of the shop.
     pub(super) async fn service_url(&self, name: &str) -> Result<String, String> {
-        let service = self.json(&format!("/api/v1/namespaces/shop/services/{name}")).await?;
+        let service = self.get(&format!("/api/v1/namespaces/shop/services/{name}")).await?;
         let address = service["spec"]["clusterIP"].as_str().ok_or_else(|| format!("{name} has no address yet"))?;
         Ok(format!("http://{address}:{}/", service["spec"]["ports"][0]["port"]))
     }
@@ -119,8 +116,7 @@ impl Cluster {
     /// What a Service of the shop answers.
     pub(super) async fn ask(&self, service: &str) -> Result<String, String> {
         let url = self.service_url(service).await?;
-        let http = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http();
-        load::ask(&http, &url).await
+        load::ask_once(&url).await
     }
 
     /// Polls until `check` succeeds; the error has the last state and the end of the log.
@@ -141,7 +137,7 @@ impl Cluster {
     /// Kills the only container of a pod, as a crash would.
     pub(super) async fn kill(&self, pod: &PodSeen) -> CliResult<()> {
         if let Some(id) = pod.container.strip_prefix("docker://") {
-            return kill_container(id).await;
+            return kill_container(self.docker_host.as_deref(), id).await;
         }
         let pid = pod
             .container
@@ -199,11 +195,28 @@ fn free_port() -> CliResult<u16> {
     address.map(|address| address.port()).map_err(|error| CliError::with_source("no free port on loopback", error))
 }
 
-/// Makes the shop's image.
-pub(super) async fn import_image(narrator: &mut Narrator) -> CliResult<()> {
-    narrator.act("make and import a small image of this program")
+/// Makes the shop's image of this program and imports it, so that no registry is needed.
+pub(super) async fn import_image(docker_host: Option<&str>, narrator: &mut Narrator) -> CliResult<()> {
+    let failed = |error| {
+        CliError::with_source("cannot make the demo's image", error).hint("is a Docker Engine running? `docker version` tells")
+    };
+    let program = std::env::current_exe().map_err(|error| CliError::with_source("cannot find this program", error))?;
+    let settings = DockerSettings { socket: socket(docker_host)?, cluster: "demo".to_owned(), node: NodeName::new("demo") };
+    let version = env!("CARGO_PKG_VERSION");
+    Docker::new(settings).import_program("driftless/demo", version, &program).await.map_err(failed)?;
+    narrator.saw(&format!("made and imported the image driftless/demo:{version} from this program"))
 }
 
-async fn kill_container(_id: &str) -> CliResult<()> {
-    Ok(())
+/// `docker kill`: as a crash, and not through the runtime that would know of it.
+async fn kill_container(docker_host: Option<&str>, id: &str) -> CliResult<()> {
+    let failed = |error| CliError::with_source(format!("cannot kill the container {id}"), error);
+    let socket = socket(docker_host)?;
+    let docker =
+        bollard::Docker::connect_with_unix(&socket.to_string_lossy(), 10, bollard::API_DEFAULT_VERSION).map_err(failed)?;
+    let options = KillContainerOptionsBuilder::new().signal("KILL").build();
+    docker.kill_container(id, Some(options)).await.map_err(failed)
+}
+
+fn socket(docker_host: Option<&str>) -> CliResult<PathBuf> {
+    socket_of(docker_host).map_err(|error| CliError::with_source("there is no socket of a Docker Engine to use", error))
 }

@@ -61,7 +61,7 @@ async fn ask_on(url: String, stop: Arc<AtomicBool>, answered: Arc<AtomicU64>) ->
 }
 
 /// The body of a 200 answer.
-pub(super) async fn ask(http: &Http, url: &str) -> Result<String, String> {
+async fn ask(http: &Http, url: &str) -> Result<String, String> {
     let uri = url.parse().map_err(|error| format!("{url}: {error}"))?;
     let answer = tokio::time::timeout(Duration::from_secs(5), http.get(uri)).await;
     let response = answer.map_err(|_| format!("{url}: no answer within 5 s"))?.map_err(|error| format!("{url}: {error}"))?;
@@ -69,4 +69,9 @@ pub(super) async fn ask(http: &Http, url: &str) -> Result<String, String> {
     let body = response.into_body().collect().await.map_err(|error| format!("{url}: {error}"))?.to_bytes();
     let body = String::from_utf8_lossy(&body).into_owned();
     if status.is_success() { Ok(body) } else { Err(format!("{url}: {status}: {}", body.trim())) }
+}
+
+/// The body of a 200 answer, on a connection of its own.
+pub(super) async fn ask_once(url: &str) -> Result<String, String> {
+    ask(&Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http(), url).await
 }

@@ -35,6 +35,9 @@ pub struct DemoArgs {
     /// Where the shop runs.
     #[arg(long, value_enum, default_value_t = DemoRuntime::Process)]
     runtime: DemoRuntime,
+    /// The Docker Engine's socket, as the docker program takes it.
+    #[arg(long, env = "DOCKER_HOST", value_name = "unix:///PATH")]
+    docker_host: Option<String>,
 }
 
 /// The runtimes that the demo has a shop for.
@@ -83,10 +86,10 @@ async fn demo(args: &DemoArgs) -> CliResult<()> {
     let mut narrator = Narrator::new();
     narrator.title(&format!("Driftless demo: the {} runtime, in {}", args.runtime.as_str(), folder.path().display()))?;
     if args.runtime == DemoRuntime::Docker {
-        cluster::import_image(&mut narrator).await?;
+        cluster::import_image(args.docker_host.as_deref(), &mut narrator).await?;
     }
     let repo = DemoRepo::create(folder.path(), args.runtime.as_str())?;
-    let cluster = Cluster::start(folder.path(), &repo, args.runtime).await?;
+    let cluster = Cluster::start(folder.path(), &repo, args).await?;
     let mut demo = Demo { repo, cluster, narrator };
     let toured = tour(&mut demo, args).await;
     let ended = end(&mut demo, args, toured.is_ok()).await;

@@ -91,8 +91,7 @@ async fn refuse(demo: &mut Demo) -> CliResult<()> {
     let problem = cluster
         .wait("the problem is shown", async || {
             let problems = cluster.get("/driftless/v1/problems").await?;
-            let items: serde_json::Value = serde_json::from_str(&problems).map_err(|error| error.to_string())?;
-            find_problem(&items, "contaners").ok_or(problems)
+            find_problem(&problems, "contaners").ok_or_else(|| problems.to_string())
         })
         .await?;
     narrator.saw("the unit shop is held:")?;
