@@ -28,14 +28,24 @@ impl Quantity {
         u64::try_from((self.milli.max(0) + 999) / 1000).unwrap_or(u64::MAX)
     }
 
-    /// Reads a quantity. `None` if the text is not one.
+    /// The exact amount in one spelling, whatever suffix it was written with: thousandths and an `m`.
+    #[must_use]
+    pub fn canonical(self) -> String {
+        format!("{}m", self.milli)
+    }
+
+    /// Reads a quantity. `None` if the text is not one, or beyond what fits. What is finer than a thousandth is rounded up (away from
+    /// zero), as Kubernetes rounds what is finer than it keeps.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let split = text.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '+' | '-'))).unwrap_or(text.len());
         let (number, suffix) = text.split_at(split);
+        let decimal = Decimal::parse(number)?;
         let (factor, divisor) = scale(suffix)?;
-        let milli = decimal_milli(number)?;
-        Some(Self { milli: milli.checked_mul(factor)? / divisor })
+        let thousandths = decimal.digits.checked_mul(factor)?.checked_mul(1_000)?;
+        let divisor = divisor.checked_mul(decimal.divisor)?;
+        let milli = (thousandths / divisor).checked_add(i128::from(thousandths % divisor != 0))?;
+        Some(Self { milli: if decimal.is_negative { -milli } else { milli } })
     }
 }
 
@@ -67,20 +77,29 @@ fn scale(suffix: &str) -> Option<(i128, i128)> {
     Some((plain, 1))
 }
 
-/// Reads a decimal number as thousandths, rounding finer digits up as Kubernetes does.
-fn decimal_milli(number: &str) -> Option<i128> {
-    let (sign, digits) = match number.strip_prefix('-') {
-        Some(rest) => (-1, rest),
-        None => (1, number.strip_prefix('+').unwrap_or(number)),
-    };
-    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    if (whole.is_empty() && fraction.is_empty()) || !fraction.bytes().chain(whole.bytes()).all(|b| b.is_ascii_digit()) {
-        return None;
+/// A decimal number as a fraction: `1.25` is 125 over 100.
+struct Decimal {
+    is_negative: bool,
+    digits: i128,
+    divisor: i128,
+}
+
+impl Decimal {
+    fn parse(number: &str) -> Option<Self> {
+        let (is_negative, unsigned) = match number.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, number.strip_prefix('+').unwrap_or(number)),
+        };
+        let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
+        let is_digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+        if (whole.is_empty() && fraction.is_empty()) || !is_digits(whole) || !is_digits(fraction) {
+            return None;
+        }
+        let fraction = fraction.trim_end_matches('0');
+        let digits = format!("0{whole}{fraction}");
+        let divisor = 10_i128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
+        Some(Self { is_negative, digits: digits.parse().ok()?, divisor })
     }
-    let whole: i128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
-    let padded: i128 = format!("{fraction:0<3}").get(..3)?.parse().ok()?;
-    let finer = fraction.bytes().skip(3).any(|b| b != b'0');
-    Some(sign * (whole.checked_mul(1000)? + padded + i128::from(finer)))
 }
 
 impl fmt::Display for Quantity {
@@ -112,5 +131,64 @@ impl<'de> Deserialize<'de> for Quantity {
             other => return Err(de::Error::custom(format!("expected a quantity, found {other}"))),
         };
         Quantity::parse(&text).ok_or_else(|| de::Error::custom(format!("{text:?} is not a quantity")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn milli(text: &str) -> Option<i128> {
+        Quantity::parse(text).map(|quantity| quantity.milli)
+    }
+
+    #[test]
+    fn quantities_are_read_as_kubernetes_reads_them() {
+        for (text, expected) in [
+            ("0", 0),
+            ("1", 1_000),
+            ("500m", 500),
+            ("0.5", 500),
+            (".5", 500),
+            ("5.", 5_000),
+            (".0", 0),
+            ("5e-1", 500),
+            ("1e3", 1_000_000),
+            ("1E", 1_000_000_000_000_000_000_000),
+            ("1.5Gi", 1_610_612_736_000),
+            ("0.1Ki", 102_400),
+            ("100k", 100_000_000),
+            ("1u", 1),
+            ("1500u", 2),
+            ("0.0005", 1),
+            ("-0.0005", -1),
+            ("+2", 2_000),
+            ("-1", -1_000),
+        ] {
+            assert_eq!(milli(text), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_quantity_is_refused() {
+        for text in ["", ".", "-", "m", "1 Gi", "1gi", "1KI", "1.2.3", "--1", "1e", "0x10", "1e40", "9e99", "1,5", "½"] {
+            assert_eq!(milli(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_printed_quantity_reads_as_itself(milli in -(1_i128 << 80)..(1_i128 << 80)) {
+            let quantity = Quantity::from_milli(milli);
+            prop_assert_eq!(Quantity::parse(&quantity.to_string()), Some(quantity));
+            prop_assert_eq!(Quantity::parse(&quantity.canonical()), Some(quantity));
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in "\\PC*", number in "[-+.0-9eEkMGmun]{0,40}") {
+            let _ = Quantity::parse(&text);
+            let _ = Quantity::parse(&number);
+        }
     }
 }
