@@ -1,1 +1,49 @@
-//! manifest
+//! Text to desired: what the manifests of a revision mean, and everything that is wrong with them.
+//!
+//! ```text
+//! bytes ─yaml─▶ nodes with spans ─check─▶ value that the schema accepts ─typed─▶ draft ─cross, objects─▶ desired
+//!                    table ─schema─▶ JSON Schemas        rules, references          load: units, holding, hashes
+//! ```
+//!
+//! Inputs: bytes by path, the policy (`driftless.yaml`), the units' last good files. Outputs: [`Desired`](crate::model::Desired), problems
+//! with file, line and column, JSON Schemas, and the report of `driftless validate`.
+//!
+//! Invariants:
+//! - The support table in `schemas/` is the only place that says what becomes of a field.
+//! - Every problem of a tree is reported at once; none of them quotes a value of a Secret.
+//! - A unit with an error keeps its last good files; an error never takes an object out of desired.
+//! - What is read is bounded: file size, depth, what aliases expand to.
+//! - A template hash depends on what is written, never on a default of ours (see [`template_hash`]).
+//!
+//! Deliberately absent: I/O (`sync` reads the tree), rendering, and anything about what runs.
+
+mod check;
+mod cross;
+mod document;
+mod draft;
+mod findings;
+mod hash;
+mod ignore;
+mod load;
+mod names;
+mod objects;
+mod policy;
+mod references;
+mod report;
+mod rules;
+mod schema;
+mod table;
+mod typed;
+mod units;
+mod yaml;
+
+pub use document::{FILE_BYTES_MAX, ParsedFile, parse};
+pub use hash::{ConfigDigests, DigestKey, config_map_digest, secret_digest, template_hash};
+pub use ignore::IgnoreSet;
+pub use load::{GoodUnit, Loaded, TreeInput, load};
+pub use policy::read_policy;
+pub use report::{DocumentReport, ProblemReport, Status, Summary, ValidationReport, validate};
+pub use units::{POLICY_FILE, is_candidate, unit_of};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,341 @@
+//! One file to documents: each gets a verdict, and all its problems.
+
+use super::draft::{Draft, DraftBody};
+use super::findings::Findings;
+use super::names::nearest;
+use super::table::Table;
+use super::yaml::{self, Chunk, Composed, Data, Mark, Node};
+use super::{check, hash, references, rules, typed, units};
+use crate::model::{Kind, Location, Meta, ObjectKey, Problem, Scope, Severity};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// The largest file that is read.
+pub const FILE_BYTES_MAX: usize = 4 << 20;
+
+/// What one file says: pure in (path, bytes), so that it can be kept by blob id and shared.
+#[derive(Debug, Clone)]
+pub struct ParsedFile(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    file: String,
+    blob: String,
+    documents: Vec<Document>,
+    problems: Vec<Problem>,
+}
+
+impl ParsedFile {
+    /// The path, relative to the watched path.
+    #[must_use]
+    pub fn file(&self) -> &str {
+        &self.0.file
+    }
+
+    /// The git object id that it was read from.
+    #[must_use]
+    pub fn blob(&self) -> &str {
+        &self.0.blob
+    }
+
+    /// Its documents, in order; the items of a `List` count one by one.
+    pub(crate) fn documents(&self) -> &[Document] {
+        &self.0.documents
+    }
+
+    /// Problems of the file as a whole.
+    pub(crate) fn problems(&self) -> &[Problem] {
+        &self.0.problems
+    }
+}
+
+/// One document.
+#[derive(Debug)]
+pub(crate) struct Document {
+    /// Its number in the file, from 0; items of a `List` share it.
+    pub(crate) index: usize,
+    pub(crate) api_version: String,
+    pub(crate) kind: String,
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) verdict: Verdict,
+    pub(crate) problems: Vec<Problem>,
+}
+
+/// What becomes of a document.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// It is one of ours, and good.
+    Accepted(Arc<Draft>),
+    /// Harmless without Kubernetes, or none of ours; a warning says so.
+    Ignored,
+    /// Of a kind that we do not know, as `Kind.group`; an error, unless `ignoreKinds` names it.
+    Foreign(String),
+    /// It has errors.
+    Rejected,
+}
+
+/// Reads one file.
+#[must_use]
+pub fn parse(file: &str, blob: &str, bytes: &[u8]) -> ParsedFile {
+    let reader = Reader { file };
+    let (documents, problems) = match text_of(bytes) {
+        Ok(text) => reader.documents(text),
+        Err((message, hint)) => (Vec::new(), vec![reader.problem(Mark::default(), message, Some(hint))]),
+    };
+    ParsedFile(Arc::new(Inner { file: file.to_owned(), blob: blob.to_owned(), documents, problems }))
+}
+
+/// The text of a file, or why it has none and what to do.
+fn text_of(bytes: &[u8]) -> Result<&str, (String, String)> {
+    if bytes.len() > FILE_BYTES_MAX {
+        let message = format!("the file has {} bytes; at most {} MiB are read", bytes.len(), FILE_BYTES_MAX >> 20);
+        return Err((message, "a manifest is never that large; list it in .driftlessignore if it is something else".to_owned()));
+    }
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    if bytes.starts_with(b"version https://git-lfs.github.com/spec/") {
+        let hint = "commit the manifest itself: git lfs untrack it".to_owned();
+        return Err(("the file is a git LFS pointer, not a manifest".to_owned(), hint));
+    }
+    std::str::from_utf8(bytes).map_err(|error| {
+        let message = format!("the file is not UTF-8 text (byte {})", error.valid_up_to());
+        (message, "save it as UTF-8, or list it in .driftlessignore".to_owned())
+    })
+}
+
+/// What a document calls itself.
+struct Header {
+    api_version: String,
+    kind: String,
+    namespace: String,
+    name: String,
+}
+
+impl Header {
+    fn of(node: &Node) -> Self {
+        let text = |node: Option<&Node>, key: &str| node.and_then(|node| node.text(key)).unwrap_or_default().to_owned();
+        let meta = node.get("metadata");
+        Self {
+            api_version: text(Some(node), "apiVersion"),
+            kind: text(Some(node), "kind"),
+            namespace: text(meta, "namespace"),
+            name: text(meta, "name"),
+        }
+    }
+}
+
+struct Reader<'a> {
+    file: &'a str,
+}
+
+impl Reader<'_> {
+    fn documents(&self, text: &str) -> (Vec<Document>, Vec<Problem>) {
+        if let Some(tool) = units::rendered_by(self.file) {
+            return (vec![self.rendered(tool)], Vec::new());
+        }
+        let mut documents = Vec::new();
+        for chunk in yaml::chunks(text) {
+            let (composed, error) = yaml::read(chunk.text, chunk.first_line);
+            for document in composed {
+                self.document(&chunk, &document, &mut documents);
+            }
+            if let Some(error) = error {
+                documents.push(self.broken(&chunk, error));
+            }
+        }
+        (documents, Vec::new())
+    }
+
+    fn problem(&self, at: Mark, message: String, hint: Option<String>) -> Problem {
+        let at = Location { file: self.file.to_owned(), line: at.line, column: at.column };
+        Problem { at, path: String::new(), severity: Severity::Error, scope: Scope::Document, message, hint }
+    }
+
+    /// A kustomization or a chart, which names its own format by its file name.
+    fn rendered(&self, tool: units::Renderer) -> Document {
+        let problem = self.problem(Mark::default(), tool.refusal().to_owned(), Some(tool.instead().to_owned()));
+        let header =
+            Header { api_version: String::new(), kind: tool.kind().to_owned(), namespace: String::new(), name: String::new() };
+        finish(0, header, Verdict::Rejected, vec![problem])
+    }
+
+    /// A document that is not YAML. A parser's message may quote the text, so where a Secret may be it is not repeated.
+    fn broken(&self, chunk: &Chunk<'_>, error: yaml::SyntaxError) -> Document {
+        let message = if may_hold_secret(chunk.text) {
+            "not valid YAML from here on".to_owned()
+        } else {
+            format!("not valid YAML: {}", error.message)
+        };
+        let problem = self.problem(error.at, message, template_hint(chunk.text));
+        let header = Header { api_version: String::new(), kind: String::new(), namespace: String::new(), name: String::new() };
+        finish(chunk.index, header, Verdict::Rejected, vec![problem])
+    }
+
+    fn document(&self, chunk: &Chunk<'_>, composed: &Composed, documents: &mut Vec<Document>) {
+        let root = &composed.root;
+        if root.data == Data::Null {
+            return;
+        }
+        let header = Header::of(root);
+        let items = if header.kind == "List" && header.api_version == "v1" { root.get("items") } else { None };
+        let first = documents.len();
+        match items.map(|items| &items.data) {
+            Some(Data::List(items)) => {
+                for (index, item) in items.iter().enumerate() {
+                    documents.push(self.object(chunk, item, format!("items[{index}].")));
+                }
+            }
+            _ => documents.push(self.object(chunk, root, String::new())),
+        }
+        if !composed.duplicates.is_empty() && first < documents.len() {
+            self.report_duplicates(composed, &mut documents[first]);
+        }
+    }
+
+    fn report_duplicates(&self, composed: &Composed, document: &mut Document) {
+        for duplicate in &composed.duplicates {
+            let message = format!("the key {:?} is there twice, first on line {}", duplicate.key, duplicate.first.line);
+            document.problems.push(self.problem(duplicate.at, message, Some("keep one of them".to_owned())));
+        }
+        document.verdict = Verdict::Rejected;
+        document.problems.sort();
+    }
+
+    /// One object, sorted by its kind.
+    fn object(&self, chunk: &Chunk<'_>, node: &Node, prefix: String) -> Document {
+        let mut header = Header::of(node);
+        let is_secret = header.kind == "Secret" || (header.kind.is_empty() && may_hold_secret(chunk.text));
+        let mut findings = Findings::new(self.file, node, prefix, is_secret);
+        let verdict = if header.api_version.is_empty() && header.kind.is_empty() {
+            findings.warning("", "no apiVersion and kind: not a manifest, passed over".to_owned(), None);
+            Verdict::Ignored
+        } else {
+            self.sorted(node, &mut header, &mut findings)
+        };
+        let mut problems = findings.problems;
+        if let Some(hint) = template_hint(chunk.text) {
+            for problem in problems.iter_mut().filter(|problem| problem.is_error() && problem.hint.is_none()) {
+                problem.hint = Some(hint.clone());
+            }
+        }
+        problems.sort();
+        finish(chunk.index, header, verdict, problems)
+    }
+
+    fn sorted(&self, node: &Node, header: &mut Header, findings: &mut Findings<'_>) -> Verdict {
+        let kinds = &Table::get().kinds;
+        let (api_version, kind) = (header.api_version.as_str(), header.kind.as_str());
+        if let Some(empty) = [("apiVersion", api_version), ("kind", kind)].iter().find(|(_, text)| text.is_empty()) {
+            findings.error(&format!("/{}", empty.0), "is required", None);
+            return Verdict::Rejected;
+        }
+        let word = format!("{api_version} {kind}");
+        if let Some(root) = kinds.supported.get(&word) {
+            return self.ours(root, node, header, findings);
+        }
+        if let Some(why) = kinds.ignored.get(&word) {
+            findings.warning("/kind", format!("{kind} is without effect here: {why}"), None);
+            return Verdict::Ignored;
+        }
+        if let Some(instead) = kinds.unsupported.get(&word) {
+            findings.error("/kind", &format!("{kind} is not supported yet"), Some(instead.clone()));
+        } else if let Some(newer) = kinds.removed.get(&word) {
+            let message = format!("{api_version} was removed from Kubernetes for {kind}");
+            findings.error("/apiVersion", &message, Some(format!("write {newer}")));
+        } else {
+            return unknown_kind(api_version, kind, findings);
+        }
+        Verdict::Rejected
+    }
+
+    fn ours(&self, root: &str, node: &Node, header: &mut Header, findings: &mut Findings<'_>) -> Verdict {
+        let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.as_str() == header.kind) else {
+            findings.error("/kind", "is in the table, but not in this build", None);
+            return Verdict::Rejected;
+        };
+        let mut value = node.to_value();
+        check::check(root, &mut value, findings);
+        let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        header.namespace = match (kind.is_namespaced(), text("/metadata/namespace")) {
+            (false, _) => String::new(),
+            (true, namespace) if namespace.is_empty() => "default".to_owned(),
+            (true, namespace) => namespace,
+        };
+        if findings.has_errors() {
+            return Verdict::Rejected;
+        }
+        let meta = typed::meta(&value);
+        let Some(body) = typed::body(kind, &value, &meta, findings) else { return Verdict::Rejected };
+        rules::check(kind, &meta, &value, &body, findings);
+        if findings.has_errors() {
+            return Verdict::Rejected;
+        }
+        let key = ObjectKey::new(kind, header.namespace.clone(), header.name.clone());
+        Verdict::Accepted(Arc::new(draft(key, meta, &value, body, node, findings)))
+    }
+}
+
+fn draft(key: ObjectKey, meta: Meta, value: &Value, body: DraftBody, node: &Node, findings: &Findings<'_>) -> Draft {
+    let references = match &body {
+        DraftBody::Workload(workload) => {
+            let root = if key.kind == Kind::Pod { "/spec" } else { "/spec/template/spec" };
+            let mut references = references::of_template(&workload.template, root, findings);
+            references.extend(references::of_strategy(&workload.strategy, findings));
+            references
+        }
+        DraftBody::Service(service) => references::of_service(service, findings),
+        DraftBody::Autoscaler(autoscaler) => references::of_autoscaler(autoscaler, findings),
+        DraftBody::Namespace | DraftBody::ConfigMap(_) | DraftBody::Secret(_) => Vec::new(),
+    };
+    let fingerprint = match &body {
+        DraftBody::Secret(data) => hash::fingerprint(data),
+        DraftBody::Namespace
+        | DraftBody::ConfigMap(_)
+        | DraftBody::Service(_)
+        | DraftBody::Workload(_)
+        | DraftBody::Autoscaler(_) => [0; 32],
+    };
+    let written = Arc::new(typed::shown(value, key.kind));
+    Draft { key, meta, written, fingerprint, at: findings.place("/metadata/name").0, line: node.at.line, body, references }
+}
+
+fn finish(index: usize, header: Header, verdict: Verdict, problems: Vec<Problem>) -> Document {
+    let Header { api_version, kind, namespace, name } = header;
+    Document { index, api_version, kind, namespace, name, verdict, problems }
+}
+
+/// A kind that the table does not have with this apiVersion: misspelt, of another version, or of another project.
+fn unknown_kind(api_version: &str, kind: &str, findings: &mut Findings<'_>) -> Verdict {
+    let kinds = &Table::get().kinds;
+    let words = || kinds.supported.keys().chain(kinds.unsupported.keys()).chain(kinds.ignored.keys());
+    if let Some(known) = words().find_map(|word| word.strip_suffix(kind)?.strip_suffix(' ')) {
+        let is_same_group = group_of(known) == group_of(api_version);
+        if is_same_group || nearest(api_version, [known]).is_some() {
+            findings.error("/apiVersion", &format!("{api_version} is not known for {kind}"), Some(format!("write {known}")));
+            return Verdict::Rejected;
+        }
+    }
+    let siblings = words().filter_map(|word| word.strip_prefix(api_version)?.strip_prefix(' '));
+    if let Some(meant) = nearest(kind, siblings) {
+        findings.error("/kind", &format!("{kind} is not a kind of {api_version}"), Some(format!("did you mean {meant}?")));
+        return Verdict::Rejected;
+    }
+    let group = group_of(api_version);
+    let qualified = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
+    let hint = format!("to pass it over, list {qualified} in ignoreKinds in driftless.yaml");
+    findings.error("/kind", &format!("{qualified} is not a kind that Driftless knows"), Some(hint));
+    Verdict::Foreign(qualified)
+}
+
+fn group_of(api_version: &str) -> &str {
+    api_version.split_once('/').map_or("", |(group, _)| group)
+}
+
+fn may_hold_secret(text: &str) -> bool {
+    text.contains("Secret")
+}
+
+/// What to say where a file looks like a template.
+fn template_hint(text: &str) -> Option<String> {
+    text.contains("{{").then(|| "this looks like a template (Helm, Jinja, Go): commit what it renders to".to_owned())
+}

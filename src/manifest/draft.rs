@@ -1,0 +1,87 @@
+//! An object that one document describes, before it is joined with others.
+
+use crate::model::{Autoscaler, LabelSelector, Location, Meta, ObjectKey, PodTemplate, SecretBytes, ServiceSpec, Strategy};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// An object as its document alone tells it: no revision, no template hash, references not followed.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Draft {
+    pub(crate) key: ObjectKey,
+    pub(crate) meta: Meta,
+    /// As written; the values of a Secret replaced.
+    pub(crate) written: Arc<Value>,
+    pub(crate) fingerprint: [u8; 32],
+    /// Where `metadata.name` is written.
+    pub(crate) at: Location,
+    /// The line where the document starts.
+    pub(crate) line: u32,
+    pub(crate) body: DraftBody,
+    /// What it needs of other objects.
+    pub(crate) references: Vec<Reference>,
+}
+
+/// What it means.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum DraftBody {
+    Namespace,
+    ConfigMap(BTreeMap<String, Vec<u8>>),
+    Secret(BTreeMap<String, SecretBytes>),
+    Service(ServiceSpec),
+    Workload(Box<DraftWorkload>),
+    Autoscaler(Autoscaler),
+}
+
+/// A workload without its snapshot.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct DraftWorkload {
+    pub(crate) replicas: Option<u32>,
+    pub(crate) selector: LabelSelector,
+    pub(crate) template: PodTemplate,
+    /// The digest of the template as written, see `hash`.
+    pub(crate) template_digest: [u8; 32],
+    pub(crate) strategy: Strategy,
+    pub(crate) min_ready_seconds: u32,
+    pub(crate) progress_deadline_seconds: u32,
+    pub(crate) paused: bool,
+}
+
+/// Another object that must be there.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Reference {
+    pub(crate) to: Target,
+    /// Where it is written.
+    pub(crate) at: Location,
+    pub(crate) path: String,
+    /// Whether it may be missing.
+    pub(crate) optional: bool,
+}
+
+/// What a reference names, in the namespace of the referrer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// A ConfigMap, and a key of it if only that is wanted.
+    ConfigMap { name: String, key: Option<String> },
+    /// A Secret, and a key of it if only that is wanted.
+    Secret { name: String, key: Option<String> },
+    /// The active or preview Service of a Rollout.
+    Service { name: String },
+    /// What an autoscaler scales.
+    Workload { kind: String, name: String },
+    /// A named container port, of the pods that a Service selects.
+    PodPort { name: String },
+}
+
+impl Draft {
+    pub(crate) fn workload(&self) -> Option<&DraftWorkload> {
+        match &self.body {
+            DraftBody::Workload(workload) => Some(workload),
+            DraftBody::Namespace
+            | DraftBody::ConfigMap(_)
+            | DraftBody::Secret(_)
+            | DraftBody::Service(_)
+            | DraftBody::Autoscaler(_) => None,
+        }
+    }
+}

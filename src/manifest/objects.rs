@@ -1,0 +1,124 @@
+//! Drafts to objects: sources are named, references followed, templates hashed.
+
+use super::draft::{Draft, DraftBody, DraftWorkload};
+use super::hash::{self, ConfigDigests, DigestKey};
+use super::references;
+use crate::model::{
+    Body, ConfigSnapshot, Kind, Object, ObjectKey, PodSnapshot, Revision, SecretBytes, Source, UnitName, Workload,
+};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A draft and where it comes from.
+pub(crate) struct Placed<'a> {
+    pub(crate) unit: &'a UnitName,
+    pub(crate) revision: &'a Revision,
+    pub(crate) file: &'a str,
+    pub(crate) blob: &'a str,
+    pub(crate) draft: &'a Arc<Draft>,
+}
+
+/// The objects of all drafts in force; of two with one key the first counts.
+pub(crate) fn build(placed: &[Placed<'_>], key: &DigestKey) -> BTreeMap<ObjectKey, Arc<Object>> {
+    let config = Config::gather(placed, key);
+    let mut objects = BTreeMap::new();
+    for placed in placed {
+        let draft = placed.draft;
+        objects.entry(draft.key.clone()).or_insert_with(|| {
+            Arc::new(Object {
+                key: draft.key.clone(),
+                meta: draft.meta.clone(),
+                source: source(placed),
+                written: Arc::clone(&draft.written),
+                fingerprint: draft.fingerprint,
+                body: body(draft, &config),
+            })
+        });
+    }
+    objects
+}
+
+fn source(placed: &Placed<'_>) -> Source {
+    Source {
+        unit: placed.unit.clone(),
+        revision: placed.revision.clone(),
+        file: placed.file.to_owned(),
+        line: placed.draft.line,
+        blob: placed.blob.to_owned(),
+    }
+}
+
+fn body(draft: &Draft, config: &Config<'_>) -> Body {
+    match &draft.body {
+        DraftBody::Namespace => Body::Namespace,
+        DraftBody::ConfigMap(data) => Body::ConfigMap(data.clone()),
+        DraftBody::Secret(data) => Body::Secret(data.clone()),
+        DraftBody::Service(spec) => Body::Service(spec.clone()),
+        DraftBody::Workload(workload) => Body::Workload(self::workload(draft, workload, config)),
+        DraftBody::Autoscaler(autoscaler) => Body::Autoscaler(autoscaler.clone()),
+    }
+}
+
+fn workload(draft: &Draft, workload: &DraftWorkload, config: &Config<'_>) -> Workload {
+    let (snapshot, digests) = config.of(draft);
+    let hash = hash::combine(&workload.template_digest, &digests);
+    let template = workload.template.clone();
+    Workload {
+        replicas: workload.replicas,
+        selector: workload.selector.clone(),
+        snapshot: Arc::new(PodSnapshot { hash, template, config: Arc::new(snapshot) }),
+        strategy: workload.strategy.clone(),
+        min_ready_seconds: workload.min_ready_seconds,
+        progress_deadline_seconds: workload.progress_deadline_seconds,
+        paused: workload.paused,
+    }
+}
+
+/// A ConfigMap or Secret's data with its digest.
+type Digested<'a, V> = (&'a BTreeMap<String, V>, String);
+
+/// Every ConfigMap and Secret with its digest, each computed once, by namespace and name.
+struct Config<'a> {
+    config_maps: BTreeMap<(&'a str, &'a str), Digested<'a, Vec<u8>>>,
+    secrets: BTreeMap<(&'a str, &'a str), Digested<'a, SecretBytes>>,
+}
+
+impl<'a> Config<'a> {
+    fn gather(placed: &[Placed<'a>], key: &DigestKey) -> Self {
+        let mut config = Self { config_maps: BTreeMap::new(), secrets: BTreeMap::new() };
+        for placed in placed {
+            let draft: &'a Draft = placed.draft;
+            let name = (draft.key.namespace.as_str(), draft.key.name.as_str());
+            match &draft.body {
+                DraftBody::ConfigMap(data) => {
+                    config.config_maps.entry(name).or_insert_with(|| (data, hash::config_map_digest(data)));
+                }
+                DraftBody::Secret(data) => {
+                    config.secrets.entry(name).or_insert_with(|| (data, hash::secret_digest(data, key)));
+                }
+                DraftBody::Namespace | DraftBody::Service(_) | DraftBody::Workload(_) | DraftBody::Autoscaler(_) => {}
+            }
+        }
+        config
+    }
+
+    /// What a workload refers to, and the digests of it; what is missing is left out of both.
+    fn of(&self, draft: &Draft) -> (ConfigSnapshot, ConfigDigests) {
+        let (mut snapshot, mut digests) = (ConfigSnapshot::default(), ConfigDigests::new());
+        let (config_maps, secrets) = references::names(&draft.references);
+        let namespace = draft.key.namespace.as_str();
+        for name in config_maps {
+            if let Some((data, digest)) = self.config_maps.get(&(namespace, name)) {
+                snapshot.config_maps.insert(name.to_owned(), (*data).clone());
+                digests.insert(format!("{}/{name}", Kind::ConfigMap), digest.clone());
+            }
+        }
+        for name in secrets {
+            if let Some((data, digest)) = self.secrets.get(&(namespace, name)) {
+                snapshot.secrets.insert(name.to_owned(), (*data).clone());
+                digests.insert(format!("{}/{name}", Kind::Secret), digest.clone());
+            }
+        }
+        (snapshot, digests)
+    }
+}

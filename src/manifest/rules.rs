@@ -1,0 +1,201 @@
+//! Rules of one document that a schema cannot say: names that must be unique, names that must be known, fields that go together.
+
+use super::draft::{DraftBody, DraftWorkload};
+use super::findings::Findings;
+use super::names::{is_label_key, nearest};
+use super::table::Table;
+use super::yaml::escape;
+use crate::model::{IntOrString, Kind, LabelSelector, Meta, RestartPolicy, ServiceSpec, Strategy};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+mod pod;
+
+/// What a ConfigMap or Secret may hold, as in Kubernetes.
+const CONFIG_BYTES_MAX: usize = 1 << 20;
+
+/// Checks an accepted document.
+pub(crate) fn check(kind: Kind, meta: &Meta, value: &Value, body: &DraftBody, findings: &mut Findings<'_>) {
+    check_name(kind, value, findings);
+    check_keys(&meta.labels, "/metadata/labels", findings);
+    check_keys(&meta.annotations, "/metadata/annotations", findings);
+    check_annotations(kind, meta, findings);
+    match body {
+        DraftBody::Namespace | DraftBody::Autoscaler(_) => {}
+        DraftBody::ConfigMap(data) => {
+            check_config(data.iter().map(|(key, bytes)| (key.as_str(), bytes.len())), findings);
+        }
+        DraftBody::Secret(data) => {
+            check_config(data.iter().map(|(key, bytes)| (key.as_str(), bytes.expose().len())), findings);
+        }
+        DraftBody::Service(spec) => check_service(spec, findings),
+        DraftBody::Workload(workload) => check_workload(kind, workload, findings),
+    }
+}
+
+/// Services and Namespaces have narrower names than other objects.
+fn check_name(kind: Kind, value: &Value, findings: &mut Findings<'_>) {
+    let name = value.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+    let is_label = !name.contains('.') && name.len() <= 63;
+    let begins_with_letter = name.starts_with(|c: char| c.is_ascii_lowercase());
+    let wanted = match kind {
+        Kind::Service if !(is_label && begins_with_letter) => "a DNS label that begins with a letter",
+        Kind::Namespace if !is_label => "a DNS label: no dots, at most 63 characters",
+        Kind::Deployment
+        | Kind::Rollout
+        | Kind::Pod
+        | Kind::ConfigMap
+        | Kind::Secret
+        | Kind::HorizontalPodAutoscaler
+        | Kind::Service
+        | Kind::Namespace => return,
+    };
+    findings.error("/metadata/name", &format!("must be {wanted}"), None);
+}
+
+fn check_keys(map: &BTreeMap<String, String>, pointer: &str, findings: &mut Findings<'_>) {
+    for key in map.keys().filter(|key| !is_label_key(key)) {
+        let message = "is not a valid key: up to 63 letters, digits, '-', '_' and '.', after an optional DNS name and a '/'";
+        findings.error_at_key(pointer, key, message, None);
+    }
+}
+
+fn check_annotations(kind: Kind, meta: &Meta, findings: &mut Findings<'_>) {
+    let pointer = "/metadata/annotations";
+    for (key, text) in meta.annotations.iter().filter(|(key, _)| key.starts_with("driftless.dev/")) {
+        check_own_annotation(kind, key, text, findings);
+    }
+    refuse_guarded(&meta.annotations, pointer, findings);
+}
+
+fn check_own_annotation(kind: Kind, key: &str, text: &str, findings: &mut Findings<'_>) {
+    let parent = "/metadata/annotations";
+    let pointer = format!("{parent}/{}", escape(key));
+    let annotations = &Table::get().kinds.annotations;
+    let Some(row) = annotations.get(key) else {
+        let hint = nearest(key, annotations.keys().map(String::as_str)).map(|meant| format!("did you mean {meant}?"));
+        findings.error_at_key(parent, key, "is not an annotation of Driftless", hint);
+        return;
+    };
+    if let Some(why) = &row.unsupported {
+        findings.error_at_key(parent, key, &format!("is not supported yet: {why}"), Some("leave it out".to_owned()));
+    } else if !row.kinds.iter().any(|name| name == kind.as_str()) {
+        findings.error_at_key(
+            parent,
+            key,
+            &format!("has no effect on a {kind}"),
+            Some(format!("it belongs on {}", row.kinds.join(", "))),
+        );
+    } else if let Some(why) = row.refused.get(text) {
+        findings.error(&pointer, &format!("{text} is not supported yet: {why}"), None);
+    } else if !row.values.is_empty() && !row.values.iter().any(|value| value == text) {
+        findings.error(&pointer, &format!("must be {}", row.values.join(" or ")), None);
+    }
+}
+
+/// Annotations that promise protection are honoured or refused, never passed over.
+fn refuse_guarded(annotations: &BTreeMap<String, String>, pointer: &str, findings: &mut Findings<'_>) {
+    for key in annotations.keys() {
+        let guards = &Table::get().kinds.guarded_annotations;
+        if let Some((_, why)) = guards.iter().find(|(prefix, _)| key.starts_with(prefix.as_str())) {
+            findings.error_at_key(pointer, key, &format!("is not supported: {why}"), None);
+        }
+    }
+}
+
+fn check_config<'a>(data: impl Iterator<Item = (&'a str, usize)>, findings: &mut Findings<'_>) {
+    let mut total = 0;
+    for (key, size) in data {
+        total += size;
+        let is_key = !key.is_empty() && key.len() <= 253 && key.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+        if !is_key || key == "." || key == ".." {
+            findings.error_at_key("/data", key, "is not a valid key: letters, digits, '-', '_' and '.', at most 253", None);
+        }
+    }
+    if total > CONFIG_BYTES_MAX {
+        findings.error("/data", &format!("holds {total} bytes; at most {CONFIG_BYTES_MAX} are allowed"), None);
+    }
+}
+
+fn check_service(spec: &ServiceSpec, findings: &mut Findings<'_>) {
+    if spec.selector.is_empty() {
+        let hint = "Services lead to pods only; write the labels of the pods".to_owned();
+        findings.error("/spec/selector", "is required", Some(hint));
+    }
+    check_keys(&spec.selector, "/spec/selector", findings);
+    if spec.ports.is_empty() && !spec.is_headless() {
+        findings.error("/spec/ports", "is required", None);
+    }
+    let (mut names, mut numbers) = (BTreeSet::new(), BTreeSet::new());
+    for (index, port) in spec.ports.iter().enumerate() {
+        let pointer = format!("/spec/ports/{index}");
+        if spec.ports.len() > 1 && port.name.is_empty() {
+            findings.error(&format!("{pointer}/name"), "is required where there are several ports", None);
+        } else if !names.insert(&port.name) {
+            findings.error(&format!("{pointer}/name"), "is the name of another port", None);
+        }
+        if !numbers.insert((port.port, port.protocol)) {
+            findings.error(&format!("{pointer}/port"), "is there twice", None);
+        }
+    }
+}
+
+fn check_workload(kind: Kind, workload: &DraftWorkload, findings: &mut Findings<'_>) {
+    if kind == Kind::Pod {
+        pod::check(&workload.template.spec, "/spec", findings);
+        return;
+    }
+    let labels = &workload.template.metadata.labels;
+    check_keys(labels, "/spec/template/metadata/labels", findings);
+    check_keys(&workload.template.metadata.annotations, "/spec/template/metadata/annotations", findings);
+    refuse_guarded(&workload.template.metadata.annotations, "/spec/template/metadata/annotations", findings);
+    refuse_misplaced(workload, findings);
+    check_selector(&workload.selector, findings);
+    if !findings.has_error_below("/spec/selector") && !workload.selector.matches(labels) {
+        let hint = "every label of the selector must be among spec.template.metadata.labels".to_owned();
+        findings.error("/spec/selector", "does not match the labels of its own template", Some(hint));
+    }
+    if workload.template.spec.restart_policy != RestartPolicy::Always {
+        findings.error("/spec/template/spec/restartPolicy", &format!("must be Always in a {kind}"), None);
+    }
+    check_strategy(&workload.strategy, findings);
+    pod::check(&workload.template.spec, "/spec/template/spec", findings);
+}
+
+/// Our annotations speak of the object; on its template they would silently do nothing.
+fn refuse_misplaced(workload: &DraftWorkload, findings: &mut Findings<'_>) {
+    let parent = "/spec/template/metadata/annotations";
+    for key in workload.template.metadata.annotations.keys().filter(|key| key.starts_with("driftless.dev/")) {
+        let hint = "write it into metadata.annotations of the object itself".to_owned();
+        findings.error_at_key(parent, key, "has no effect on a template", Some(hint));
+    }
+}
+
+fn check_selector(selector: &LabelSelector, findings: &mut Findings<'_>) {
+    if selector.match_labels.is_empty() && selector.match_expressions.is_empty() {
+        findings.error("/spec/selector", "must name at least one label", None);
+    }
+    check_keys(&selector.match_labels, "/spec/selector/matchLabels", findings);
+    for (index, expression) in selector.match_expressions.iter().enumerate() {
+        let wants_values = matches!(expression.operator.as_str(), "In" | "NotIn");
+        if wants_values == expression.values.is_empty() {
+            let word = if wants_values { "must have" } else { "must not have" };
+            let pointer = format!("/spec/selector/matchExpressions/{index}");
+            findings.error(&pointer, &format!("{word} values with the operator {}", expression.operator), None);
+        }
+        if !is_label_key(&expression.key) {
+            findings.error(&format!("/spec/selector/matchExpressions/{index}/key"), "is not a valid label key", None);
+        }
+    }
+}
+
+fn check_strategy(strategy: &Strategy, findings: &mut Findings<'_>) {
+    let Strategy::Rolling { max_surge, max_unavailable } = strategy else { return };
+    let is_zero = |value: &IntOrString| match value {
+        IntOrString::Int(count) => *count == 0,
+        IntOrString::Text(text) => text.trim_end_matches('%').chars().all(|c| c == '0'),
+    };
+    if is_zero(max_surge) && is_zero(max_unavailable) {
+        findings.error("/spec/strategy/rollingUpdate", "must let maxSurge or maxUnavailable be above 0", None);
+    }
+}

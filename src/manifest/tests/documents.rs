@@ -1,0 +1,1 @@
+//! Documents: accepted, ignored, rejected, and the words for it.
