@@ -20,6 +20,7 @@ const APPLETS: [&str; 16] = [
     "wget",
 ];
 
+#[expect(clippy::disallowed_methods, reason = "there is no command line that clap could read it for")]
 pub(crate) fn socket() -> PathBuf {
     socket_of(std::env::var("DOCKER_HOST").ok().as_deref()).expect("a unix socket in DOCKER_HOST, or none")
 }

@@ -1,1 +1,348 @@
-//! What only an Engine can do wrong.
+//! What only an Engine can do right or wrong.
+
+use crate::docker::{self, REPOSITORY, docker, socket};
+use crate::play;
+use crate::stage::{Stage, own_cluster, until, within};
+use bollard::Docker as Engine;
+use bollard::models::{ContainerCreateBody, ContainerInspectResponse, NetworkCreateRequest};
+use bollard::query_parameters::{CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder};
+use driftless::agent::net::{ExtraAddress, Proxy};
+use driftless::agent::runtime::{
+    ContainerId, ContainerLaunch, EnvValue, LaunchPort, Limits, Mount, PullPolicy, RunState, Runtime, RuntimeError,
+};
+use driftless::model::{Backend, EndpointPort, EndpointSet, Kind, NodeName, ObjectKey, Protocol, SecretBytes};
+use std::net::{IpAddr, SocketAddr};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+const FOREVER: &str = "echo ready; while true; do sleep 1; done";
+
+/// A second opinion: bollard itself, on the same Engine.
+fn engine() -> Engine {
+    Engine::connect_with_unix(&socket().to_string_lossy(), 60, bollard::API_DEFAULT_VERSION).unwrap()
+}
+
+async fn inspect(name: &str) -> ContainerInspectResponse {
+    engine().inspect_container(name, None).await.unwrap()
+}
+
+/// The labels as the design has them ★, written out.
+fn labels(launch: &ContainerLaunch) -> Vec<(&'static str, String)> {
+    let labels = &launch.labels;
+    vec![
+        ("driftless.dev/cluster", labels.cluster.clone()),
+        ("driftless.dev/node", labels.node.to_string()),
+        ("driftless.dev/pod-uid", labels.uid.to_string()),
+        ("driftless.dev/pod", labels.pod.clone()),
+        ("driftless.dev/namespace", "shop".to_owned()),
+        ("driftless.dev/container", "main".to_owned()),
+        ("driftless.dev/template-hash", "7d4b9c00".to_owned()),
+        ("driftless.dev/revision", "0123456789abcdef".to_owned()),
+        ("driftless.dev/workload", "Deployment/web".to_owned()),
+        ("driftless.dev/slot", "3".to_owned()),
+        ("driftless.dev/attempt", "0".to_owned()),
+        ("driftless.dev/ports", "[]".to_owned()),
+    ]
+}
+
+fn tcp_port(container_port: u16, host_port: Option<u16>) -> LaunchPort {
+    LaunchPort { name: String::new(), container_port, protocol: Protocol::Tcp, host_port }
+}
+
+/// Makes a container past the runtime.
+async fn create(name: &str, image: &str, labels: Vec<(&'static str, String)>) -> String {
+    let options = CreateContainerOptionsBuilder::new().name(name).build();
+    let body = ContainerCreateBody {
+        image: Some(image.to_owned()),
+        cmd: Some(["sh", "-c", FOREVER].map(str::to_owned).into()),
+        labels: Some(labels.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()),
+        ..ContainerCreateBody::default()
+    };
+    engine().create_container(Some(options), body).await.unwrap().id
+}
+
+macro_rules! on_docker {
+    ($($name:ident),* $(,)?) => {
+        mod tests {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    crate::play(crate::docker::stage().await, |stage| Box::pin(super::$name(stage))).await;
+                }
+            )*
+        }
+    };
+}
+
+on_docker! {
+    name_and_labels_are_as_designed,
+    a_container_that_was_made_and_not_started_is_finished,
+    a_foreign_container_with_our_name_is_refused_and_left_alone,
+    a_foreign_container_is_never_stopped_or_removed,
+    an_image_that_is_not_there_is_an_image_error,
+    a_missing_mount_source_is_refused_and_not_made,
+    a_read_only_mount_cannot_be_written,
+    limits_reach_the_engine_even_above_what_the_host_has,
+    containers_of_one_pod_share_an_address,
+    a_host_port_leads_to_its_container,
+    a_container_reaches_a_service_at_the_gateway,
+    a_network_removed_behind_our_back_is_made_again,
+    a_secret_file_does_not_reach_the_engine,
+    an_engine_that_goes_away_is_unavailable_and_then_lists_again,
+}
+
+async fn name_and_labels_are_as_designed(stage: &Stage) {
+    let launch = stage.launch("web", FOREVER);
+    let started = stage.start(&launch).await;
+    let found = inspect(&format!("shop_{}_main", launch.labels.pod)).await;
+    assert_eq!(found.id.as_deref(), Some(started.id.0.as_str()));
+    let config = found.config.unwrap();
+    let written = config.labels.unwrap();
+    for (key, value) in labels(&launch) {
+        assert_eq!(written.get(key), Some(&value), "{key}");
+    }
+    assert_eq!(config.hostname.as_deref(), Some(launch.labels.pod.as_str()));
+    assert_eq!(stage.runtime.engine().unwrap().split_once("://").unwrap().0, "docker");
+}
+
+async fn a_container_that_was_made_and_not_started_is_finished(stage: &Stage) {
+    let launch = stage.launch("web", FOREVER);
+    let id = create(&launch.labels.container_name(), stage.image.as_deref().unwrap(), labels(&launch)).await;
+    let id = ContainerId(id);
+    assert_eq!(stage.listed(&id).await.unwrap().state, RunState::Created);
+    assert_eq!(stage.start(&launch).await.id, id);
+    assert_eq!(stage.listed(&id).await.unwrap().state, RunState::Running);
+}
+
+async fn a_foreign_container_with_our_name_is_refused_and_left_alone(stage: &Stage) {
+    let launch = stage.launch("web", FOREVER);
+    let name = launch.labels.container_name();
+    let id = create(&name, stage.image.as_deref().unwrap(), Vec::new()).await;
+    let error = stage.runtime.start(&launch).await.unwrap_err();
+    let name_now = inspect(&id).await.name;
+    engine().remove_container(&id, Some(RemoveContainerOptionsBuilder::new().force(true).build())).await.unwrap();
+    assert!(matches!(&error, RuntimeError::Refused { message } if message.contains("not ours")), "{error:?}");
+    assert_eq!(name_now, Some(format!("/{name}")));
+}
+
+async fn a_foreign_container_is_never_stopped_or_removed(stage: &Stage) {
+    let id = create(&format!("{}-foreign", stage.cluster), stage.image.as_deref().unwrap(), Vec::new()).await;
+    engine().start_container(&id, None).await.unwrap();
+    let ours = ContainerId(id.clone());
+    let stopped = stage.runtime.stop(&ours, std::time::Duration::ZERO).await;
+    let removed = stage.runtime.remove(&ours).await;
+    let running = inspect(&id).await.state.unwrap().running;
+    engine().remove_container(&id, Some(RemoveContainerOptionsBuilder::new().force(true).build())).await.unwrap();
+    assert!(matches!(stopped, Err(RuntimeError::Refused { .. })), "{stopped:?}");
+    assert!(matches!(removed, Err(RuntimeError::Refused { .. })), "{removed:?}");
+    assert_eq!(running, Some(true));
+}
+
+async fn an_image_that_is_not_there_is_an_image_error(stage: &Stage) {
+    let mut launch = stage.launch("web", FOREVER);
+    // Nobody listens at port 1.
+    launch.image = Some("localhost:1/none:v1".to_owned());
+    for (pull, said) in [
+        (PullPolicy::Never, "imagePullPolicy Never"),
+        (PullPolicy::IfNotPresent, "localhost:1"),
+        (PullPolicy::Always, "localhost:1"),
+    ] {
+        launch.pull = pull;
+        let error = within("the refusal", stage.runtime.start(&launch)).await.unwrap_err();
+        let fits =
+            matches!(&error, RuntimeError::Image { image, message } if image == "localhost:1/none:v1" && message.contains(said));
+        assert!(fits, "{pull:?}: {error:?}");
+        assert_eq!(error.reason(), "ErrImagePull");
+    }
+    assert_eq!(stage.runtime.list().await.unwrap(), []);
+}
+
+async fn a_missing_mount_source_is_refused_and_not_made(stage: &Stage) {
+    let mut launch = stage.launch("web", FOREVER);
+    let source = stage.folder.path().join("absent");
+    launch.mounts = vec![Mount { source: source.clone(), target: "/data".to_owned(), read_only: false }];
+    let error = stage.runtime.start(&launch).await.unwrap_err();
+    assert!(matches!(&error, RuntimeError::Refused { message } if message.contains("absent")), "{error:?}");
+    assert!(!source.exists());
+}
+
+async fn a_read_only_mount_cannot_be_written(stage: &Stage) {
+    let mut launch = stage.launch("web", "touch /ro/x && echo wrote ro; touch /rw/x && echo wrote rw; echo end");
+    let source = stage.folder.path().to_owned();
+    let mount = |target: &str, read_only| Mount { source: source.clone(), target: target.to_owned(), read_only };
+    launch.mounts = vec![mount("/ro", true), mount("/rw", false)];
+    let started = stage.start(&launch).await;
+    stage.says(&started.id, "end").await;
+    let log = stage.log(&started.id, None).await;
+    assert!(log.contains("wrote rw") && !log.contains("wrote ro"), "{log}");
+}
+
+async fn limits_reach_the_engine_even_above_what_the_host_has(stage: &Stage) {
+    let mut launch = stage.launch("web", FOREVER);
+    launch.limits = Limits { cpu_milli: Some(500_000), memory_bytes: Some(64 << 20), cpu_request_milli: Some(250) };
+    let started = stage.start(&launch).await;
+    let host = inspect(&started.id.0).await.host_config.unwrap();
+    assert_eq!((host.cpu_quota, host.cpu_period), (Some(50_000_000), Some(100_000)), "500 cores");
+    assert_eq!((host.memory, host.memory_swap), (Some(64 << 20), Some(64 << 20)));
+    assert_eq!(host.cpu_shares, Some(256));
+    let log = host.log_config.unwrap();
+    assert_eq!((log.typ.as_deref(), log.config.unwrap().get("max-file").map(String::as_str)), (Some("json-file"), Some("3")));
+}
+
+async fn containers_of_one_pod_share_an_address(stage: &Stage) {
+    let mut first = stage.launch("web", "echo listening; echo from the first | nc -l -p 8080");
+    first.labels.container = "first".to_owned();
+    first.ports = vec![tcp_port(8080, None)];
+    let first_started = stage.start(&first).await;
+    stage.says(&first_started.id, "listening").await;
+    let mut second = stage.launch("web", "until nc 127.0.0.1 8080 < /dev/null; do sleep 0.1; done; echo end");
+    second.labels.container = "second".to_owned();
+    second.ports = vec![tcp_port(9090, None)];
+    second.network_of = Some(first_started.id.clone());
+    let second_started = stage.start(&second).await;
+    assert_eq!(second_started.address, None);
+    stage.says(&second_started.id, "from the first").await;
+}
+
+/// Reads all that a server says.
+async fn hear(address: SocketAddr) -> Result<String, String> {
+    let mut text = String::new();
+    let mut stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
+    stream.read_to_string(&mut text).await.map_err(|error| error.to_string())?;
+    if text.is_empty() { Err("nothing was said".to_owned()) } else { Ok(text) }
+}
+
+async fn a_host_port_leads_to_its_container(stage: &Stage) {
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let mut launch = stage.launch("web", "while true; do echo hello | nc -l -p 8080; done");
+    launch.ports = vec![tcp_port(8080, Some(free))];
+    let started = stage.start(&launch).await;
+    let at_host = until("an answer at the host port", async || hear(([127, 0, 0, 1], free).into()).await).await;
+    let address = started.address.unwrap();
+    let direct = until("an answer at its own address", async || hear((address, 8080).into()).await).await;
+    assert_eq!((at_host.as_str(), direct.as_str()), ("hello\n", "hello\n"));
+    let mut second = stage.launch("other", FOREVER);
+    second.ports = vec![tcp_port(8080, Some(free))];
+    let error = stage.runtime.start(&second).await.unwrap_err();
+    assert!(matches!(&error, RuntimeError::Refused { message } if message.contains(&free.to_string())), "{error:?}");
+    assert_eq!(stage.runtime.list().await.unwrap().len(), 1, "what could not be started is taken away");
+}
+
+async fn a_container_reaches_a_service_at_the_gateway(stage: &Stage) {
+    let backend = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let backend_port = backend.local_addr().unwrap().port();
+    let served = tokio::spawn(async move {
+        let (mut stream, _) = backend.accept().await.unwrap();
+        stream.write_all(b"from the service\n").await.unwrap();
+    });
+    let gateway = stage.runtime.gateway().expect("a gateway, once connected");
+    let port = TcpListener::bind((gateway, 0)).await.unwrap().local_addr().unwrap().port();
+    let service = ObjectKey::new(Kind::Service, "shop", "api");
+    let backends =
+        vec![Backend { pod: stage.launch("x", "").labels.uid, address: IpAddr::from([127, 0, 0, 1]), port: backend_port }];
+    let ports = vec![EndpointPort { name: String::new(), port: 80, protocol: Protocol::Tcp, backends }];
+    let proxy = Proxy::default();
+    let extra = ExtraAddress { service_port: 80, protocol: Protocol::Tcp, address: (gateway, port).into() };
+    proxy.apply(&EndpointSet { service, version: 1, address: None, ports, removed: false }, &[extra]);
+    let started = stage.start(&stage.launch("web", &format!("nc {gateway} {port} < /dev/null; echo end"))).await;
+    stage.says(&started.id, "from the service").await;
+    served.await.unwrap();
+}
+
+async fn a_network_removed_behind_our_back_is_made_again(stage: &Stage) {
+    engine().remove_network(&format!("driftless-{}", stage.cluster)).await.unwrap();
+    let started = stage.start(&stage.launch("web", FOREVER)).await;
+    assert_eq!(stage.listed(&started.id).await.unwrap().state, RunState::Running);
+}
+
+async fn a_secret_file_does_not_reach_the_engine(stage: &Stage) {
+    let file = stage.folder.path().join("password");
+    std::fs::write(&file, "hunter2-in-a-file").unwrap();
+    let mut launch = stage.launch("web", "cat /run/password; echo; echo ready; sleep 1000");
+    launch.mounts = vec![Mount { source: file, target: "/run/password".to_owned(), read_only: true }];
+    launch.env = vec![("TOKEN".to_owned(), EnvValue::Secret(SecretBytes::new(b"hunter2-in-env".to_vec())))];
+    assert!(!format!("{launch:?}").contains("hunter2"), "a launch can be logged");
+    let started = stage.start(&launch).await;
+    stage.says(&started.id, "ready").await;
+    let known = serde_json::to_string(&inspect(&started.id.0).await).unwrap();
+    assert!(!known.contains("hunter2-in-a-file"));
+    // What the documentation warns of; if this ever fails, it is out of date.
+    assert!(known.contains("hunter2-in-env"));
+}
+
+async fn an_engine_that_goes_away_is_unavailable_and_then_lists_again(stage: &Stage) {
+    use driftless::agent::runtime::RuntimeEvent;
+    use driftless::agent::runtime::docker::{Docker, DockerSettings};
+    use futures_util::StreamExt;
+    let relayed = stage.folder.path().join("docker.sock");
+    let runtime =
+        Docker::new(DockerSettings { socket: relayed.clone(), cluster: stage.cluster.clone(), node: stage.node.clone() });
+    let absent = runtime.list().await.unwrap_err();
+    assert!(matches!(&absent, RuntimeError::Unavailable { message, .. } if message.contains("there is no socket")), "{absent:?}");
+
+    let mut events = runtime.watch();
+    let relay = relay(&relayed);
+    let started = runtime.start(&stage.launch("web", "sleep 0.2; exit 5")).await.unwrap();
+    let mut exited = within("an end is reported", events.next()).await;
+    if exited == Some(RuntimeEvent::Resync) {
+        // The watch had tried while the Engine was away.
+        exited = within("an end is reported", events.next()).await;
+    }
+    assert!(matches!(&exited, Some(RuntimeEvent::Exited { id, exit }) if *id == started.id && exit.code == 5), "{exited:?}");
+
+    drop(relay);
+    std::fs::remove_file(&relayed).unwrap();
+    until("its loss is noticed", async || match runtime.list().await {
+        Err(RuntimeError::Unavailable { .. }) => Ok(()),
+        other => Err(other),
+    })
+    .await;
+    let _relay = self::relay(&relayed);
+    assert_eq!(within("the Engine is found again", events.next()).await, Some(RuntimeEvent::Resync));
+    assert_eq!(runtime.list().await.unwrap().len(), 1);
+}
+
+/// A socket that leads to the Engine until it is dropped, connections and all.
+fn relay(at: &std::path::Path) -> tokio::task::JoinSet<()> {
+    let listener = tokio::net::UnixListener::bind(at).unwrap();
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(async move {
+        let mut connections = tokio::task::JoinSet::new();
+        while let Ok((mut near, _)) = listener.accept().await {
+            connections.spawn(async move {
+                let mut far = tokio::net::UnixStream::connect(socket()).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+            });
+        }
+    });
+    tasks
+}
+
+#[tokio::test]
+async fn a_network_of_our_name_that_is_not_ours_is_refused() {
+    let cluster = own_cluster();
+    let name = format!("driftless-{cluster}");
+    engine().create_network(NetworkCreateRequest { name: name.clone(), ..NetworkCreateRequest::default() }).await.unwrap();
+    let runtime = docker(&cluster, &NodeName::new("node-1"));
+    let outcome = runtime.connect().await;
+    engine().remove_network(&name).await.unwrap();
+    assert!(matches!(&outcome, Err(RuntimeError::Refused { message }) if message.contains("not ours")), "{outcome:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_of_this_host_runs_in_an_image_made_of_it() {
+    play(docker::stage().await, |stage| {
+        Box::pin(async move {
+            let importer = docker(&stage.cluster, &stage.node);
+            // A dynamically linked program, to have its libraries with it.
+            importer.import_program("driftless-test/program", "1", std::path::Path::new("/usr/bin/env")).await.unwrap();
+            let mut launch = stage.launch("web", "");
+            launch.image = Some("driftless-test/program:1".to_owned());
+            launch.command = ["env", "-i", "SAID=hello"].map(str::to_owned).into();
+            let started = stage.start(&launch).await;
+            stage.says(&started.id, "SAID=hello").await;
+        })
+    })
+    .await;
+    assert!(REPOSITORY.starts_with("driftless-test/"));
+}

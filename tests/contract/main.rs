@@ -11,6 +11,7 @@ mod docker_only;
 mod git_audit;
 mod git_lab;
 mod git_mirror;
+mod other_engines;
 mod stage;
 
 use stage::Stage;

@@ -12,7 +12,7 @@ use crate::model::Exit;
 use bollard::errors::Error as BollardError;
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder, RenameContainerOptionsBuilder,
-    StopContainerOptionsBuilder,
+    StartContainerOptions, StopContainerOptionsBuilder,
 };
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream};
@@ -95,11 +95,14 @@ impl Shared {
             self.pull(launch).await?;
         }
         let id = self.made(launch).await?;
-        let session = self.engine.session().await?;
-        let started = {
-            let _permit = self.permit().await;
-            session.client.start_container(&id.0, None::<bollard::query_parameters::StartContainerOptions>).await
-        };
+        let mut session = self.engine.session().await?;
+        let mut started = self.start_made(&session, &id).await;
+        if started.as_ref().is_err_and(is_missing_network) {
+            // It was removed behind our back: connecting anew makes it again.
+            self.engine.forget();
+            session = self.engine.session().await?;
+            started = self.start_made(&session, &id).await;
+        }
         if let Err(error) = started {
             self.clear_failed_start(&session, &id).await;
             return Err(self.engine.failed(&format!("starting {}", launch.labels.container_name()), &error));
@@ -107,6 +110,11 @@ impl Shared {
         let container = self.find(&session, &id.0).await?.ok_or_else(|| RuntimeError::NotFound(id.clone()))?;
         let image_digest = self.image_digest(&session, &container.image).await;
         Ok(Started { id, address: container.address(), image_digest })
+    }
+
+    async fn start_made(&self, session: &Session, id: &ContainerId) -> Result<(), BollardError> {
+        let _permit = self.permit().await;
+        session.client.start_container(&id.0, None::<StartContainerOptions>).await
     }
 
     async fn permit(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
@@ -126,7 +134,7 @@ impl Shared {
                         return Ok(id);
                     }
                 }
-                // It was removed behind our back: connecting anew makes it again.
+                // Connecting anew makes it again.
                 Made::NoNetwork => self.engine.forget(),
             }
         }
@@ -147,9 +155,7 @@ impl Shared {
             Err(BollardError::DockerResponseServerError { status_code: 404, message }) if message.contains("o such image") => {
                 Ok(Made::NoImage(message))
             }
-            Err(BollardError::DockerResponseServerError { status_code: 404, message }) if message.contains("network") => {
-                Ok(Made::NoNetwork)
-            }
+            Err(error) if is_missing_network(&error) => Ok(Made::NoNetwork),
             Err(BollardError::DockerResponseServerError { status_code: 409, message }) if message.contains("already in use") => {
                 Ok(Made::NameTaken)
             }
@@ -292,6 +298,11 @@ impl Shared {
             Err(error) => Err(self.engine.read_failed(&format!("reading the usage of container {id}"), error)),
         }
     }
+}
+
+/// Our network is gone. Engines say so when a container is made or when it is started.
+fn is_missing_network(error: &BollardError) -> bool {
+    matches!(error, BollardError::DockerResponseServerError { status_code: 404, message } if message.starts_with("network "))
 }
 
 /// `GET /containers/ID/stats`, as far as we read it.

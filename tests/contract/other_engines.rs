@@ -1,0 +1,144 @@
+//! Engines that are not here: played by a small server on a socket, to see what we say to them and make of their answers.
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{Method, StatusCode, Uri};
+use driftless::agent::runtime::docker::{Docker, DockerSettings};
+use driftless::agent::runtime::{ContainerId, RunState, Runtime, RuntimeError};
+use driftless::model::NodeName;
+use serde_json::{Value, json};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tempfile::TempDir;
+
+type Answer = fn(&str, &str) -> (u16, Value);
+
+/// An Engine that answers as a function says, and remembers what it was asked.
+struct Played {
+    folder: TempDir,
+    asked: Arc<Mutex<Vec<String>>>,
+    _server: tokio::task::JoinSet<()>,
+}
+
+fn play_engine(answer: Answer) -> Played {
+    let folder = tempfile::tempdir().unwrap();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let listener = tokio::net::UnixListener::bind(folder.path().join("docker.sock")).unwrap();
+    let router = Router::new().fallback(respond).with_state((Arc::clone(&asked), answer));
+    let mut server = tokio::task::JoinSet::new();
+    server.spawn(async move { axum::serve(listener, router).await.unwrap() });
+    Played { folder, asked, _server: server }
+}
+
+async fn respond(
+    State((asked, answer)): State<(Arc<Mutex<Vec<String>>>, Answer)>,
+    method: Method,
+    uri: Uri,
+) -> (StatusCode, [(&'static str, &'static str); 1], String) {
+    asked.lock().unwrap().push(format!("{method} {}", uri.path()));
+    let (status, body) = answer(method.as_str(), uri.path());
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    (StatusCode::from_u16(status).unwrap(), [("content-type", "application/json")], body)
+}
+
+impl Played {
+    fn runtime(&self) -> Docker {
+        let socket = self.folder.path().join("docker.sock");
+        Docker::new(DockerSettings { socket, cluster: "prod".to_owned(), node: NodeName::new("host-1") })
+    }
+}
+
+fn labels() -> Value {
+    json!({
+        "driftless.dev/cluster": "prod",
+        "driftless.dev/node": "host-1",
+        "driftless.dev/pod-uid": "11111111-2222-5333-8444-555555555555",
+        "driftless.dev/pod": "web-7d4b9c-x2k9f",
+        "driftless.dev/namespace": "shop",
+        "driftless.dev/container": "web",
+        "driftless.dev/template-hash": "7d4b9c",
+        "driftless.dev/revision": "abc",
+        "driftless.dev/workload": "Deployment/web",
+        "driftless.dev/slot": "0",
+        "driftless.dev/attempt": "0",
+        "driftless.dev/ports": "[]",
+    })
+}
+
+/// Engine 29: refuses what is not versioned as 1.44 or later, and has words that nobody knew in time.
+fn engine_29(method: &str, path: &str) -> (u16, Value) {
+    if path == "/version" {
+        return (200, json!({ "Version": "29.1.0", "ApiVersion": "1.52", "MinAPIVersion": "1.44" }));
+    }
+    let Some(path) = path.strip_prefix("/v1.44") else {
+        return (
+            400,
+            json!({ "message": format!("client version for {path} is too old. Minimum supported API version is 1.44") }),
+        );
+    };
+    match (method, path) {
+        ("GET", "/networks/driftless-prod") => {
+            let labels = json!({ "driftless.dev/cluster": "prod" });
+            (200, json!({ "Id": "n1", "Labels": labels, "IPAM": { "Config": [{ "Gateway": "172.30.0.1/16" }] } }))
+        }
+        ("GET", "/containers/json") => (200, json!([{ "Id": "c1", "State": "hibernating", "Mounts": [{ "Type": "dream" }] }])),
+        ("GET", "/containers/c1/json") => {
+            let state = json!({ "Status": "hibernating", "Running": true, "StartedAt": "2026-01-01T00:00:00.123456789Z" });
+            let networks = json!({ "driftless-prod": { "IPAddress": "172.30.0.7" } });
+            let config = json!({ "Labels": labels() });
+            (
+                200,
+                json!({ "Id": "c1", "Image": "sha256:1", "State": state, "Config": config, "NetworkSettings": { "Networks": networks } }),
+            )
+        }
+        ("GET", "/images/sha256%3A1/json" | "/images/sha256:1/json") => {
+            (200, json!({ "RepoDigests": ["registry.example/web@sha256:feed"] }))
+        }
+        ("POST", "/containers/c1/stop") => (204, Value::Null),
+        _ => (404, json!({ "message": "no such thing" })),
+    }
+}
+
+#[tokio::test]
+async fn engine_29_is_spoken_to_in_its_version_and_understood_beyond_our_vocabulary() {
+    let engine = play_engine(engine_29);
+    let runtime = engine.runtime();
+    let listed = runtime.list().await.expect("a list");
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0].state, RunState::Running);
+    assert_eq!(listed[0].address, Some([172, 30, 0, 7].into()));
+    assert_eq!(listed[0].image_digest.as_deref(), Some("sha256:feed"));
+    assert_eq!(listed[0].labels.pod, "web-7d4b9c-x2k9f");
+    assert_eq!(runtime.gateway(), Some([172, 30, 0, 1].into()));
+    assert_eq!(runtime.engine().as_deref(), Some("docker://29.1.0"));
+    runtime.stop(&ContainerId("c1".to_owned()), Duration::from_secs(1)).await.expect("a stop through bollard");
+    let asked = engine.asked.lock().unwrap().clone();
+    assert!(asked.contains(&"POST /v1.44/containers/c1/stop".to_owned()), "{asked:#?}");
+    let unversioned: Vec<&String> = asked.iter().filter(|line| !line.contains(" /v1.44/") && *line != "GET /version").collect();
+    assert!(unversioned.is_empty(), "{unversioned:#?}");
+}
+
+#[tokio::test]
+async fn an_engine_that_is_too_old_is_named() {
+    let engine = play_engine(|_, _| (200, json!({ "Version": "18.09.1", "ApiVersion": "1.39", "MinAPIVersion": "1.12" })));
+    let error = engine.runtime().list().await.unwrap_err();
+    assert!(matches!(&error, RuntimeError::Unavailable { message, .. } if message.contains("18.09.1 is too old")), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_full_disk_of_the_engine_is_told_as_that() {
+    let engine = play_engine(|method, path| match (method, path) {
+        ("POST", _) => (500, json!({ "message": "mkdir /var/lib/docker/overlay2/x: no space left on device" })),
+        _ => engine_29(method, path),
+    });
+    let error = engine.runtime().stop(&ContainerId("c1".to_owned()), Duration::from_secs(1)).await.unwrap_err();
+    assert_eq!(error.reason(), "NoSpace");
+}
+
+#[tokio::test]
+async fn a_container_of_which_nothing_is_known_is_not_found() {
+    let engine = play_engine(engine_29);
+    let id = ContainerId("c2".to_owned());
+    assert_eq!(engine.runtime().stop(&id, Duration::ZERO).await, Err(RuntimeError::NotFound(id.clone())));
+    assert_eq!(engine.runtime().remove(&id).await, Ok(()), "what is gone is gone");
+}
