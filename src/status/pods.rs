@@ -149,17 +149,6 @@ impl<'a> ShownPod<'a> {
             None => self.report().map_or(&[][..], |report| &report.containers).iter().map(|one| one.name.as_str()).collect(),
         }
     }
-
-    /// What its containers run: the template's images, or the digests where the template is not known.
-    pub(super) fn images(&self) -> Vec<String> {
-        match self.snapshot {
-            Some(snapshot) => snapshot.template.spec.containers.iter().filter_map(|container| container.image.clone()).collect(),
-            None => {
-                let reports = self.report().map_or(&[][..], |report| &report.containers);
-                reports.iter().filter_map(|container| container.image_digest.clone()).collect()
-            }
-        }
-    }
 }
 
 /// How a container that is not running last ended.
