@@ -66,7 +66,7 @@ pub enum StopReason {
 }
 
 /// Where a Service leads: sent as a stream of its own, versioned and acknowledged.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointSet {
     /// The Service.
     pub service: ObjectKey,
@@ -81,7 +81,7 @@ pub struct EndpointSet {
 }
 
 /// One port of a Service and who is behind it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointPort {
     /// Its name, may be empty.
     pub name: String,
@@ -94,7 +94,7 @@ pub struct EndpointPort {
 }
 
 /// One pod behind a Service port.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Backend {
     /// The pod.
     pub pod: PodUid,
