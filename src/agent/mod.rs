@@ -7,5 +7,6 @@
 //! anything here changes nothing that runs. Deliberately absent: scheduling, rollouts, and any wish of its own to stop a pod.
 
 pub mod core;
+pub mod launch;
 pub mod net;
 pub mod runtime;

@@ -1,6 +1,7 @@
 //! What wakes the core, and what it asks the shell to do.
 
 use super::Ledger;
+use crate::agent::net::ExtraAddress;
 use crate::agent::runtime::{ContainerId, ContainerLaunch, ContainerStatus, Labels, RuntimeError, RuntimeEvent, Started, Usage};
 use crate::model::{Assignment, EndpointSet, Exit, Moment, ObjectKey, PodUid, Report, RuntimeKind};
 use std::collections::BTreeMap;
@@ -147,8 +148,8 @@ pub enum Effect {
     Endpoints {
         /// Where the Service leads.
         set: Arc<EndpointSet>,
-        /// Where containers reach it besides its own address: the gateway, and for each Service port the port there.
-        gateway: Option<(IpAddr, BTreeMap<u16, u16>)>,
+        /// Where else it is reached: for containers, at the gateway.
+        extra: Vec<ExtraAddress>,
     },
     /// Write the ledger; answered by [`Event::LedgerSaved`].
     SaveLedger(Box<Ledger>),

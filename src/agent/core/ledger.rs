@@ -1,9 +1,12 @@
 //! What the agent must not forget over its own restart.
 
 use crate::agent::runtime::ContainerId;
-use crate::model::{Epoch, Exit, Generation, ObjectKey, PodRun, PodSnapshot, PodUid, StopOrder, TemplateHash};
+use crate::model::{
+    EndpointSet, Epoch, Exit, Generation, ObjectKey, PodRun, PodSnapshot, PodUid, RuntimeKind, StopOrder, TemplateHash,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// The agent's memory. Containers carry enough labels to be adopted without it; what only it knows is which assignment is in
@@ -18,10 +21,19 @@ pub struct Ledger {
     pub templates: BTreeMap<TemplateHash, Arc<PodSnapshot>>,
     /// Templates that are known but for their secrets, which were on tmpfs and went with a reboot.
     pub lost_secrets: BTreeSet<TemplateHash>,
-    /// For each Service, the ports of the gateway at which containers reach it, by Service port.
-    pub gateway_ports: BTreeMap<ObjectKey, BTreeMap<u16, u16>>,
+    /// Where Services lead, so that they go on leading there when the agent restarts without its controller.
+    pub services: BTreeMap<ObjectKey, ServiceRecord>,
     /// Whether this was read back whole. An agent without memory says hello only once every runtime was listed.
     pub intact: bool,
+}
+
+/// One Service of the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceRecord {
+    /// The newest endpoints.
+    pub set: Arc<EndpointSet>,
+    /// For each port of the Service, the port of the gateway at which containers reach it.
+    pub gateway_ports: BTreeMap<u16, u16>,
 }
 
 /// One pod of the ledger.
@@ -31,6 +43,10 @@ pub struct PodRecord {
     pub run: PodRun,
     /// The order to stop it, once received.
     pub stop: Option<StopOrder>,
+    /// Which runtime has its containers, once that is known.
+    pub runtime: Option<RuntimeKind>,
+    /// Its address, once it has one.
+    pub address: Option<IpAddr>,
     /// The host port of each container port, for a process pod.
     pub ports: BTreeMap<u16, u16>,
     /// Its containers, in the order of the template.

@@ -1,12 +1,29 @@
 //! The agent's decisions, pure: `handle(event, now) -> effects`.
 //!
 //! Role: converge this node to its assignment. Inputs: [`Event`]s. Outputs: [`Effect`]s, in order. Invariants: an older epoch or
-//! generation is refused; nothing stops without an order, but to restart a container whose liveness probe failed; one container of
-//! a pod has at most one copy, whatever is late, lost or doubled; what a listing cannot know yet it does not judge. Deliberately
-//! absent: I/O, clocks, randomness, and any knowledge of how a runtime does what it is asked.
+//! generation is refused; nothing stops without an order, but to restart a container whose liveness or startup probe failed, or
+//! whose network went with the first container of its pod; one container of a pod has at most one copy, whatever is late, lost or
+//! doubled; what a listing cannot know yet it does not judge. Deliberately absent: I/O, clocks, randomness, and any knowledge of
+//! how a runtime does what it is asked.
+//!
+//! `agent` is the state and its one door; `assign`, `found` and `outcome` take events in; `step` decides for one pod at a time;
+//! `flush` ends every call.
 
+mod agent;
+mod assign;
+mod backoff;
 mod event;
+mod flush;
+mod found;
 mod ledger;
+mod outcome;
+mod pod;
+mod ports;
+mod probe;
+mod step;
+#[cfg(test)]
+mod tests;
 
+pub use agent::{Agent, Settings};
 pub use event::{ContainerKey, Effect, Event, ProbeAction, ProbeKind, ProbeOutcome, ProbeRequest};
-pub use ledger::{ContainerRecord, Ledger, PodRecord};
+pub use ledger::{ContainerRecord, Ledger, PodRecord, ServiceRecord};

@@ -8,6 +8,7 @@
 //! Deliberately absent: restart policies, back-off, probes and ordering, all of which are the core's.
 
 pub mod docker;
+pub mod fake;
 pub mod rootfs;
 
 use crate::model::{Exit, NodeName, ObjectKey, PodUid, Protocol, Revision, RuntimeKind, SecretBytes, TemplateHash};
@@ -41,7 +42,7 @@ pub trait Runtime: Send + Sync {
 
     /// Makes the container and starts it (and fetches its image before, as its pull policy says). Returns once it runs. If a
     /// container of this pod, name and attempt exists already, that one is started, or just returned if it runs. The files in
-    /// `launch.volumes` are there; a missing mount source is an error.
+    /// `launch.volumes` are there; a missing mount source is an error. A start that fails leaves no container behind.
     fn start<'a>(&'a self, launch: &'a ContainerLaunch) -> Call<'a, Started>;
 
     /// Asks the container to end (SIGTERM, or what its image says), waits for `grace`, then kills it and everything it started.
@@ -367,6 +368,12 @@ pub enum RuntimeError {
     /// There is no such container.
     #[error("there is no container {0}")]
     NotFound(ContainerId),
+    /// A port that was given out is another program's. Another one is given.
+    #[error("port {port} is in use by another program")]
+    PortInUse {
+        /// The host port.
+        port: u16,
+    },
     /// A disk is full.
     #[error("no space left on the disk of {path}")]
     NoSpace {
@@ -394,6 +401,7 @@ impl RuntimeError {
             RuntimeError::Image { .. } => "ErrImagePull",
             RuntimeError::Unavailable { .. } => "RuntimeUnavailable",
             RuntimeError::Refused { .. } => "StartError",
+            RuntimeError::PortInUse { .. } => "PortInUse",
             RuntimeError::NotFound(_) => "NotFound",
             RuntimeError::NoSpace { .. } => "NoSpace",
             RuntimeError::Unsupported(_) => "Unsupported",

@@ -1,0 +1,228 @@
+//! The agent's state, and the one door to it.
+
+use super::event::{Effect, Event};
+use super::ledger::{Ledger, PodRecord, ServiceRecord};
+use super::pod::Pod;
+use super::ports::Ports;
+use crate::agent::launch::Folders;
+use crate::agent::runtime::{ContainerId, Usage};
+use crate::model::{
+    Epoch, Exit, Generation, Hello, Moment, NodeFacts, ObjectKey, PodEvent, PodSnapshot, PodUid, RuntimeKind, StopOrder,
+    TemplateHash,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What the agent is told once.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The cluster.
+    pub cluster: String,
+    /// The host, its name and its runtimes.
+    pub facts: NodeFacts,
+    /// Where files of pods go.
+    pub folders: Folders,
+    /// Where host processes listen.
+    pub host_address: IpAddr,
+    /// Ports to give out: outside of the range that the kernel gives to clients.
+    pub ports: RangeInclusive<u16>,
+    /// How often cpu is sampled; `None` for never.
+    pub sample_every: Option<Duration>,
+    /// How often a runtime is listed, in case that its events were lost.
+    pub list_every: Duration,
+}
+
+/// Reports are this far apart, so that a burst of changes travels as one.
+pub(super) const REPORT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A call to a runtime that failed for other reasons than the container's is repeated after this.
+pub(super) const RETRY: Duration = Duration::from_secs(2);
+
+/// One runtime as the core knows it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Host {
+    /// Whether it was listed since the agent started.
+    pub(super) listed: bool,
+    /// Whether it answered at all.
+    pub(super) answered: bool,
+    /// Why it is out of reach; `None` if it is not.
+    pub(super) lost: Option<String>,
+    pub(super) gateway: Option<IpAddr>,
+    pub(super) list_at: Moment,
+}
+
+/// The pure core of the agent.
+#[derive(Debug, Clone)]
+pub struct Agent {
+    pub(super) settings: Settings,
+    pub(super) assignment: (Epoch, Generation),
+    pub(super) pods: BTreeMap<PodUid, Pod>,
+    pub(super) templates: BTreeMap<TemplateHash, Arc<PodSnapshot>>,
+    pub(super) lost_secrets: BTreeSet<TemplateHash>,
+    pub(super) services: BTreeMap<ObjectKey, ServiceRecord>,
+    pub(super) in_use: BTreeMap<ObjectKey, u64>,
+    pub(super) hosts: BTreeMap<RuntimeKind, Host>,
+    pub(super) intact: bool,
+    /// Pods that are gone, and since when, until the controller has dropped them.
+    pub(super) gone: BTreeMap<PodUid, Moment>,
+    /// Orders to stop pods that may yet be found in a runtime that was not listed.
+    pub(super) unseen: BTreeMap<PodUid, StopOrder>,
+    /// Pods to look at in this call.
+    pub(super) dirty: BTreeSet<PodUid>,
+    pub(super) timers: BTreeMap<PodUid, Moment>,
+    /// Ends that were heard of before the start that they belong to.
+    pub(super) early: BTreeMap<ContainerId, Exit>,
+    pub(super) foreign_ports: Ports,
+    pub(super) samples: BTreeMap<super::ContainerKey, (Moment, Usage)>,
+    pub(super) sample_at: Moment,
+    pub(super) connected: bool,
+    pub(super) outbox: Outbox,
+    pub(super) ledger_dirty: bool,
+    /// A save is under way.
+    pub(super) saving: bool,
+    pub(super) save_at: Moment,
+    pub(super) alarm: Option<Moment>,
+    pub(super) effects: Vec<Effect>,
+}
+
+/// What the next report will say.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Outbox {
+    pub(super) pods: BTreeSet<PodUid>,
+    pub(super) gone: BTreeSet<PodUid>,
+    pub(super) endpoints: BTreeMap<ObjectKey, u64>,
+    pub(super) events: Vec<PodEvent>,
+    pub(super) cpu_milli: BTreeMap<PodUid, u64>,
+    pub(super) acknowledge: bool,
+    pub(super) not_before: Moment,
+}
+
+impl Agent {
+    /// An agent that has just started. The first event is [`Event::Wake`].
+    #[must_use]
+    pub fn new(settings: Settings, ledger: Ledger, now: Moment) -> Self {
+        let hosts = settings.facts.runtimes.iter().map(|kind| (*kind, Host { list_at: now, ..Host::default() })).collect();
+        let pods: BTreeMap<PodUid, Pod> = ledger.pods.iter().map(|(uid, record)| (*uid, Pod::from_record(record, now))).collect();
+        let sample_at = now + settings.sample_every.unwrap_or_default();
+        let mut agent = Self {
+            settings,
+            assignment: ledger.assignment,
+            dirty: pods.keys().copied().collect(),
+            pods,
+            templates: ledger.templates,
+            lost_secrets: ledger.lost_secrets,
+            services: ledger.services,
+            in_use: BTreeMap::new(),
+            hosts,
+            intact: ledger.intact,
+            gone: BTreeMap::new(),
+            unseen: BTreeMap::new(),
+            timers: BTreeMap::new(),
+            early: BTreeMap::new(),
+            foreign_ports: Ports::default(),
+            samples: BTreeMap::new(),
+            sample_at,
+            connected: false,
+            outbox: Outbox::default(),
+            ledger_dirty: false,
+            saving: false,
+            save_at: now,
+            alarm: None,
+            effects: Vec::new(),
+        };
+        for service in agent.services.keys().cloned().collect::<Vec<_>>() {
+            agent.publish(&service);
+        }
+        agent
+    }
+
+    /// Takes one event in and says what to do about it.
+    pub fn handle(&mut self, event: Event, now: Moment) -> Vec<Effect> {
+        self.take_in(event, now);
+        self.list_hosts(now);
+        let due: Vec<PodUid> = self.timers.iter().filter(|(_, at)| **at <= now).map(|(uid, _)| *uid).collect();
+        self.dirty.extend(due);
+        while let Some(uid) = self.dirty.pop_first() {
+            self.step(uid, now);
+        }
+        self.sample(now);
+        self.flush(now);
+        std::mem::take(&mut self.effects)
+    }
+
+    fn take_in(&mut self, event: Event, now: Moment) {
+        match event {
+            Event::Connected => self.connect(),
+            Event::Disconnected => self.connected = false,
+            Event::Assigned(assignment) => self.assign(*assignment, now),
+            Event::Endpoints(set) => self.take_endpoints(Arc::from(set)),
+            Event::EndpointsInUse { service, version } => self.endpoints_in_use(service, version),
+            Event::Found { runtime, asked, containers, gateway } => self.found(runtime, asked, containers, gateway, now),
+            Event::RuntimeLost { runtime, message } => self.lost(runtime, message, now),
+            Event::Started { key, outcome } => self.started(&key, outcome, now),
+            Event::Stopped { key, outcome } => self.stopped(&key, outcome, now),
+            Event::Removed { key, outcome } => self.removed(&key, &outcome, now),
+            Event::Runtime { runtime, event } => self.noticed(runtime, event, now),
+            Event::Probed { key, kind, outcome } => self.probed(&key, kind, outcome, now),
+            Event::Sampled(usage) => self.sampled(usage, now),
+            Event::LedgerSaved(outcome) => self.saved(outcome, now),
+            Event::Wake => self.alarm = None,
+        }
+    }
+
+    /// Whether there is enough to say in a hello: what is missing from it counts as gone, so an agent without memory waits until
+    /// every runtime was listed, and one with memory until each was asked once.
+    #[must_use]
+    pub fn can_greet(&self) -> bool {
+        self.hosts.values().all(|host| host.listed || (self.intact && host.answered))
+    }
+
+    /// The first word to a controller: everything that is known.
+    #[must_use]
+    pub fn hello(&self, now: Moment) -> Hello {
+        Hello {
+            facts: self.settings.facts.clone(),
+            assignment: self.assignment,
+            pods: self.pods.values().map(|pod| pod.report(now)).collect(),
+            templates: self.templates.keys().cloned().collect(),
+            endpoints: self.in_use.clone(),
+        }
+    }
+
+    /// What must outlive the agent.
+    #[must_use]
+    pub fn ledger(&self) -> Ledger {
+        Ledger {
+            assignment: self.assignment,
+            pods: self.pods.iter().map(|(uid, pod)| (*uid, pod.record())).collect::<BTreeMap<PodUid, PodRecord>>(),
+            templates: self.templates.clone(),
+            lost_secrets: self.lost_secrets.clone(),
+            services: self.services.clone(),
+            intact: true,
+        }
+    }
+
+    /// The container whose log is asked for: of a pod, by name or the first, the current start or the one before.
+    #[must_use]
+    pub fn log_of(&self, pod: PodUid, container: Option<&str>, previous: bool) -> Option<(RuntimeKind, ContainerId)> {
+        let pod = self.pods.get(&pod)?;
+        let member = match container {
+            Some(name) => pod.members.iter().find(|member| member.name == name)?,
+            None => pod.members.first()?,
+        };
+        let before = member.previous.as_ref().map(|(_, id)| id.clone());
+        let id = if previous { before } else { member.id.clone().or(before) };
+        Some((pod.runtime?, id?))
+    }
+
+    pub(super) fn note(&mut self, pod: PodUid, warning: bool, reason: &str, message: String) {
+        /// More is dropped: a controller that is away for long learns the state, not every step to it.
+        const EVENTS_MAX: usize = 256;
+        if self.outbox.events.len() < EVENTS_MAX {
+            self.outbox.events.push(PodEvent { pod: Some(pod), warning, reason: reason.to_owned(), message });
+        }
+    }
+}

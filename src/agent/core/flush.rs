@@ -1,0 +1,79 @@
+//! The end of every call: samples, the ledger, the report, the alarm.
+
+use super::agent::{Agent, REPORT_PAUSE};
+use super::event::Effect;
+use crate::model::{Moment, Report};
+
+impl Agent {
+    /// Asks for cpu usage when its time has come.
+    pub(super) fn sample(&mut self, now: Moment) {
+        let Some(every) = self.settings.sample_every else { return };
+        if now < self.sample_at {
+            return;
+        }
+        self.sample_at = now + every;
+        let mut wanted = Vec::new();
+        for pod in self.pods.values() {
+            let Some(runtime) = pod.runtime else { continue };
+            for member in pod.members.iter().filter(|member| member.is_running()) {
+                wanted.extend(member.id.clone().map(|id| (runtime, pod.key(member), id)));
+            }
+        }
+        if !wanted.is_empty() {
+            self.effects.push(Effect::Sample(wanted));
+        }
+    }
+
+    pub(super) fn flush(&mut self, now: Moment) {
+        if self.ledger_dirty && !self.saving && now >= self.save_at {
+            self.ledger_dirty = false;
+            self.saving = true;
+            let ledger = self.ledger();
+            self.effects.push(Effect::SaveLedger(Box::new(ledger)));
+        }
+        if self.connected && self.has_news() && now >= self.outbox.not_before {
+            let report = self.take_report(now);
+            self.effects.push(Effect::Report(Box::new(report)));
+            self.outbox.not_before = now + REPORT_PAUSE;
+        }
+        let alarm = self.next_alarm(now);
+        if alarm.is_some() && alarm != self.alarm {
+            self.alarm = alarm;
+            self.effects.extend(alarm.map(Effect::WakeAt));
+        }
+    }
+
+    fn has_news(&self) -> bool {
+        let outbox = &self.outbox;
+        outbox.acknowledge
+            || !outbox.pods.is_empty()
+            || !outbox.gone.is_empty()
+            || !outbox.endpoints.is_empty()
+            || !outbox.events.is_empty()
+            || !outbox.cpu_milli.is_empty()
+    }
+
+    fn take_report(&mut self, now: Moment) -> Report {
+        let outbox = std::mem::take(&mut self.outbox);
+        Report {
+            assignment: self.assignment,
+            pods: outbox.pods.iter().filter_map(|uid| self.pods.get(uid)).map(|pod| pod.report(now)).collect(),
+            gone: outbox.gone.into_iter().collect(),
+            endpoints: outbox.endpoints,
+            events: outbox.events,
+            cpu_milli: outbox.cpu_milli,
+        }
+    }
+
+    /// The next time at which something is to be done though nothing happens.
+    fn next_alarm(&self, now: Moment) -> Option<Moment> {
+        let pods = self.timers.values().copied().min();
+        let hosts = self.hosts.values().map(|host| host.list_at).min();
+        let sample = self.settings.sample_every.map(|_| self.sample_at);
+        let report = (self.connected && self.has_news()).then_some(self.outbox.not_before);
+        let save = (self.ledger_dirty && !self.saving).then_some(self.save_at);
+        let earliest = [pods, hosts, sample, report, save].into_iter().flatten().min()?;
+        // What is already due was done in this call, or waits for an event.
+        Some(earliest.max(Moment(now.0 + 1)))
+    }
+}

@@ -1,0 +1,149 @@
+//! What became of the effects.
+
+use super::agent::{Agent, RETRY};
+use super::event::{ContainerKey, ProbeKind, ProbeOutcome};
+use super::found::vanished;
+use super::pod::{State, StopCause};
+use super::probe::Verdict;
+use crate::agent::runtime::{RuntimeError, Started, Usage};
+use crate::model::{Exit, Moment, PodUid, RuntimeKind};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The ledger is written again after this when a write failed.
+const SAVE_RETRY: Duration = Duration::from_secs(5);
+
+impl Agent {
+    pub(super) fn started(&mut self, key: &ContainerKey, outcome: Result<Started, RuntimeError>, now: Moment) {
+        let Some(pod) = self.pods.get_mut(&key.pod) else { return };
+        let host_address = self.settings.host_address;
+        let process = pod.runtime == Some(RuntimeKind::Process);
+        let Some(member) = pod.current_mut(key).filter(|member| member.state == State::Starting) else { return };
+        self.dirty.insert(key.pod);
+        match outcome {
+            Ok(started) => {
+                member.image_digest = started.image_digest;
+                member.runs(started.id.clone(), now, now);
+                pod.address = if process { Some(host_address) } else { started.address.or(pod.address) };
+                pod.first_started.get_or_insert(now);
+                pod.was_up |= pod.members.iter().all(super::pod::Member::is_running);
+                self.ledger_dirty = true;
+                self.note(key.pod, false, "Started", format!("Started container {}", key.container));
+                if let Some(exit) = self.early.remove(&started.id) {
+                    self.exited(key, exit, false, now);
+                }
+            }
+            Err(error) => self.failed_to_start(key, &error, now),
+        }
+    }
+
+    fn failed_to_start(&mut self, key: &ContainerKey, error: &RuntimeError, now: Moment) {
+        if let RuntimeError::PortInUse { port } = error {
+            self.foreign_ports.insert(*port);
+        }
+        if let RuntimeError::Unavailable { runtime, message } = error {
+            self.lost(*runtime, message.clone(), now);
+        }
+        let Some(pod) = self.pods.get_mut(&key.pod) else { return };
+        if let RuntimeError::PortInUse { port } = error {
+            pod.ports.retain(|_, given| given != port);
+        }
+        let Some(member) = pod.current_mut(key) else { return };
+        let wait = match error {
+            // Another port is tried at once, and the engine is asked again soon: neither is the container's fault.
+            RuntimeError::PortInUse { .. } => Duration::ZERO,
+            RuntimeError::Unavailable { .. } => RETRY,
+            RuntimeError::Image { .. }
+            | RuntimeError::Refused { .. }
+            | RuntimeError::NotFound(_)
+            | RuntimeError::NoSpace { .. }
+            | RuntimeError::Unsupported(_)
+            | RuntimeError::Failed { .. } => member.backoff.after_failed_start(),
+        };
+        member.state = State::BackOff { until: now + wait };
+        member.waiting = format!("{}: {error}", error.reason());
+        member.changed = now;
+        let message = format!("Container {} could not be started: {error}", key.container);
+        self.note(key.pod, true, error.reason(), message);
+    }
+
+    pub(super) fn stopped(&mut self, key: &ContainerKey, outcome: Result<Exit, RuntimeError>, now: Moment) {
+        match outcome {
+            Ok(exit) => self.exited(key, exit, false, now),
+            Err(RuntimeError::NotFound(_)) => self.exited(key, vanished(), true, now),
+            Err(error) => {
+                let Some(member) = self.pods.get_mut(&key.pod).and_then(|pod| pod.current_mut(key)) else { return };
+                let State::Stopping { retry, .. } = &mut member.state else { return };
+                *retry = Some(now + RETRY);
+                member.waiting = format!("cannot be stopped: {error}");
+                self.dirty.insert(key.pod);
+            }
+        }
+    }
+
+    pub(super) fn removed(&mut self, key: &ContainerKey, outcome: &Result<(), RuntimeError>, now: Moment) {
+        let Some(pod) = self.pods.get_mut(&key.pod) else { return };
+        match outcome {
+            Ok(()) | Err(RuntimeError::NotFound(_)) => {
+                pod.removing.remove(key);
+            }
+            Err(error) => {
+                if let Some((_, retry)) = pod.removing.get_mut(key) {
+                    *retry = Some(now + RETRY);
+                    pod.waiting = format!("container {} cannot be removed: {error}", key.container);
+                }
+            }
+        }
+        self.dirty.insert(key.pod);
+    }
+
+    pub(super) fn probed(&mut self, key: &ContainerKey, kind: ProbeKind, outcome: ProbeOutcome, now: Moment) {
+        let Some(pod) = self.pods.get_mut(&key.pod) else { return };
+        let Some(member) = pod.current_mut(key) else { return };
+        let State::Running { since } = member.state else { return };
+        let was_ready = member.is_ready();
+        let Some(prober) = member.probes.iter_mut().find(|prober| prober.kind == kind) else { return };
+        let verdict = prober.observe(outcome);
+        self.dirty.insert(key.pod);
+        if let Some(Verdict::Failed(message)) = verdict {
+            if kind != ProbeKind::Readiness {
+                member.state = State::Stopping { why: StopCause::Probe(kind), since, retry: Some(now) };
+                member.changed = now;
+            }
+            let text = format!("{} probe of container {} failed: {message}", kind.as_str(), key.container);
+            self.note(key.pod, true, "Unhealthy", text);
+        }
+        let member = self.pods.get_mut(&key.pod).and_then(|pod| pod.current_mut(key));
+        self.ledger_dirty |= member.is_some_and(|member| member.is_ready() != was_ready);
+    }
+
+    /// Cpu since the last sample, in thousandths of a core, by pod.
+    pub(super) fn sampled(&mut self, usage: BTreeMap<ContainerKey, Usage>, now: Moment) {
+        let mut by_pod: BTreeMap<PodUid, u64> = BTreeMap::new();
+        for (key, sample) in &usage {
+            let Some((before, last)) = self.samples.get(key) else { continue };
+            let window = u128::from(now.0.saturating_sub(before.0)) * 1_000_000;
+            let used = u128::from(sample.cpu_nanos.saturating_sub(last.cpu_nanos)) * 1000;
+            if let Some(milli) = used.checked_div(window) {
+                *by_pod.entry(key.pod).or_default() += u64::try_from(milli).unwrap_or(u64::MAX);
+            }
+        }
+        self.samples = usage.into_iter().map(|(key, sample)| (key, (now, sample))).collect();
+        self.outbox.cpu_milli.extend(by_pod);
+    }
+
+    pub(super) fn saved(&mut self, outcome: Result<(), String>, now: Moment) {
+        self.saving = false;
+        if let Err(message) = outcome {
+            self.ledger_dirty = true;
+            self.save_at = now + SAVE_RETRY;
+            let message = format!("The ledger could not be written and is tried again: {message}");
+            self.outbox.events.push(crate::model::PodEvent {
+                pod: None,
+                warning: true,
+                reason: "LedgerNotSaved".into(),
+                message,
+            });
+        }
+    }
+}

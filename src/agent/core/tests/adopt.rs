@@ -1,0 +1,176 @@
+use super::{World, simple, template};
+use crate::agent::core::Event;
+use crate::agent::runtime::fake::Calls;
+use crate::model::*;
+use serde_json::json;
+
+/// Two ready pods, one with a readiness probe.
+fn two_pods(world: &mut World) -> [PodUid; 2] {
+    let probe = json!({ "readinessProbe": { "tcpSocket": { "port": 80 }, "periodSeconds": 5 } });
+    let pods = [world.run(0, &simple("app:1", json!({}))), world.run(1, &simple("app:1", probe))];
+    assert!(pods.iter().all(|uid| world.report(*uid).ready));
+    pods
+}
+
+#[test]
+fn a_restart_of_the_agent_makes_no_changing_call_and_keeps_pods_ready() {
+    let mut world = World::new();
+    let pods = two_pods(&mut world);
+    let before = world.host.calls;
+    world.restart_agent();
+    assert!(pods.iter().all(|uid| world.report(*uid).ready), "ready in the first word already: {:?}", world.known);
+    world.pass(120_000);
+    assert!(pods.iter().all(|uid| world.report(*uid).ready));
+    assert_eq!(world.host.calls, before);
+}
+
+#[test]
+fn without_a_ledger_containers_are_adopted_by_their_labels() {
+    let mut world = World::new();
+    let pods = two_pods(&mut world);
+    let before = world.host.calls;
+    world.host.lose_ledger();
+    world.restart_agent();
+    for uid in pods {
+        assert_eq!(world.report(uid).phase, PodPhase::Running);
+        assert_eq!(world.report(uid).workload.short(), "shop/web");
+    }
+    world.assign();
+    world.pass(120_000);
+    assert!(pods.iter().all(|uid| world.report(*uid).ready));
+    assert_eq!(world.host.calls, before);
+}
+
+#[test]
+fn an_agent_without_memory_says_no_hello_before_every_runtime_was_listed() {
+    let mut world = World::new();
+    two_pods(&mut world);
+    world.host.lose_ledger();
+    world.host.forget_agent(world.now);
+    world.host.set_down(RuntimeKind::Docker, true);
+    world.agent = crate::agent::core::Agent::new(super::settings(), world.host.ledger(), world.now);
+    world.tell(Event::Wake);
+    world.pass(10_000);
+    assert!(!world.agent.can_greet(), "its pods would count as gone");
+    world.host.set_down(RuntimeKind::Docker, false);
+    world.pass(3_000);
+    assert!(world.agent.can_greet());
+    assert_eq!(world.agent.hello(world.now).pods.len(), 2);
+}
+
+#[test]
+fn a_container_that_ended_while_the_agent_was_away_is_started_again() {
+    let mut world = World::new();
+    let uid = world.run(0, &simple("app:1", json!({})));
+    let id = world.host.containers().next().expect("one").id.clone();
+    world.host.crash(&id, 9, world.now);
+    let _ = world.host.due(world.now);
+    world.restart_agent();
+    world.pass(200);
+    let report = world.report(uid);
+    assert_eq!((report.phase, report.containers[0].restarts), (PodPhase::Running, 1));
+    assert_eq!(report.containers[0].last_exit.as_ref().map(|exit| exit.code), Some(9));
+}
+
+#[test]
+fn a_container_that_was_removed_behind_our_back_is_started_again_in_the_same_pod() {
+    for lose_events in [false, true] {
+        let mut world = World::new();
+        let uid = world.run(0, &simple("app:1", json!({})));
+        world.host.lose_events = lose_events;
+        let id = world.host.containers().next().expect("one").id.clone();
+        world.host.vanish(&id, world.now);
+        world.pass(61_000);
+        let report = world.report(uid);
+        assert_eq!((report.phase, report.containers[0].restarts), (PodPhase::Running, 1), "events lost: {lose_events}");
+        assert_eq!(world.running().len(), 1);
+    }
+}
+
+#[test]
+fn a_listing_that_is_older_than_a_start_does_not_make_a_second_copy() {
+    let mut world = World::new();
+    let asked = world.now;
+    world.pass(1);
+    let uid = world.run(0, &simple("app:1", json!({})));
+    let stale = Event::Found { runtime: RuntimeKind::Docker, asked, containers: vec![], gateway: None };
+    world.tell(stale);
+    world.pass(1_000);
+    assert_eq!(world.host.calls.starts, 1);
+    assert_eq!(world.report(uid).containers[0].restarts, 0);
+}
+
+#[test]
+fn a_listing_that_is_older_than_a_removal_does_not_bring_the_pod_back() {
+    let mut world = World::new();
+    let uid = world.run(0, &simple("app:1", json!({})));
+    let (asked, containers) = (world.now, world.host.containers().cloned().collect());
+    world.order_stop(uid);
+    world.pass(1_000);
+    world.tell(Event::Found { runtime: RuntimeKind::Docker, asked, containers, gateway: None });
+    world.pass(1_000);
+    assert!(!world.agent.hello(world.now).pods.iter().any(|pod| pod.uid == uid));
+}
+
+#[test]
+fn an_engine_that_goes_away_changes_nothing_and_its_pods_are_found_again() {
+    let mut world = World::new();
+    let uid = world.run(0, &simple("app:1", json!({})));
+    world.host.set_down(RuntimeKind::Docker, true);
+    world.tell(Event::RuntimeLost { runtime: RuntimeKind::Docker, message: "gone".to_owned() });
+    let late = world.run(1, &simple("app:1", json!({})));
+    world.pass(30_000);
+    assert_eq!(world.report(late).message, "the docker runtime is out of reach: the socket is gone");
+    assert!(world.report(uid).ready, "nothing is known against it");
+    assert_eq!(world.host.calls, Calls { starts: 1, ..Calls::default() });
+    world.host.set_down(RuntimeKind::Docker, false);
+    world.pass(3_000);
+    assert!(world.report(late).ready);
+    assert_eq!(world.host.calls, Calls { starts: 2, ..Calls::default() });
+}
+
+#[test]
+fn a_runtime_that_the_node_lacks_is_said() {
+    let mut world = World::new();
+    world.agent.hosts.remove(&RuntimeKind::Process);
+    let snapshot = template(json!({ "runtimeClassName": "process", "containers": [{ "name": "web", "command": ["web"] }] }));
+    let uid = world.run(0, &snapshot);
+    assert_eq!(world.report(uid).message, "this node has no process runtime");
+}
+
+#[test]
+fn after_a_reboot_pods_start_again_but_those_without_their_secrets_wait() {
+    let mut world = World::new();
+    let pods = two_pods(&mut world);
+    world.host.reboot();
+    let mut ledger = world.host.ledger();
+    let lost = world.report(pods[0]).hash.clone();
+    ledger.templates.remove(&lost);
+    ledger.lost_secrets.insert(lost);
+    world.agent = crate::agent::core::Agent::new(super::settings(), ledger, world.now);
+    world.tell(Event::Wake);
+    world.tell(Event::Connected);
+    world.pass(1_000);
+    assert!(world.report(pods[0]).message.starts_with("its secrets were kept in memory only"), "{:?}", world.report(pods[0]));
+    assert!(world.report(pods[1]).ready);
+    world.assign();
+    world.pass(1_000);
+    assert!(world.report(pods[0]).ready);
+}
+
+#[test]
+fn a_stop_order_for_a_pod_that_is_not_here_is_answered_only_when_that_is_certain() {
+    let mut world = World::new();
+    let uid = super::pod(7, &simple("app:1", json!({}))).uid;
+    world.host.set_down(RuntimeKind::Docker, true);
+    world.host.forget_agent(world.now);
+    world.agent = crate::agent::core::Agent::new(super::settings(), world.host.ledger(), world.now);
+    world.tell(Event::Wake);
+    world.tell(Event::Connected);
+    world.order_stop(uid);
+    world.pass(5_000);
+    assert!(!world.gone.contains(&uid), "it may be on the engine that is out of reach");
+    world.host.set_down(RuntimeKind::Docker, false);
+    world.pass(5_000);
+    assert!(world.gone.contains(&uid));
+}

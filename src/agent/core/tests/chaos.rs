@@ -1,0 +1,135 @@
+//! Whatever happens: no second copy, no stop without an order, and once the faults end everything converges and stays still.
+
+use super::{World, simple};
+use crate::agent::runtime::RunState;
+use crate::model::{PodUid, RuntimeKind};
+use proptest::prelude::*;
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+
+#[derive(Debug, Clone)]
+enum Fault {
+    Run(u32),
+    Stop(u32),
+    Crash(u32),
+    Vanish(u32),
+    RestartAgent,
+    LoseLedger,
+    Docker(bool),
+    LoseEvents(bool),
+    DiskFull(bool),
+    SlowStarts(bool),
+    Pass(u64),
+}
+
+fn faults() -> impl Strategy<Value = Vec<Fault>> {
+    let slot = 0..4_u32;
+    prop::collection::vec(
+        prop_oneof![
+            3 => slot.clone().prop_map(Fault::Run),
+            2 => slot.clone().prop_map(Fault::Stop),
+            2 => slot.clone().prop_map(Fault::Crash),
+            1 => slot.prop_map(Fault::Vanish),
+            1 => Just(Fault::RestartAgent),
+            1 => Just(Fault::LoseLedger),
+            1 => any::<bool>().prop_map(Fault::Docker),
+            1 => any::<bool>().prop_map(Fault::LoseEvents),
+            1 => any::<bool>().prop_map(Fault::DiskFull),
+            1 => any::<bool>().prop_map(Fault::SlowStarts),
+            5 => (0..30_000_u64).prop_map(Fault::Pass),
+        ],
+        1..40,
+    )
+}
+
+/// One copy of each container at most.
+fn check(world: &World) {
+    let mut copies: BTreeMap<(PodUid, String), u32> = BTreeMap::new();
+    for container in world.host.containers().filter(|container| container.state == RunState::Running) {
+        *copies.entry((container.labels.uid, container.labels.container.clone())).or_default() += 1;
+    }
+    assert!(copies.values().all(|count| *count == 1), "two copies: {copies:?}\n{}", world.transcript.join("\n"));
+}
+
+fn inject(world: &mut World, fault: &Fault) {
+    let snapshot = simple("app:1", json!({ "readinessProbe": { "tcpSocket": { "port": 80 } } }));
+    let nth = |world: &World, index: u32| {
+        let running: Vec<_> = world.host.containers().map(|container| container.id.clone()).collect();
+        running.get(index as usize).cloned()
+    };
+    match fault {
+        Fault::Run(slot) => {
+            let run = super::pod(*slot, &snapshot);
+            if !world.assignment.stop.contains_key(&run.uid) && !world.gone.contains(&run.uid) {
+                world.run(*slot, &snapshot);
+            }
+        }
+        Fault::Stop(slot) => {
+            let uid = super::pod(*slot, &snapshot).uid;
+            if world.assignment.run.contains_key(&uid) {
+                world.order_stop(uid);
+            }
+        }
+        Fault::Crash(index) => {
+            if let Some(id) = nth(world, *index) {
+                world.host.crash(&id, 1, world.now);
+            }
+        }
+        Fault::Vanish(index) => {
+            if let Some(id) = nth(world, *index) {
+                world.host.vanish(&id, world.now);
+            }
+        }
+        Fault::RestartAgent => {
+            world.host.forget_agent(world.now);
+            world.agent = crate::agent::core::Agent::new(super::settings(), world.host.ledger(), world.now);
+            world.tell(crate::agent::core::Event::Wake);
+            world.tell(crate::agent::core::Event::Connected);
+            world.assign();
+        }
+        Fault::LoseLedger => world.host.lose_ledger(),
+        Fault::Docker(down) => world.host.set_down(RuntimeKind::Docker, *down),
+        Fault::LoseEvents(lose) => world.host.lose_events = *lose,
+        Fault::DiskFull(full) => world.host.disk_full = *full,
+        Fault::SlowStarts(slow) => {
+            let takes = if *slow { 7 } else { 0 };
+            world.behave("app:1", |behaviour| behaviour.start_takes = std::time::Duration::from_secs(takes));
+        }
+        Fault::Pass(millis) => world.pass(*millis),
+    }
+}
+
+fn ordered_stops_only(world: &World) {
+    let stopped: BTreeSet<&PodUid> = world.assignment.stop.keys().chain(&world.gone).collect();
+    for uid in world.assignment.run.keys() {
+        assert!(!stopped.contains(uid));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn faults_never_make_two_copies_and_everything_converges_after_them(faults in faults()) {
+        let mut world = World::new();
+        for fault in &faults {
+            inject(&mut world, fault);
+            check(&world);
+            ordered_stops_only(&world);
+        }
+        for calm in [Fault::Docker(false), Fault::LoseEvents(false), Fault::DiskFull(false), Fault::SlowStarts(false)] {
+            inject(&mut world, &calm);
+        }
+        world.pass(1_300_000);
+        check(&world);
+        let wanted: BTreeSet<PodUid> = world.assignment.run.keys().copied().collect();
+        let ready: BTreeSet<PodUid> = world.known.values().filter(|pod| pod.ready).map(|pod| pod.uid).collect();
+        prop_assert_eq!(&wanted, &ready, "{:?}\n{}", world.known, world.transcript.join("\n"));
+        let running: BTreeSet<PodUid> = world.host.containers().filter(|c| c.state == RunState::Running).map(|c| c.labels.uid).collect();
+        prop_assert_eq!(&wanted, &running, "what was ordered to stop has stopped");
+        prop_assert!(world.assignment.stop.keys().all(|uid| world.gone.contains(uid)));
+        let still = world.host.calls;
+        world.pass(600_000);
+        prop_assert_eq!(world.host.calls, still, "a converged node makes no changing call");
+    }
+}

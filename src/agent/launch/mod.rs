@@ -1,0 +1,249 @@
+//! From a pod and its snapshot to a container launch, pure: everything is resolved here, so that a runtime has nothing to decide.
+//!
+//! In: what the assignment says of the pod, the template with its frozen configuration, the ports given out, the Services of the
+//! namespace. Out: a [`ContainerLaunch`], or every reason why there cannot be one, as a [`LaunchError`]. The rules are Kubernetes';
+//! where a host process differs from a container, it says so here: `PORT`, `PORT_<NAME>` and `HOST` are added and win over
+//! what the template says, since only they name the port that was given out.
+
+mod env;
+mod expand;
+#[cfg(test)]
+mod tests;
+mod volumes;
+
+use super::runtime::{ContainerId, ContainerLaunch, Labels, LaunchPort, Limits, LogRetention, PullPolicy};
+use crate::model::{Container, NodeName, PodRun, PodSnapshot, PodUid, RuntimeKind};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+/// Where the files of pods live on this host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Folders {
+    /// On tmpfs: secrets, configuration, and what is known of running processes. It goes with a reboot, as they do.
+    pub run: PathBuf,
+    /// On disk: logs, emptyDir volumes, the processes' own folders.
+    pub state: PathBuf,
+}
+
+impl Folders {
+    /// The folder on tmpfs of a pod.
+    #[must_use]
+    pub fn pod_run(&self, pod: PodUid) -> PathBuf {
+        self.run.join("pods").join(pod.to_string())
+    }
+
+    /// The folder on disk of a pod.
+    #[must_use]
+    pub fn pod_state(&self, pod: PodUid) -> PathBuf {
+        self.state.join("pods").join(pod.to_string())
+    }
+}
+
+/// A Service as a container reaches it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceAddress {
+    /// Its name.
+    pub name: String,
+    /// Where it listens for this container.
+    pub host: IpAddr,
+    /// Name (may be empty) and port there, in the order of the Service.
+    pub ports: Vec<(String, u16)>,
+}
+
+/// All that a launch is made of.
+#[derive(Debug, Clone)]
+pub struct LaunchInput<'a> {
+    /// The cluster.
+    pub cluster: &'a str,
+    /// This node.
+    pub node: &'a NodeName,
+    /// Where files go.
+    pub folders: &'a Folders,
+    /// The pod.
+    pub run: &'a PodRun,
+    /// Its template and configuration.
+    pub snapshot: &'a PodSnapshot,
+    /// Which container of it.
+    pub container: &'a Container,
+    /// Which start.
+    pub attempt: u32,
+    /// Container port → host port, for a process.
+    pub ports: &'a BTreeMap<u16, u16>,
+    /// The Services of the namespace.
+    pub services: &'a [ServiceAddress],
+    /// The host's address.
+    pub host_address: IpAddr,
+    /// The pod's address, if it is known before the start.
+    pub pod_address: Option<IpAddr>,
+    /// The container that owns the pod's network, if it is another.
+    pub network_of: Option<&'a ContainerId>,
+}
+
+/// Why a container cannot be launched as its template says. It stays so until the template changes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LaunchError {
+    /// A ConfigMap or Secret that is not optional is missing.
+    #[error("{kind} {name:?}, which {user} refers to, does not exist")]
+    MissingConfig {
+        /// `ConfigMap` or `Secret`
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// What refers to it.
+        user: String,
+    },
+    /// A key that is not optional is missing.
+    #[error("{kind} {name:?} has no key {key:?}, which {user} refers to")]
+    MissingKey {
+        /// `ConfigMap` or `Secret`
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// The key.
+        key: String,
+        /// What refers to it.
+        user: String,
+    },
+    /// A value cannot be a variable.
+    #[error("key {key:?} of {kind} {name:?} cannot be the variable {variable}: it is not text; mount it as a file instead")]
+    NotText {
+        /// `ConfigMap` or `Secret`
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// The key.
+        key: String,
+        /// The variable.
+        variable: String,
+    },
+    /// A `fieldRef` that has no value here.
+    #[error("variable {variable}: {path} {why}")]
+    Field {
+        /// The variable.
+        variable: String,
+        /// The field.
+        path: String,
+        /// Why it has no value.
+        why: &'static str,
+    },
+    /// A Secret's value would be an argument.
+    #[error(
+        "$({variable}) comes from a Secret and may not be part of the command or its arguments, where every user of the host can \
+         read it; let the program read the variable or a mounted file"
+    )]
+    SecretInArguments {
+        /// The variable.
+        variable: String,
+    },
+    /// A mount of a volume that the pod does not have.
+    #[error("volumeMounts: the pod has no volume {volume:?}")]
+    NoVolume {
+        /// The volume.
+        volume: String,
+    },
+    /// A path that leaves its volume.
+    #[error("volume {volume:?}: {path:?} leaves the volume")]
+    Escapes {
+        /// The volume.
+        volume: String,
+        /// The path.
+        path: String,
+    },
+    /// A host process without a program.
+    #[error("container {container:?} has no command: a host process needs one, since it has no image")]
+    NoCommand {
+        /// The container.
+        container: String,
+    },
+    /// A container without an image.
+    #[error("container {container:?} has no image; set one, or `runtimeClassName: process` for a host process")]
+    NoImage {
+        /// The container.
+        container: String,
+    },
+}
+
+/// Resolves one container of a pod.
+///
+/// # Errors
+/// The first reason why it cannot be launched; it stays until the template changes.
+pub fn resolve(input: &LaunchInput<'_>) -> Result<ContainerLaunch, LaunchError> {
+    let container = input.container;
+    let process = input.snapshot.template.spec.is_process();
+    let env = env::resolve(input)?;
+    let command = expand::arguments(&container.command, &env)?;
+    let args = expand::arguments(&container.args, &env)?;
+    if process && command.is_empty() && args.is_empty() {
+        return Err(LaunchError::NoCommand { container: container.name.clone() });
+    }
+    if !process && container.image.is_none() {
+        return Err(LaunchError::NoImage { container: container.name.clone() });
+    }
+    let (volumes, mounts) = volumes::resolve(input)?;
+    Ok(ContainerLaunch {
+        runtime: if process { RuntimeKind::Process } else { RuntimeKind::Docker },
+        labels: labels(input),
+        image: if process { None } else { container.image.clone() },
+        pull: pull_policy(container),
+        command,
+        args,
+        working_dir: container.working_dir.clone(),
+        env,
+        volumes,
+        mounts,
+        limits: limits(container),
+        ports: ports(container, input.ports, process),
+        network_of: input.network_of.cloned(),
+        log: LogRetention::default(),
+    })
+}
+
+fn labels(input: &LaunchInput<'_>) -> Labels {
+    Labels {
+        cluster: input.cluster.to_owned(),
+        node: input.node.clone(),
+        uid: input.run.uid,
+        pod: input.run.name.clone(),
+        workload: input.run.workload.clone(),
+        slot: input.run.slot,
+        container: input.container.name.clone(),
+        hash: input.run.hash.clone(),
+        revision: input.run.revision.clone(),
+        attempt: input.attempt,
+    }
+}
+
+/// Kubernetes' default: `Always` for the tag `latest` or none, else `IfNotPresent`.
+fn pull_policy(container: &Container) -> PullPolicy {
+    match container.image_pull_policy.as_deref() {
+        Some("Always") => PullPolicy::Always,
+        Some("Never") => PullPolicy::Never,
+        Some(_) => PullPolicy::IfNotPresent,
+        None => {
+            let image = container.image.as_deref().unwrap_or_default();
+            let name = image.rsplit('/').next().unwrap_or(image);
+            let floating = !name.contains('@') && name.split_once(':').is_none_or(|(_, tag)| tag == "latest");
+            if floating { PullPolicy::Always } else { PullPolicy::IfNotPresent }
+        }
+    }
+}
+
+fn limits(container: &Container) -> Limits {
+    let resources = &container.resources;
+    Limits {
+        cpu_milli: resources.limits.get("cpu").map(|quantity| quantity.milli()),
+        memory_bytes: resources.limits.get("memory").map(|quantity| quantity.value()),
+        cpu_request_milli: resources.requests.get("cpu").or_else(|| resources.limits.get("cpu")).map(|q| q.milli()),
+    }
+}
+
+fn ports(container: &Container, given: &BTreeMap<u16, u16>, process: bool) -> Vec<LaunchPort> {
+    let port = |port: &crate::model::ContainerPort| LaunchPort {
+        name: port.name.clone(),
+        container_port: port.container_port,
+        protocol: port.protocol,
+        host_port: if process { given.get(&port.container_port).copied() } else { port.host_port },
+    };
+    container.ports.iter().map(port).collect()
+}
