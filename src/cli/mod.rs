@@ -12,6 +12,7 @@ mod error;
 mod events;
 mod get;
 mod get_own;
+mod history;
 mod kubeconfig;
 mod logs;
 
@@ -37,6 +38,7 @@ pub enum Command {
     Get(get::GetArgs),
     Logs(logs::LogsArgs),
     Events(events::EventsArgs),
+    History(history::HistoryArgs),
     Kubeconfig(kubeconfig::KubeconfigArgs),
     Completions(completions::CompletionsArgs),
     Demo(demo::DemoArgs),
@@ -53,6 +55,7 @@ pub fn run(cli: Cli) -> CliResult<ExitCode> {
         Command::Get(args) => get::run(&args),
         Command::Logs(args) => logs::run(&args),
         Command::Events(args) => events::run(&args),
+        Command::History(args) => history::run(&args),
         Command::Kubeconfig(args) => kubeconfig::run(&args),
         Command::Completions(args) => completions::run(&args),
         Command::Demo(args) => demo::run(&args),

@@ -33,6 +33,13 @@ impl Mirror {
         commit.map(|commit| info(&commit)).map_err(SyncError::objects(format!("cannot read commit {}", revision.short())))
     }
 
+    /// The commit before, on the branch's own line; `None` at its beginning.
+    #[must_use]
+    pub fn first_parent(&self, revision: &Revision) -> Option<Revision> {
+        let commit = parse(revision).and_then(|id| self.repo.find_commit(id)).ok()?;
+        commit.parent_id(0).ok().map(|id| Revision::new(id.to_string()))
+    }
+
     /// The commits that lead to `to` and not to `from`, on every side of a merge, oldest first. Without `from`, or where the mirror
     /// does not have it, `to` alone.
     ///

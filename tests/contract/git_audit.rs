@@ -236,6 +236,36 @@ fn history_is_read_back_with_the_worth_of_each_signature() {
     assert!(matches!(log_in(&lab, "a").history(2).unwrap()[1].signature, SignatureState::Unknown { .. }));
 }
 
+#[test]
+fn driftless_history_reads_any_clone_and_says_where_to_look() {
+    let lab = Lab::new();
+    lab.push_file("web.yaml", "a: 1\n");
+    let (code, _, stderr) = driftless_history(&lab.work(), &[]);
+    assert!(code != 0 && stderr.contains("git fetch origin driftless/audit"), "{stderr}");
+    let mut log = log_in(&lab, "mirror");
+    log.claim_epoch("one", Epoch(0), NOW).unwrap();
+    log.append(&record("shop/web: rolled out", "1\n"), NOW).unwrap();
+    log.push().unwrap();
+
+    lab.git(&lab.work(), &["fetch", "--quiet", "origin", "driftless/audit:refs/remotes/origin/driftless/audit"]);
+    let (_, stdout, stderr) = driftless_history(&lab.work(), &[]);
+    assert!(stdout.contains("converged") && stdout.contains("shop/web: rolled out") && stderr.is_empty(), "{stdout}{stderr}");
+    let state = lab.root().display().to_string();
+    let (_, stdout, _) = driftless_history(lab.root(), &["--state-dir", &state, "--output", "json", "--limit", "1"]);
+    let records: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(records[0]["outcome"], "converged");
+    assert_eq!(records[0]["signature"]["state"], "good");
+    let (_, _, stderr) = driftless_history(&lab.work(), &["--cluster", "prod"]);
+    assert!(stderr.contains("these clusters: default"), "{stderr}");
+}
+
+fn driftless_history(folder: &Path, args: &[&str]) -> (i32, String, String) {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_driftless"));
+    let output = command.arg("history").args(args).current_dir(folder).env_remove("DRIFTLESS_STATE_DIR").output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+}
+
 /// A commit by hand on top of the audit branch.
 fn forge(lab: &Lab, repo: &Path) {
     let commit = lab.git(repo, &["commit-tree", "driftless/audit^{tree}", "-p", "driftless/audit", "-m", "forged"]);
