@@ -14,5 +14,6 @@
 //! Deliberately absent: I/O, and the choice of *when* to look; the controller's core calls these functions when a workload is dirty.
 
 pub mod prune;
+pub mod rollout;
 pub mod scale;
 pub mod schedule;

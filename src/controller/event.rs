@@ -69,6 +69,8 @@ pub enum Event {
         /// Why the last push failed.
         error: Option<String>,
     },
+    /// This controller claimed a higher epoch, because an agent named one that is as high as its own or higher.
+    Reclaimed(Epoch),
     /// A higher epoch was seen: from now on this controller changes nothing.
     StoodDown(Epoch),
     /// The time of the last [`Effect::WakeAt`] has come.
@@ -132,6 +134,6 @@ pub enum Effect {
     },
     /// Append a record to the audit branch.
     Record(Box<AuditRecord>),
-    /// Send [`Event::Wake`] at this time. Replaces every earlier wish; an event in between makes a new one.
+    /// Send [`Event::Wake`] at this time. Replaces every earlier wish, which otherwise stands.
     WakeAt(Moment),
 }

@@ -1,0 +1,75 @@
+//! From targets to actions.
+
+use super::census::{Census, is_alive, is_available};
+use super::{Action, PodState, RolloutInput, RolloutMemory, Standing};
+use crate::model::{StopReason, TemplateHash};
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
+/// Brings the pods to the targets, with never more than `limit` pods that hold a slot. Old templates come first: what
+/// serves is healed before what is new grows.
+pub(super) fn act(input: &RolloutInput<'_>, census: &Census, memory: &RolloutMemory, limit: u32) -> Vec<Action> {
+    let mut actions = Vec::new();
+    let mut room = limit.saturating_sub(census.occupied);
+    let mut slots = FreeSlots::of(input.pods);
+    let hash = input.hash();
+    let mut hashes: Vec<&TemplateHash> = census.sets().map(|(found, _)| found).chain(memory.targets.keys()).collect();
+    hashes.sort();
+    hashes.dedup();
+    hashes.sort_by_key(|found| *found == hash);
+    for found in hashes {
+        let (alive, target) = (census.of(found).alive, memory.target(found));
+        retire(input, memory, found, alive.saturating_sub(target), &mut actions);
+        let missing = target.saturating_sub(alive).min(room);
+        room -= missing;
+        actions.extend((0..missing).map(|_| Action::Create { slot: slots.take(), hash: found.clone() }));
+    }
+    actions
+}
+
+/// Retires what has ended, and `surplus` more: those that serve least go first.
+fn retire(input: &RolloutInput<'_>, memory: &RolloutMemory, hash: &TemplateHash, surplus: u32, actions: &mut Vec<Action>) {
+    let of_template = || input.pods.iter().filter(|pod| pod.hash == hash);
+    let ended = of_template().filter(|pod| pod.standing == Standing::Ended && !is_alive(input, pod.standing));
+    actions.extend(ended.map(|pod| Action::Retire { uid: pod.uid, reason: StopReason::Superseded }));
+    let mut alive: Vec<&PodState<'_>> = of_template().filter(|pod| is_alive(input, pod.standing)).collect();
+    alive.sort_by_key(|pod| {
+        let since = if let Standing::Ready { since } = pod.standing { since.0 } else { 0 };
+        let ready = matches!(pod.standing, Standing::Ready { .. });
+        (is_available(input, pod.standing), ready, Reverse(since), Reverse(pod.slot), pod.uid)
+    });
+    let reason = reason(input, memory, hash);
+    actions.extend(alive.iter().take(surplus as usize).map(|pod| Action::Retire { uid: pod.uid, reason }));
+}
+
+fn reason(input: &RolloutInput<'_>, memory: &RolloutMemory, hash: &TemplateHash) -> StopReason {
+    if memory.quarantined.contains(hash) {
+        StopReason::RolledBack
+    } else if hash != input.hash() {
+        StopReason::Replaced
+    } else if memory.replicas.is_none_or(|replicas| replicas <= input.replicas) {
+        StopReason::Superseded
+    } else {
+        StopReason::ScaledDown
+    }
+}
+
+/// The slots that no pod holds, lowest first. Pods on lost nodes hold theirs.
+struct FreeSlots {
+    taken: BTreeSet<u32>,
+    next: u32,
+}
+
+impl FreeSlots {
+    fn of(pods: &[PodState<'_>]) -> Self {
+        Self { taken: pods.iter().map(|pod| pod.slot).collect(), next: 0 }
+    }
+
+    fn take(&mut self) -> u32 {
+        while self.taken.contains(&self.next) {
+            self.next += 1;
+        }
+        self.next += 1;
+        self.next - 1
+    }
+}

@@ -1,0 +1,298 @@
+//! Rollouts: how the pods of one workload come to be what its revision wants.
+//!
+//! Role: [`step`] looks at one workload and says which pods to create and which to retire *now*. Inputs: the workload, the
+//! number of pods wanted, every pod that was told and is not gone, what was decided before ([`RolloutMemory`]), the time.
+//! Outputs: actions, how far it is, when to look again, and the memory for the next step. A pure function: given the same
+//! input it says the same, and a step whose actions were not carried out is simply taken again.
+//!
+//! As in Kubernetes each template has a *target*, the number of pods it is to have (a ReplicaSet there). A strategy moves
+//! targets only; [`act`] brings the pods to them. So a pod that vanishes during a rollout comes back with its own template,
+//! old or new.
+//!
+//! Invariants:
+//! - A slot is taken from the telling until the node has acknowledged the removal, so nothing is created twice and the
+//!   limits hold between telling and hearing. Pods on a lost node are not counted: nobody can acknowledge for them.
+//! - Rolling never has more than replicas + maxSurge pods, and retires an available pod only while more than
+//!   replicas - maxUnavailable are available. Blue/green never has more than two sets.
+//! - A failed template is quarantined if an old one still serves, and the old one stays.
+//!
+//! Deliberately absent: nodes and placement (`apply::schedule`), Services and draining (`controller`), and any state.
+
+mod act;
+mod blue_green;
+mod census;
+mod deadline;
+mod recreate;
+mod rolling;
+#[cfg(test)]
+mod tests;
+
+use crate::model::{Moment, PodUid, Progress, StopReason, Strategy, TemplateHash, WaitingOn, Workload};
+use census::Census;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Everything that a step may look at.
+#[derive(Debug, Clone, Copy)]
+pub struct RolloutInput<'a> {
+    /// The workload as desired.
+    pub workload: &'a Workload,
+    /// How many pods it should have: what is written, or what the autoscaler says.
+    pub replicas: u32,
+    /// Every pod of it that was told to a node and has not been acknowledged as gone.
+    pub pods: &'a [PodState<'a>],
+    /// The templates that new pods can be made of, besides the wanted one.
+    pub known: &'a BTreeSet<TemplateHash>,
+    /// What the last step decided.
+    pub memory: &'a RolloutMemory,
+    /// The time.
+    pub now: Moment,
+}
+
+/// A pod, as a rollout sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodState<'a> {
+    /// Its uid.
+    pub uid: PodUid,
+    /// Its slot.
+    pub slot: u32,
+    /// Its template.
+    pub hash: &'a TemplateHash,
+    /// Where it stands.
+    pub standing: Standing,
+    /// What its agent last said of it, for people.
+    pub message: &'a str,
+}
+
+/// Where a pod stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// Told, starting, running without being ready, or on a node that is silent.
+    Unready,
+    /// Ready since then.
+    Ready {
+        /// When it became ready.
+        since: Moment,
+    },
+    /// It has ended and will not run again.
+    Ended,
+    /// Its node has been away for too long: it is replaced elsewhere, and counts again if the node returns.
+    Lost,
+    /// It was retired and is leaving its Services; its agent has not been told to stop it yet.
+    Draining,
+    /// Its agent has been told to stop it.
+    Stopping,
+}
+
+/// What a rollout carries from step to step. All of it can be rebuilt from the cluster memory or by observing again; the
+/// times start anew after a restart.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RolloutMemory {
+    /// How many pods each template is to have.
+    pub targets: BTreeMap<TemplateHash, u32>,
+    /// The number of pods that the last step was asked for.
+    pub replicas: Option<u32>,
+    /// The last progress of the rollout under way.
+    pub mark: Option<Mark>,
+    /// The template whose rollout was completed last.
+    pub completed: Option<TemplateHash>,
+    /// The template that missed its deadline, and the last thing seen of its pods.
+    pub failed: Option<(TemplateHash, String)>,
+    /// Templates that failed while an old one served; not tried again until they change.
+    pub quarantined: BTreeSet<TemplateHash>,
+    /// Blue/green: the template that the active Service leads to.
+    pub promoted: Option<TemplateHash>,
+    /// Blue/green: when it was promoted.
+    pub switched_at: Option<Moment>,
+    /// Blue/green: since when the set of the wanted template is whole.
+    pub whole_since: Option<(TemplateHash, Moment)>,
+}
+
+/// A rollout's last progress, as Kubernetes counts it: more updated or available pods, or fewer old ones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// The template that is rolled out.
+    pub hash: TemplateHash,
+    /// Pods of it.
+    pub updated: u32,
+    /// Available pods of it.
+    pub available: u32,
+    /// Pods of other templates.
+    pub old: u32,
+    /// When that was reached.
+    pub at: Moment,
+}
+
+/// What to do next. Carried out or not, the next step starts from what was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub struct RolloutStep {
+    /// In order.
+    pub actions: Vec<Action>,
+    /// How far it is.
+    pub progress: Progress,
+    /// When time alone changes the answer.
+    pub wake: Option<Moment>,
+    /// For the next step.
+    pub memory: RolloutMemory,
+}
+
+/// One action.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Start a pod of this template in this slot, where a node can take it.
+    Create {
+        /// A slot that no pod holds.
+        slot: u32,
+        /// Its template.
+        hash: TemplateHash,
+    },
+    /// Take a pod out of its Services, then stop it.
+    Retire {
+        /// The pod.
+        uid: PodUid,
+        /// Why.
+        reason: StopReason,
+    },
+}
+
+/// Takes one step.
+pub fn step(input: &RolloutInput<'_>) -> RolloutStep {
+    let mut memory = input.memory.clone();
+    let census = Census::take(input);
+    adopt(input, &census, &mut memory);
+    let limit = match &input.workload.strategy {
+        Strategy::Rolling { max_surge, max_unavailable } => {
+            rolling::aim(input, &census, &mut memory, Workload::rolling_bounds(max_surge, max_unavailable, input.replicas))
+        }
+        Strategy::Recreate => recreate::aim(input, &census, &mut memory),
+        Strategy::BlueGreen(blue_green) => blue_green::aim(input, &census, &mut memory, blue_green),
+    };
+    let actions = act::act(input, &census, &memory, limit);
+    let progress = progress(input, &census, &mut memory, &actions);
+    let wake = wake(input, &census, &memory);
+    memory.replicas = Some(input.replicas);
+    memory.targets.retain(|hash, target| *target > 0 || census.of(hash).occupied > 0);
+    RolloutStep { actions, progress, wake, memory }
+}
+
+/// Gives a target to every template that has pods and none yet (after a restart without memory, or when a lost node
+/// returns), forgets what belongs to an older revision, and lowers targets that can no longer be reached.
+fn adopt(input: &RolloutInput<'_>, census: &Census, memory: &mut RolloutMemory) {
+    let hash = input.hash();
+    for (found, count) in census.sets() {
+        if count.alive > 0 {
+            memory.targets.entry(found.clone()).or_insert(count.alive);
+        }
+    }
+    for (old, target) in &mut memory.targets {
+        if old != hash && !input.known.contains(old) {
+            *target = (*target).min(census.of(old).alive);
+        }
+    }
+    if memory.failed.as_ref().is_some_and(|(failed, _)| failed != hash) {
+        memory.failed = None;
+    }
+    if memory.mark.as_ref().is_some_and(|mark| mark.hash != *hash) {
+        memory.mark = None;
+    }
+    if memory.completed.is_none() && memory.mark.is_none() && memory.only(hash) && memory.target(hash) >= input.replicas {
+        memory.completed = (input.replicas > 0).then(|| hash.clone());
+    }
+}
+
+/// How far it is, in the order in which a person wants to know.
+fn progress(input: &RolloutInput<'_>, census: &Census, memory: &mut RolloutMemory, actions: &[Action]) -> Progress {
+    let hash = input.hash();
+    let new = census.of(hash);
+    let old = census.occupied - new.occupied;
+    if let Some(stalled) = deadline::judge(input, census, memory) {
+        return Progress::Stalled(stalled);
+    }
+    if input.workload.paused && (new.alive < input.replicas || old > 0) {
+        return Progress::Waiting(WaitingOn::Unpause);
+    }
+    if new.available < input.replicas {
+        return unavailable(input, census, actions);
+    }
+    if let Strategy::BlueGreen(blue_green) = &input.workload.strategy
+        && let Some(waiting) = blue_green::waiting(input, memory, blue_green, old > 0)
+    {
+        return Progress::Waiting(waiting);
+    }
+    if !actions.is_empty() {
+        return Progress::Progressing(format!("{} pods are on their way out", census.occupied - new.alive.min(input.replicas)));
+    }
+    if let Some(waiting) = departures(census) {
+        return Progress::Waiting(waiting);
+    }
+    if old > 0 {
+        return Progress::Waiting(WaitingOn::Stops);
+    }
+    memory.completed = Some(hash.clone());
+    memory.mark = None;
+    Progress::Done
+}
+
+/// Not all new pods are available: because of what is being done, of pods that hold the room, or of the new pods themselves.
+fn unavailable(input: &RolloutInput<'_>, census: &Census, actions: &[Action]) -> Progress {
+    let new = census.of(input.hash());
+    if !actions.is_empty() {
+        return Progress::Progressing(format!("{} of {} new pods are available", new.available, input.replicas));
+    }
+    let blocked = if new.alive < input.replicas { departures(census) } else { None };
+    Progress::Waiting(blocked.unwrap_or(WaitingOn::Availability { missing: input.replicas - new.available }))
+}
+
+/// What retired pods are waited for.
+fn departures(census: &Census) -> Option<WaitingOn> {
+    if census.draining > 0 {
+        return Some(WaitingOn::Drain);
+    }
+    (census.stopping > 0).then_some(WaitingOn::Stops)
+}
+
+/// When time alone changes the answer.
+fn wake(input: &RolloutInput<'_>, census: &Census, memory: &RolloutMemory) -> Option<Moment> {
+    let blue_green = match &input.workload.strategy {
+        Strategy::BlueGreen(blue_green) => blue_green::wake(input, memory, blue_green),
+        Strategy::Rolling { .. } | Strategy::Recreate => None,
+    };
+    [census.next_available, deadline::at(input, memory), blue_green].into_iter().flatten().filter(|at| *at > input.now).min()
+}
+
+impl RolloutInput<'_> {
+    /// The wanted template.
+    fn hash(&self) -> &TemplateHash {
+        &self.workload.snapshot.hash
+    }
+}
+
+impl RolloutMemory {
+    /// How many pods a template is to have.
+    #[must_use]
+    pub fn target(&self, hash: &TemplateHash) -> u32 {
+        self.targets.get(hash).copied().unwrap_or(0)
+    }
+
+    /// How many pods all templates but this one are to have.
+    #[must_use]
+    pub fn target_of_others(&self, hash: &TemplateHash) -> u32 {
+        self.targets.iter().filter(|(other, _)| *other != hash).map(|(_, target)| target).sum()
+    }
+
+    fn only(&self, hash: &TemplateHash) -> bool {
+        self.target(hash) > 0 && self.target_of_others(hash) == 0
+    }
+
+    /// The template with the most pods among the others: the one that serves while the new one does not.
+    fn serving(&self, hash: &TemplateHash) -> Option<TemplateHash> {
+        let others = self.targets.iter().filter(|(other, target)| *other != hash && **target > 0);
+        others.max_by_key(|(_, target)| **target).map(|(other, _)| other.clone())
+    }
+
+    /// True if no new template may go out: paused, or this one failed while another serves.
+    fn is_frozen(&self, input: &RolloutInput<'_>) -> bool {
+        let hash = input.hash();
+        input.workload.paused || (self.quarantined.contains(hash) && self.target_of_others(hash) > 0)
+    }
+}

@@ -1,0 +1,85 @@
+//! Rolling update, a few pods at a time.
+//!
+//! The arithmetic is Kubernetes' (`pkg/controller/deployment/rolling.go`): the new template grows as far as maxSurge
+//! allows; old pods that are not available go first; available ones go only as far as maxUnavailable allows.
+
+use super::census::Census;
+use super::{RolloutInput, RolloutMemory};
+use crate::model::TemplateHash;
+
+/// Moves the targets; `bounds` are (maxSurge, maxUnavailable). Returns the most pods that there may be.
+pub(super) fn aim(input: &RolloutInput<'_>, census: &Census, memory: &mut RolloutMemory, bounds: (u32, u32)) -> u32 {
+    let (surge, unavailable) = bounds;
+    let limit = input.replicas.saturating_add(surge);
+    if memory.is_frozen(input) {
+        scale_frozen(input, memory);
+        return limit;
+    }
+    grow(input, memory, limit);
+    shrink(input, census, memory, input.replicas.saturating_sub(unavailable));
+    limit
+}
+
+/// The new template grows while there is room for surge, or shrinks to what is wanted.
+fn grow(input: &RolloutInput<'_>, memory: &mut RolloutMemory, limit: u32) {
+    let hash = input.hash();
+    let target = memory.target(hash);
+    let others = memory.target_of_others(hash);
+    let next = if target >= input.replicas {
+        input.replicas
+    } else {
+        let room = limit.saturating_sub(target.saturating_add(others));
+        target + room.min(input.replicas - target)
+    };
+    memory.targets.insert(hash.clone(), next);
+}
+
+/// Old templates shrink while at least `min_available` pods are available.
+fn shrink(input: &RolloutInput<'_>, census: &Census, memory: &mut RolloutMemory, min_available: u32) {
+    let hash = input.hash();
+    let target = memory.target(hash);
+    let total = target + memory.target_of_others(hash);
+    let new_unavailable = target.saturating_sub(census.of(hash).available);
+    let mut useless = total.saturating_sub(min_available).saturating_sub(new_unavailable);
+    let mut spare = census.available.saturating_sub(min_available);
+    if useless == 0 {
+        return;
+    }
+    for (old, target) in old_targets(memory, hash) {
+        let unavailable = target.saturating_sub(census.of(old).available).min(useless);
+        *target -= unavailable;
+        useless -= unavailable;
+    }
+    for (_, target) in old_targets(memory, hash) {
+        let gone = (*target).min(spare);
+        *target -= gone;
+        spare -= gone;
+    }
+}
+
+/// The targets of the other templates, in the order of their hashes.
+fn old_targets<'m>(
+    memory: &'m mut RolloutMemory,
+    hash: &'m TemplateHash,
+) -> impl Iterator<Item = (&'m TemplateHash, &'m mut u32)> {
+    memory.targets.iter_mut().filter(move |(other, _)| *other != hash)
+}
+
+/// No new template goes out; the wanted number still follows, on the template that serves.
+pub(super) fn scale_frozen(input: &RolloutInput<'_>, memory: &mut RolloutMemory) {
+    let hash = input.hash();
+    let Some(serving) = memory.serving(hash) else {
+        if memory.target(hash) > 0 {
+            memory.targets.insert(hash.clone(), input.replicas);
+        }
+        return;
+    };
+    let before = memory.replicas.unwrap_or(input.replicas);
+    let target = memory.target(&serving);
+    let next = if input.replicas >= before {
+        target + (input.replicas - before)
+    } else {
+        target.saturating_sub(before - input.replicas)
+    };
+    memory.targets.insert(serving, next);
+}

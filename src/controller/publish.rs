@@ -1,0 +1,190 @@
+//! Who is behind a Service, and telling the nodes.
+//!
+//! Every node that is heard gets every Service: a Service's address works on each host, for its pods and for the host's own
+//! programs. [`Controller::users`] is the one place that says so.
+
+use super::core::Controller;
+use super::event::Effect;
+use super::nodes::RESEND_AFTER;
+use super::placements::Placement;
+use super::timers::Timer;
+use crate::model::{
+    Backend, EndpointPort, EndpointSet, IntOrString, NodeName, Object, ObjectKey, PodTemplate, ServicePort, ServiceSpec,
+    Strategy,
+};
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+/// The range of Service addresses: 127.64.0.0/10, which never leaves the host.
+const RANGE: u32 = 0x7f40_0000;
+
+/// How many addresses the range has.
+const RANGE_SIZE: u32 = 1 << 22;
+
+impl Controller {
+    /// Makes the set of a Service anew, and tells it if it changed.
+    pub(super) fn publish(&mut self, key: &ObjectKey) {
+        let (address, ports) = self.contents(key);
+        if let Some(set) = self.services.update(key, self.epoch, address, ports) {
+            for name in self.users() {
+                self.tell(&name, &set);
+            }
+        }
+        self.recheck(key);
+    }
+
+    /// What a Service should lead to; no ports if there is no such Service.
+    pub(super) fn contents(&self, key: &ObjectKey) -> (Option<Ipv4Addr>, Option<Vec<EndpointPort>>) {
+        let Some(spec) = self.inputs.object(key).and_then(|object| object.service()) else { return (None, None) };
+        let members = self.members(key, spec);
+        let ports = spec.ports.iter().map(|port| EndpointPort {
+            name: port.name.clone(),
+            port: port.port,
+            protocol: port.protocol,
+            backends: members.iter().filter_map(|placement| self.backend(placement, port)).collect(),
+        });
+        (self.inputs.addresses.get(key).copied(), Some(ports.collect()))
+    }
+
+    /// The pods behind a Service, in uid order.
+    fn members(&self, key: &ObjectKey, spec: &ServiceSpec) -> Vec<&Placement> {
+        let workloads = self.services.workloads_of.get(key).into_iter().flatten();
+        let pods = workloads.flat_map(|workload| self.placements.of_workload(workload));
+        let mut members: Vec<&Placement> = pods.filter(|placement| self.is_member(placement, key, spec)).collect();
+        members.sort_by_key(|placement| placement.run.uid);
+        members
+    }
+
+    fn is_member(&self, placement: &Placement, key: &ObjectKey, spec: &ServiceSpec) -> bool {
+        if spec.selector.is_empty() || !placement.is_serving() || !self.is_reachable(&placement.node) {
+            return false;
+        }
+        let labels = self.template_of(placement).map(|template| &template.metadata.labels);
+        let selected = labels.is_some_and(|labels| spec.selector.iter().all(|(name, value)| labels.get(name) == Some(value)));
+        selected && self.is_in_colour(placement, key)
+    }
+
+    /// Pods of silent nodes are passed over, unless so many are silent that it is probably us who are cut off.
+    fn is_reachable(&self, node: &NodeName) -> bool {
+        self.nodes.is_braked() || self.nodes.get(node).is_some_and(|node| node.ready)
+    }
+
+    /// The template that a pod was made of; that of its workload if its own is not known any more.
+    fn template_of(&self, placement: &Placement) -> Option<&PodTemplate> {
+        let own = self.inputs.snapshots.get(&placement.run.hash);
+        let wanted = || self.inputs.object(&placement.run.workload).and_then(|object| object.snapshot());
+        own.or_else(wanted).map(|snapshot| &snapshot.template)
+    }
+
+    /// Blue/green: the active Service leads to the promoted template alone, the preview Service to the newest.
+    fn is_in_colour(&self, placement: &Placement, key: &ObjectKey) -> bool {
+        let workload = &placement.run.workload;
+        let Some(spec) = self.inputs.object(workload).and_then(|object| object.workload()) else { return true };
+        let Strategy::BlueGreen(blue_green) = &spec.strategy else { return true };
+        if blue_green.active_service == key.name {
+            let promoted = self.works.get(workload).and_then(|work| work.memory.promoted.as_ref());
+            return promoted.is_none_or(|promoted| *promoted == placement.run.hash);
+        }
+        let is_preview = blue_green.preview_service.as_ref() == Some(&key.name);
+        !is_preview || placement.run.hash == spec.snapshot.hash
+    }
+
+    /// Where a pod is reached for a port of a Service; `None` if its template has no port of that name.
+    fn backend(&self, placement: &Placement, port: &ServicePort) -> Option<Backend> {
+        let report = placement.report.as_ref()?;
+        let target = target_port(port, self.template_of(placement))?;
+        let at = report.ports.get(&target).copied().unwrap_or(target);
+        Some(Backend { pod: placement.run.uid, address: report.address?, port: at })
+    }
+
+    /// The nodes that use Services.
+    pub(super) fn users(&self) -> Vec<NodeName> {
+        self.nodes.ready().map(|(name, _)| name.clone()).collect()
+    }
+
+    fn tell(&mut self, name: &NodeName, set: &Arc<EndpointSet>) {
+        if self.nodes.get(name).is_some_and(|node| node.connected) {
+            self.out.push(Effect::Endpoints { node: name.clone(), set: Arc::clone(set) });
+            self.timers.set_if_none(Timer::Resend(name.clone()), self.now + RESEND_AFTER);
+        }
+    }
+
+    /// Tells a node every set that it has not acknowledged. Returns whether there was one.
+    pub(super) fn tell_missing(&mut self, name: &NodeName) -> bool {
+        let mut sets = self.services.behind(name);
+        for service in self.services.unknown_of(name) {
+            let version = self.services.next_version(self.epoch);
+            sets.push(Arc::new(EndpointSet { service, version, address: None, ports: Vec::new(), removed: true }));
+        }
+        for set in &sets {
+            self.tell(name, set);
+        }
+        !sets.is_empty()
+    }
+
+    /// Looks again at who has acknowledged a Service; pods that became clear may be released.
+    pub(super) fn recheck(&mut self, key: &ObjectKey) {
+        let heard: Vec<&NodeName> = self.nodes.ready().map(|(name, _)| name).collect();
+        let cleared = self.services.recheck(key, &heard, self.now);
+        self.dirty.retired.extend(cleared);
+    }
+
+    /// Makes the index from workloads to Services anew for one namespace.
+    pub(super) fn reindex(&mut self, namespace: &str) {
+        self.services.of_workload.retain(|key, _| key.namespace != namespace);
+        let objects: Vec<Arc<Object>> = self.inputs.in_namespace(namespace).cloned().collect();
+        for service in &objects {
+            let Some(spec) = service.service() else { continue };
+            let workloads: BTreeSet<ObjectKey> =
+                objects.iter().filter(|object| self.may_select(spec, object)).map(|object| object.key.clone()).collect();
+            for workload in &workloads {
+                self.services.of_workload.entry(workload.clone()).or_default().insert(service.key.clone());
+            }
+            self.services.workloads_of.insert(service.key.clone(), workloads);
+            self.dirty.services.insert(service.key.clone());
+        }
+    }
+
+    /// True if a Service selects the wanted template of a workload, or one that still has pods.
+    fn may_select(&self, spec: &ServiceSpec, object: &Object) -> bool {
+        let Some(wanted) = object.snapshot() else { return false };
+        let targets = self.works.get(&object.key).map(|work| &work.memory.targets);
+        let old = targets.into_iter().flatten().filter_map(|(hash, _)| self.inputs.snapshots.get(hash));
+        let selects = |template: &PodTemplate| {
+            spec.selector.iter().all(|(name, value)| template.metadata.labels.get(name) == Some(value))
+        };
+        !spec.selector.is_empty() && std::iter::once(wanted).chain(old).any(|snapshot| selects(&snapshot.template))
+    }
+
+    /// Gives a Service its address: by its name, so that it is the same after a lost memory, or the next free one.
+    pub(super) fn allot_address(&mut self, key: &ObjectKey, spec: &ServiceSpec) {
+        if spec.is_headless() {
+            self.inputs.addresses.remove(key);
+            return;
+        }
+        if self.inputs.addresses.contains_key(key) {
+            return;
+        }
+        let taken: BTreeSet<Ipv4Addr> = self.inputs.addresses.values().copied().collect();
+        let digest = blake3::hash(key.short().as_bytes());
+        let start = u32::from_be_bytes([digest.as_bytes()[0], digest.as_bytes()[1], digest.as_bytes()[2], digest.as_bytes()[3]]);
+        let probes = (0..RANGE_SIZE).map(|step| Ipv4Addr::from(RANGE + start.wrapping_add(step) % RANGE_SIZE));
+        let usable = |address: &Ipv4Addr| !matches!(address.octets()[3], 0 | 255) && !taken.contains(address);
+        if let Some(address) = probes.into_iter().find(usable) {
+            self.inputs.addresses.insert(key.clone(), address);
+        }
+    }
+}
+
+/// The container port behind a Service port.
+fn target_port(port: &ServicePort, template: Option<&PodTemplate>) -> Option<u16> {
+    match &port.target_port {
+        None => Some(port.port),
+        Some(IntOrString::Int(number)) => u16::try_from(*number).ok(),
+        Some(IntOrString::Text(name)) => {
+            let ports = template?.spec.containers.iter().flat_map(|container| &container.ports);
+            ports.into_iter().find(|candidate| candidate.name == *name).map(|found| found.container_port)
+        }
+    }
+}
