@@ -1,15 +1,74 @@
 //! The core: one event in, effects out.
 
+use super::endpoints::Services;
 use super::event::{Effect, Event, Settings};
-use crate::model::{Epoch, Moment, View};
-use std::sync::Arc;
+use super::happenings::Happenings;
+use super::inputs::Inputs;
+use super::nodes::Nodes;
+use super::placements::Placements;
+use super::records::Records;
+use super::timers::{Timer, Timers};
+use super::work::Work;
+use crate::apply::schedule;
+use crate::model::{Counters, Epoch, Health, Moment, NodeName, ObjectKey, PodUid};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// How often a full recompute is compared with the incremental result.
+const CHECK_EVERY: Duration = Duration::from_secs(300);
 
 /// The controller's core: synchronous, without I/O, clock or randomness.
 #[derive(Debug)]
 pub struct Controller {
-    settings: Settings,
-    epoch: Epoch,
-    now: Moment,
+    pub(super) settings: Settings,
+    pub(super) epoch: Epoch,
+    pub(super) started: Moment,
+    pub(super) now: Moment,
+    pub(super) health: Health,
+    pub(super) inputs: Inputs,
+    pub(super) nodes: Nodes,
+    pub(super) capacity: schedule::Nodes,
+    pub(super) placements: Placements,
+    pub(super) works: BTreeMap<ObjectKey, Work>,
+    pub(super) services: Services,
+    pub(super) dirty: Dirty,
+    pub(super) timers: Timers,
+    pub(super) records: Records,
+    pub(super) happenings: Happenings,
+    pub(super) trouble: Trouble,
+    pub(super) counters: Counters,
+    /// Counts the pods made in this reign.
+    pub(super) incarnations: u64,
+    /// Counts what status could show differently.
+    pub(super) version: u64,
+    pub(super) out: Vec<Effect>,
+    /// The time of the last [`Effect::WakeAt`].
+    pub(super) wish: Option<Moment>,
+}
+
+/// What a pass is to look at.
+#[derive(Debug, Default)]
+pub(super) struct Dirty {
+    pub(super) workloads: BTreeSet<ObjectKey>,
+    pub(super) services: BTreeSet<ObjectKey>,
+    pub(super) nodes: BTreeSet<NodeName>,
+    /// Retired pods that may be released.
+    pub(super) retired: BTreeSet<PodUid>,
+    /// Workloads that wait for a node that can take a pod.
+    pub(super) unplaced: BTreeSet<ObjectKey>,
+}
+
+/// What is wrong outside of the cluster.
+#[derive(Debug, Default)]
+pub(super) struct Trouble {
+    /// Why the repo cannot be read, and what to do.
+    pub(super) sync: Option<(String, Option<String>)>,
+    /// Records that are not pushed.
+    pub(super) audit_queued: usize,
+    /// Why the last push failed.
+    pub(super) audit: Option<String>,
+    /// The last difference between the full and the incremental result.
+    pub(super) divergence: Option<String>,
 }
 
 impl Controller {
@@ -17,34 +76,173 @@ impl Controller {
     /// hello of every node that the memory names (or `replace_after` since `now`).
     #[must_use]
     pub fn new(settings: Settings, epoch: Epoch, now: Moment) -> Self {
-        Self { settings, epoch, now }
+        Self {
+            settings,
+            epoch,
+            started: now,
+            now,
+            health: Health::Starting,
+            inputs: Inputs::default(),
+            nodes: Nodes::default(),
+            capacity: schedule::Nodes::default(),
+            placements: Placements::default(),
+            works: BTreeMap::new(),
+            services: Services::default(),
+            dirty: Dirty::default(),
+            timers: Timers::default(),
+            records: Records::default(),
+            happenings: Happenings::default(),
+            trouble: Trouble::default(),
+            counters: Counters::default(),
+            incarnations: 0,
+            version: 0,
+            out: Vec::new(),
+            wish: None,
+        }
     }
 
-    /// Takes an event in and says what is to be done, in order.
+    /// Takes an event in and says what is to be done, in order. `now` may stand still, and never runs backwards for us.
     pub fn handle(&mut self, event: Event, now: Moment) -> Vec<Effect> {
         self.now = self.now.max(now);
-        drop(event);
-        Vec::new()
+        let woken = matches!(event, Event::Wake);
+        if !matches!(event, Event::AgentHeartbeat { .. } | Event::Wake) {
+            self.version += 1;
+        }
+        self.take_in(event);
+        while let Some(timer) = self.timers.pop(self.now) {
+            self.fire(timer);
+        }
+        self.proceed();
+        if self.is_acting() {
+            self.pass();
+        }
+        self.finish(woken)
     }
 
-    /// A picture of everything that it knows, for status. Costs as much as there is to see: ask when someone looks.
-    #[must_use]
-    pub fn view(&self) -> Arc<View> {
-        Arc::new(View {
-            at: self.now,
-            cluster: self.settings.cluster.clone(),
-            epoch: self.epoch,
-            repo: self.settings.repo.clone(),
-            branch: self.settings.branch.clone(),
-            ..View::default()
-        })
+    fn take_in(&mut self, event: Event) {
+        match event {
+            Event::Restored(restored) => self.restore(*restored),
+            Event::Loaded(loaded) => self.inputs.await_revision(*loaded),
+            Event::SyncFailed { message, hint } => self.trouble.sync = Some((message, hint)),
+            Event::SyncRecovered => self.trouble.sync = None,
+            Event::AgentHello { node, hello } => self.hello(&node, *hello),
+            Event::AgentReport { node, report } => self.report(&node, *report),
+            Event::AgentHeartbeat { node } => self.heard(&node),
+            Event::AgentLost { node } => self.disconnected(&node),
+            Event::AuditState { queued, error } => {
+                self.trouble.audit_queued = queued;
+                self.trouble.audit = error;
+            }
+            Event::Reclaimed(epoch) => self.reclaim(epoch),
+            Event::StoodDown(epoch) => self.health = Health::StoodDown(epoch),
+            Event::Wake => {}
+        }
     }
 
-    /// Recomputes everything from scratch and compares it with what the incremental passes arrived at.
-    ///
-    /// # Errors
-    /// The first difference, as a person reads it: a bug.
-    pub fn check(&self) -> Result<(), String> {
-        Ok(())
+    fn fire(&mut self, timer: Timer) {
+        self.version += 1;
+        match timer {
+            Timer::Hold => {}
+            Timer::Node(name) => self.judge_node(&name),
+            Timer::Resend(name) => self.resend(&name),
+            Timer::Workload(key) => self.touch_workload(&key),
+            Timer::Scale(key) => self.autoscale(&key),
+            Timer::Drained(uid) => drop(self.dirty.retired.insert(uid)),
+            Timer::Batch => self.flush_batch(),
+            Timer::Check => self.check_now(),
+        }
+    }
+
+    /// Decides whether to act, and takes the newest revision over if so.
+    fn proceed(&mut self) {
+        if matches!(self.health, Health::StoodDown(_)) {
+            return;
+        }
+        if !self.is_acting() {
+            self.health = match self.hold_reason() {
+                Some(reason) => reason,
+                None => self.begin(),
+            };
+        }
+        if self.is_acting()
+            && let Some(loaded) = self.inputs.take_revision()
+        {
+            self.revise(loaded);
+        }
+    }
+
+    pub(super) fn is_acting(&self) -> bool {
+        self.health == Health::Acting
+    }
+
+    /// Why it does not act yet.
+    fn hold_reason(&mut self) -> Option<Health> {
+        if !self.inputs.restored || !self.inputs.has_revision() {
+            return Some(Health::Starting);
+        }
+        let (until, reason) = self.hold()?;
+        if self.now >= until {
+            return None;
+        }
+        self.timers.set(Timer::Hold, until);
+        Some(Health::Holding(reason))
+    }
+
+    /// Nodes that the memory names are waited for as long as for a lost one. Without a memory, an agent that has served an
+    /// earlier controller shows that there was one: then the others are given the time to come back.
+    fn hold(&self) -> Option<(Moment, String)> {
+        let unheard: Vec<&str> = self.nodes.unheard().map(NodeName::as_str).collect();
+        if !unheard.is_empty() {
+            let until = self.started + self.inputs.newest_policy().replace_after;
+            return Some((until, format!("waiting for {} to say hello", unheard.join(", "))));
+        }
+        let until = self.started + super::nodes::SILENCE;
+        self.inputs.memory_lost.then(|| (until, "the cluster memory is missing; waiting for agents to return".to_owned()))
+    }
+
+    /// From now on it acts: everything is looked at once.
+    fn begin(&mut self) -> Health {
+        self.timers.set(Timer::Check, self.now + CHECK_EVERY);
+        self.dirty_everything();
+        Health::Acting
+    }
+
+    pub(super) fn dirty_everything(&mut self) {
+        self.dirty.workloads.extend(self.works.keys().cloned());
+        self.dirty.services.extend(self.services.keys());
+        self.dirty.nodes.extend(self.nodes.by_name.keys().cloned());
+    }
+
+    /// A higher epoch was claimed: every node is told anew.
+    fn reclaim(&mut self, epoch: Epoch) {
+        self.epoch = self.epoch.max(epoch);
+        for (name, node) in &mut self.nodes.by_name {
+            node.assignment = None;
+            node.acknowledged = crate::model::Generation(0);
+            self.dirty.nodes.insert(name.clone());
+        }
+    }
+
+    fn check_now(&mut self) {
+        self.timers.set(Timer::Check, self.now + CHECK_EVERY);
+        if let Err(difference) = self.check() {
+            self.counters.divergences += 1;
+            self.trouble.divergence = Some(difference);
+            self.dirty_everything();
+        }
+    }
+
+    /// Hands the effects out, with the next time to wake if it differs from the last wish.
+    fn finish(&mut self, woken: bool) -> Vec<Effect> {
+        if matches!(self.health, Health::StoodDown(_)) {
+            self.out.clear();
+            return Vec::new();
+        }
+        let next = self.timers.next();
+        if next.is_some() && (woken || next != self.wish) {
+            self.out.extend(next.map(Effect::WakeAt));
+        }
+        self.wish = next;
+        std::mem::take(&mut self.out)
     }
 }

@@ -2,9 +2,48 @@
 //!
 //! Role: from the revision, the memory and the agents' reports to assignments, endpoints and audit records. Inputs:
 //! [`Event`]s. Outputs: [`Effect`]s. The core is pure; the shell around it does the I/O.
+//!
+//! The rooms of the core: `inputs` (what is wanted), `nodes` (who is heard), `placements` (what was told, and what is
+//! reported), `endpoints` (where Services lead, and who knows), `work` (what each workload carries from pass to pass),
+//! `timers`, `records` (what the audit branch is told). What happens in them: `restore` and `revise` take the memory and a
+//! revision over, `agents` hears, `pass` takes rollout steps for what is dirty, `retire`, `publish` and `dispatch` tell,
+//! `scale` asks the autoscaler, `tree` and `words` write, `view` shows, `check` recomputes everything.
+//!
+//! Invariants:
+//! - An event wakes and does not instruct: a pass decides from everything that is known. It looks at what is dirty only, and
+//!   [`Controller::check`] says whether that was enough.
+//! - Nothing is told before the memory, a revision, and the nodes that the memory names were heard (or waited for).
+//! - A pod is stopped by an explicit order with a reason, after its Services have stopped leading to it. What is absent, or
+//!   belongs to nobody known, keeps running.
+//! - A pass over an unchanged world has no effects.
+//!
+//! Deliberately absent: I/O, the clock, random numbers, and every decision that `apply` makes.
 
+mod agents;
+mod check;
 mod core;
+mod dispatch;
+mod endpoints;
 mod event;
+mod happenings;
+mod inputs;
+mod nodes;
+mod pass;
+mod placements;
+mod publish;
+mod records;
+mod restore;
+mod retire;
+mod revise;
+mod scale;
+#[cfg(test)]
+mod tests;
+mod timers;
+mod tree;
+mod view;
+mod words;
+mod work;
 
 pub use self::core::Controller;
 pub use event::{Commit, Effect, Event, LoadedRevision, Restored, Settings};
+pub use tree::{Memory, MemoryError, read_memory};

@@ -9,18 +9,12 @@ use super::nodes::RESEND_AFTER;
 use super::placements::Placement;
 use super::timers::Timer;
 use crate::model::{
-    Backend, EndpointPort, EndpointSet, IntOrString, NodeName, Object, ObjectKey, PodTemplate, ServicePort, ServiceSpec,
+    Backend, EndpointPort, EndpointSet, IntOrString, Kind, NodeName, Object, ObjectKey, PodTemplate, ServicePort, ServiceSpec,
     Strategy,
 };
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-
-/// The range of Service addresses: 127.64.0.0/10, which never leaves the host.
-const RANGE: u32 = 0x7f40_0000;
-
-/// How many addresses the range has.
-const RANGE_SIZE: u32 = 1 << 22;
 
 impl Controller {
     /// Makes the set of a Service anew, and tells it if it changed.
@@ -28,7 +22,7 @@ impl Controller {
         let (address, ports) = self.contents(key);
         if let Some(set) = self.services.update(key, self.epoch, address, ports) {
             for name in self.users() {
-                self.tell(&name, &set);
+                self.lead(&name, &set);
             }
         }
         self.recheck(key);
@@ -44,7 +38,7 @@ impl Controller {
             protocol: port.protocol,
             backends: members.iter().filter_map(|placement| self.backend(placement, port)).collect(),
         });
-        (self.inputs.addresses.get(key).copied(), Some(ports.collect()))
+        (self.inputs.addresses.get(key), Some(ports.collect()))
     }
 
     /// The pods behind a Service, in uid order.
@@ -103,7 +97,7 @@ impl Controller {
         self.nodes.ready().map(|(name, _)| name.clone()).collect()
     }
 
-    fn tell(&mut self, name: &NodeName, set: &Arc<EndpointSet>) {
+    fn lead(&mut self, name: &NodeName, set: &Arc<EndpointSet>) {
         if self.nodes.get(name).is_some_and(|node| node.connected) {
             self.out.push(Effect::Endpoints { node: name.clone(), set: Arc::clone(set) });
             self.timers.set_if_none(Timer::Resend(name.clone()), self.now + RESEND_AFTER);
@@ -118,7 +112,7 @@ impl Controller {
             sets.push(Arc::new(EndpointSet { service, version, address: None, ports: Vec::new(), removed: true }));
         }
         for set in &sets {
-            self.tell(name, set);
+            self.lead(name, set);
         }
         !sets.is_empty()
     }
@@ -144,6 +138,26 @@ impl Controller {
             self.services.workloads_of.insert(service.key.clone(), workloads);
             self.dirty.services.insert(service.key.clone());
         }
+        self.reindex_autoscalers(namespace, &objects);
+    }
+
+    fn reindex_autoscalers(&mut self, namespace: &str, objects: &[Arc<Object>]) {
+        self.inputs.autoscalers.retain(|key, _| key.namespace != namespace);
+        for object in objects {
+            let Some(autoscaler) = object.autoscaler() else { continue };
+            let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == autoscaler.target_kind);
+            if let Some(kind) = kind {
+                let target = ObjectKey::new(kind, namespace, autoscaler.target_name.clone());
+                self.inputs.autoscalers.insert(target, object.key.clone());
+            }
+        }
+        for object in objects.iter().filter(|object| object.workload().is_some()) {
+            let before = self.works.get(&object.key).and_then(|work| work.autoscaled);
+            self.set_autoscaler(&object.key);
+            if self.works.get(&object.key).and_then(|work| work.autoscaled) != before {
+                self.dirty.workloads.insert(object.key.clone());
+            }
+        }
     }
 
     /// True if a Service selects the wanted template of a workload, or one that still has pods.
@@ -151,29 +165,9 @@ impl Controller {
         let Some(wanted) = object.snapshot() else { return false };
         let targets = self.works.get(&object.key).map(|work| &work.memory.targets);
         let old = targets.into_iter().flatten().filter_map(|(hash, _)| self.inputs.snapshots.get(hash));
-        let selects = |template: &PodTemplate| {
-            spec.selector.iter().all(|(name, value)| template.metadata.labels.get(name) == Some(value))
-        };
+        let selects =
+            |template: &PodTemplate| spec.selector.iter().all(|(name, value)| template.metadata.labels.get(name) == Some(value));
         !spec.selector.is_empty() && std::iter::once(wanted).chain(old).any(|snapshot| selects(&snapshot.template))
-    }
-
-    /// Gives a Service its address: by its name, so that it is the same after a lost memory, or the next free one.
-    pub(super) fn allot_address(&mut self, key: &ObjectKey, spec: &ServiceSpec) {
-        if spec.is_headless() {
-            self.inputs.addresses.remove(key);
-            return;
-        }
-        if self.inputs.addresses.contains_key(key) {
-            return;
-        }
-        let taken: BTreeSet<Ipv4Addr> = self.inputs.addresses.values().copied().collect();
-        let digest = blake3::hash(key.short().as_bytes());
-        let start = u32::from_be_bytes([digest.as_bytes()[0], digest.as_bytes()[1], digest.as_bytes()[2], digest.as_bytes()[3]]);
-        let probes = (0..RANGE_SIZE).map(|step| Ipv4Addr::from(RANGE + start.wrapping_add(step) % RANGE_SIZE));
-        let usable = |address: &Ipv4Addr| !matches!(address.octets()[3], 0 | 255) && !taken.contains(address);
-        if let Some(address) = probes.into_iter().find(usable) {
-            self.inputs.addresses.insert(key.clone(), address);
-        }
     }
 }
 

@@ -54,13 +54,10 @@ fn note(input: &RolloutInput<'_>, census: &Census, memory: &mut RolloutMemory) {
     let hash = input.hash();
     let new = census.of(hash);
     let old = census.occupied - new.occupied;
-    let moved = memory
-        .mark
-        .as_ref()
-        .is_none_or(|mark| new.alive > mark.updated || new.available > mark.available || old < mark.old);
+    let moved =
+        memory.mark.as_ref().is_none_or(|mark| new.alive > mark.updated || new.available > mark.available || old < mark.old);
     if moved {
-        memory.mark =
-            Some(Mark { hash: hash.clone(), updated: new.alive, available: new.available, old, at: input.now });
+        memory.mark = Some(Mark { hash: hash.clone(), updated: new.alive, available: new.available, old, at: input.now });
     }
 }
 

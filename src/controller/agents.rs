@@ -1,0 +1,281 @@
+//! What agents say: hellos, reports, silence.
+
+use super::core::Controller;
+use super::happenings::Happening;
+use super::nodes::Nodes;
+use super::placements::Placement;
+use super::timers::Timer;
+use crate::apply::schedule::Request;
+use crate::model::{
+    DriftPolicy, Epoch, Generation, Hello, Kind, NodeName, ObjectKey, PodEvent, PodReport, PodSpec, PodUid, Report, TemplateHash,
+    Trigger,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+impl Controller {
+    /// An agent's stream begins: what it runs is taken over as it is.
+    pub(super) fn hello(&mut self, name: &NodeName, hello: Hello) {
+        let (epoch, generation) = hello.assignment;
+        let now = self.now;
+        let reign = self.epoch;
+        let node = self.nodes.enter(name, now);
+        node.facts = Some(hello.facts.clone());
+        node.connected = true;
+        node.acknowledged = if epoch == reign { generation } else { Generation(0) };
+        if epoch == reign && generation > node.generation() {
+            node.floor = generation;
+        }
+        self.inputs.memory_lost |= !self.inputs.has_memory && epoch > Epoch(0) && epoch != reign;
+        self.capacity.set(&hello.facts, true);
+        self.dirty.workloads.append(&mut self.dirty.unplaced);
+        self.services.restart(name, &hello.endpoints);
+        self.take_pods(name, hello);
+        self.heard(name);
+        self.timers.set(Timer::Node(name.clone()), now + super::nodes::SILENCE);
+        self.dirty.nodes.insert(name.clone());
+        for service in self.services.waiting() {
+            self.recheck(&service);
+        }
+        if self.is_acting() {
+            self.catch_up(name, (epoch, generation));
+        }
+    }
+
+    /// Compares the pods of a hello with what the node was told.
+    fn take_pods(&mut self, name: &NodeName, hello: Hello) {
+        let brought: BTreeSet<PodUid> = hello.pods.iter().map(|report| report.uid).collect();
+        let missing: Vec<PodUid> = self
+            .placements
+            .of_node(name)
+            .filter(|placement| !brought.contains(&placement.run.uid) && self.was_heard_of(placement, hello.assignment))
+            .map(|placement| placement.run.uid)
+            .collect();
+        for uid in missing {
+            self.gone(&uid);
+        }
+        self.placements.unclaimed.retain(|uid, (node, _)| node != name || brought.contains(uid));
+        for report in hello.pods {
+            self.hear_pod(name, report, true);
+        }
+    }
+
+    /// True if the agent has known this pod, so that its absence means that it is gone.
+    fn was_heard_of(&self, placement: &Placement, (epoch, generation): (Epoch, Generation)) -> bool {
+        let told = placement.generation.is_some_and(|told| told == Generation(0) || (epoch == self.epoch && generation >= told));
+        told || placement.report.is_some()
+    }
+
+    /// One pod's report. A pod that nobody told is adopted if it comes with a hello and its workload is known.
+    fn hear_pod(&mut self, name: &NodeName, report: PodReport, adopt: bool) {
+        let uid = report.uid;
+        if let Some(placement) = self.placements.get_mut(&uid) {
+            if placement.node == *name {
+                let news = placement.hear(report, self.now);
+                let workload = placement.run.workload.clone();
+                if news {
+                    self.touch_workload(&workload);
+                }
+            }
+            return;
+        }
+        if adopt && self.inputs.knows(&report.workload) {
+            self.adopt(name, report);
+        } else if adopt || self.placements.unclaimed.contains_key(&uid) {
+            self.placements.unclaimed.insert(uid, (name.clone(), report));
+        }
+    }
+
+    fn adopt(&mut self, name: &NodeName, report: PodReport) {
+        let workload = report.workload.clone();
+        let request = self.request(&workload, &report.hash);
+        self.capacity.reserve(name, &request);
+        self.placements.insert(Placement::adopted(name, report, request, self.now));
+        self.touch_workload(&workload);
+        self.records.touch(&workload);
+    }
+
+    /// Adopts pods whose workload has become known.
+    pub(super) fn claim(&mut self) {
+        let known = |report: &PodReport| self.inputs.knows(&report.workload);
+        let claimed = self.placements.unclaimed.iter().filter(|(_, (_, report))| known(report));
+        let claimed: Vec<PodUid> = claimed.map(|(uid, _)| *uid).collect();
+        for uid in claimed {
+            if let Some((node, report)) = self.placements.unclaimed.remove(&uid) {
+                self.dirty.nodes.insert(node.clone());
+                self.adopt(&node, report);
+            }
+        }
+    }
+
+    /// What a pod of this template asks of a node; nothing if the template is not known any more.
+    pub(super) fn request(&self, workload: &ObjectKey, hash: &TemplateHash) -> Arc<Request> {
+        if let Some(sibling) = self.placements.of_workload(workload).find(|placement| placement.run.hash == *hash) {
+            return Arc::clone(&sibling.request);
+        }
+        let unknown = PodSpec::default();
+        let spec = self.inputs.snapshot(workload, hash).map_or(&unknown, |snapshot| &snapshot.template.spec);
+        Arc::new(Request::of(workload, spec))
+    }
+
+    /// An agent reports.
+    pub(super) fn report(&mut self, name: &NodeName, report: Report) {
+        let reign = self.epoch;
+        let Some(node) = self.nodes.get_mut(name).filter(|node| node.facts.is_some()) else { return };
+        if report.assignment.0 == reign {
+            node.acknowledged = node.acknowledged.max(report.assignment.1);
+        }
+        self.heard(name);
+        let cpu: BTreeMap<PodUid, u64> = report.cpu_milli;
+        for pod in report.pods {
+            self.hear_pod(name, pod, false);
+        }
+        for (uid, milli) in cpu {
+            let now = self.now;
+            if let Some(placement) = self.placements.get_mut(&uid) {
+                placement.cpu = Some((milli, now));
+            }
+        }
+        for event in report.events {
+            self.note_pod_event(event);
+        }
+        for service in self.services.acknowledge(name, &report.endpoints) {
+            self.recheck(&service);
+        }
+        for uid in report.gone {
+            self.placements.unclaimed.remove(&uid);
+            if self.placements.get(&uid).is_some_and(|placement| placement.node == *name) {
+                self.gone(&uid);
+            }
+        }
+    }
+
+    fn note_pod_event(&mut self, event: PodEvent) {
+        let Some(placement) = event.pod.and_then(|uid| self.placements.get(&uid)) else { return };
+        let happening = Happening {
+            about: &placement.run.workload,
+            pod: Some(&placement.run.name),
+            warning: event.warning,
+            reason: &event.reason,
+            message: event.message,
+        };
+        self.happenings.note(happening, self.now);
+    }
+
+    /// A pod has ended and was removed: its slot is free.
+    pub(super) fn gone(&mut self, uid: &PodUid) {
+        let Some(placement) = self.placements.remove(uid) else { return };
+        self.capacity.release(&placement.node, &placement.request);
+        self.services.forget(uid);
+        let workload = placement.run.workload.clone();
+        self.touch_workload(&workload);
+        self.records.touch(&workload);
+        self.dirty.nodes.insert(placement.node.clone());
+        self.dirty.workloads.append(&mut self.dirty.unplaced);
+        if placement.retired.is_none() {
+            self.drifted(&placement);
+        }
+    }
+
+    /// A pod vanished without our stop.
+    fn drifted(&mut self, placement: &Placement) {
+        let key = &placement.run.workload;
+        let policy = self.inputs.object(key).map(|object| object.drift_policy()).unwrap_or_default();
+        let now = self.now;
+        let Some(work) = self.works.get_mut(key) else { return };
+        let ending = match policy {
+            DriftPolicy::Correct => {
+                work.churn.note(now);
+                self.counters.drift += 1;
+                "is replaced"
+            }
+            DriftPolicy::Report | DriftPolicy::Ignore => {
+                work.forgone += 1;
+                "is not replaced (driftless.dev/drift)"
+            }
+        };
+        if policy == DriftPolicy::Ignore {
+            return;
+        }
+        let message = format!("pod {} was removed on {} behind our back and {ending}", placement.run.name, placement.node);
+        self.records.batch(Trigger::Drift, key, message.clone());
+        self.arm_batch();
+        let name = placement.run.name.clone();
+        self.happenings.note(Happening { about: key, pod: Some(&name), warning: true, reason: "Drift", message }, now);
+    }
+
+    /// A sign of life.
+    pub(super) fn heard(&mut self, name: &NodeName) {
+        let now = self.now;
+        let Some(node) = self.nodes.get_mut(name).filter(|node| node.facts.is_some()) else { return };
+        node.heard = Some(now);
+        if !node.ready {
+            self.judge();
+            self.timers.set(Timer::Node(name.clone()), now + super::nodes::SILENCE);
+        }
+    }
+
+    /// An agent's stream ended. Nothing follows from that until the silence has lasted: agents come back at once as a rule.
+    pub(super) fn disconnected(&mut self, name: &NodeName) {
+        if let Some(node) = self.nodes.get_mut(name) {
+            node.connected = false;
+        }
+        self.timers.clear(&Timer::Resend(name.clone()));
+    }
+
+    /// The time has come to look whether a node is silent.
+    pub(super) fn judge_node(&mut self, name: &NodeName) {
+        let replace_after = self.inputs.newest_policy().replace_after;
+        let Some(node) = self.nodes.get(name) else { return };
+        let at = Nodes::judge_at(node, replace_after, self.now);
+        let silent = node.heard.is_none_or(|heard| self.now.since(heard) >= super::nodes::SILENCE);
+        if let Some(at) = at {
+            self.timers.set(Timer::Node(name.clone()), at);
+        }
+        if silent || !self.nodes.get(name).is_some_and(|node| node.ready) {
+            self.judge();
+        }
+    }
+
+    fn judge(&mut self) {
+        let replace_after = self.inputs.newest_policy().replace_after;
+        for name in self.nodes.judge(replace_after, self.now) {
+            self.node_changed(&name);
+        }
+    }
+
+    /// A node became ready or silent, lost or found.
+    fn node_changed(&mut self, name: &NodeName) {
+        let Some(node) = self.nodes.get(name) else { return };
+        let (ready, lost) = (node.ready, node.lost);
+        self.capacity.set_ready(name, ready);
+        let workloads = self.placements.workloads_of_node(name);
+        if ready {
+            self.dirty.workloads.append(&mut self.dirty.unplaced);
+        }
+        let (reason, message) = match (ready, lost) {
+            (true, _) => ("NodeReady", format!("node {name} is heard")),
+            (false, false) => ("NodeNotReady", format!("node {name} is silent")),
+            (false, true) => ("NodeLost", format!("node {name} has been silent for too long; its pods are replaced")),
+        };
+        if lost {
+            for workload in &workloads {
+                let count = self.placements.of_node(name).filter(|placement| placement.run.workload == *workload).count();
+                self.records.batch(Trigger::Node, workload, format!("{count} pods on {name} are lost and replaced elsewhere"));
+                self.arm_batch();
+            }
+        }
+        // A node is no object of the repo; its events are listed under its name.
+        let about = ObjectKey::new(Kind::Namespace, "", name.as_str());
+        self.happenings.note(Happening { about: &about, pod: None, warning: !ready, reason, message }, self.now);
+        self.dirty.workloads.extend(workloads);
+        for service in self.services.waiting() {
+            self.recheck(&service);
+        }
+    }
+
+    /// Marks a workload, and the Services that may lead to it.
+    pub(super) fn touch_workload(&mut self, key: &ObjectKey) {
+        self.dirty.workloads.insert(key.clone());
+    }
+}

@@ -1,0 +1,86 @@
+//! Telling nodes what to run and what to stop.
+
+use super::core::Controller;
+use super::event::Effect;
+use super::nodes::RESEND_AFTER;
+use super::timers::Timer;
+use crate::model::{Assignment, Epoch, Generation, NodeName, PodRun, PodSnapshot, PodUid, StopOrder, TemplateHash};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+impl Controller {
+    /// Makes the assignment of a node anew, and tells it if it says something else than the last.
+    pub(super) fn dispatch(&mut self, name: &NodeName) {
+        let (run, stop) = self.orders(name);
+        let Some(node) = self.nodes.get(name) else { return };
+        if node.facts.is_none() || node.assignment.as_ref().is_some_and(|last| last.run == run && last.stop == stop) {
+            return;
+        }
+        let generation = Generation(node.generation().max(node.floor).0 + 1);
+        let templates = self.templates(&run);
+        let new: Vec<PodUid> = run.keys().copied().collect();
+        let assignment = Arc::new(Assignment { epoch: self.epoch, generation, run, stop, templates });
+        for uid in new {
+            if let Some(placement) = self.placements.get_mut(&uid) {
+                placement.generation.get_or_insert(generation);
+            }
+        }
+        if let Some(node) = self.nodes.get_mut(name) {
+            node.assignment = Some(assignment);
+        }
+        self.counters.assignments += 1;
+        self.assign(name);
+    }
+
+    /// What a node must run and stop.
+    pub(super) fn orders(&self, name: &NodeName) -> (BTreeMap<PodUid, PodRun>, BTreeMap<PodUid, StopOrder>) {
+        let mut run = BTreeMap::new();
+        let mut stop = BTreeMap::new();
+        for placement in self.placements.of_node(name) {
+            let uid = placement.run.uid;
+            match placement.stop_order() {
+                Some(order) => drop(stop.insert(uid, order)),
+                None => drop(run.insert(uid, placement.run.clone())),
+            }
+        }
+        (run, stop)
+    }
+
+    fn templates(&self, run: &BTreeMap<PodUid, PodRun>) -> BTreeMap<TemplateHash, Arc<PodSnapshot>> {
+        let known = run.values().filter_map(|pod| self.inputs.snapshots.get(&pod.hash));
+        known.map(|snapshot| (snapshot.hash.clone(), Arc::clone(snapshot))).collect()
+    }
+
+    /// Sends the last assignment, if the node can hear it.
+    fn assign(&mut self, name: &NodeName) {
+        let Some(node) = self.nodes.get(name).filter(|node| node.connected) else { return };
+        let Some(assignment) = node.assignment.clone() else { return };
+        self.out.push(Effect::Assign { node: name.clone(), assignment });
+        self.timers.set(Timer::Resend(name.clone()), self.now + RESEND_AFTER);
+    }
+
+    /// A node that returned is told what it missed.
+    pub(super) fn catch_up(&mut self, name: &NodeName, in_force: (Epoch, Generation)) {
+        let last = self.nodes.get(name).and_then(|node| node.assignment.as_ref());
+        if last.is_some_and(|last| (last.epoch, last.generation) != in_force) {
+            self.assign(name);
+        }
+        self.tell_missing(name);
+    }
+
+    /// Tells a node again what it has not acknowledged.
+    pub(super) fn resend(&mut self, name: &NodeName) {
+        let Some(node) = self.nodes.get(name).filter(|node| node.connected) else { return };
+        let missing = self.tell_missing_or_assign(name, node.acknowledged < node.generation());
+        if missing {
+            self.timers.set(Timer::Resend(name.clone()), self.now + RESEND_AFTER);
+        }
+    }
+
+    fn tell_missing_or_assign(&mut self, name: &NodeName, behind: bool) -> bool {
+        if behind {
+            self.assign(name);
+        }
+        self.tell_missing(name) || behind
+    }
+}

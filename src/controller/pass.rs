@@ -1,0 +1,229 @@
+//! A pass: whatever is dirty is computed again from one picture, until nothing is dirty.
+
+use super::core::Controller;
+use super::happenings::Happening;
+use super::placements::Placement;
+use super::timers::Timer;
+use crate::apply::rollout::{Action, PodState, RolloutInput, RolloutStep, step};
+use crate::apply::schedule::place;
+use crate::model::{
+    Incarnation, Kind, Object, ObjectKey, PodRun, PodUid, Progress, Revision, StopReason, TemplateHash, WaitingOn, Workload,
+};
+use std::collections::BTreeSet;
+
+/// Steps of one workload in one pass; what is left is taken up by the next event. A rollout settles in two or three.
+const STEPS_MAX: usize = 8;
+
+impl Controller {
+    pub(super) fn pass(&mut self) {
+        let mut worked = false;
+        loop {
+            if let Some(key) = self.dirty.workloads.pop_first() {
+                self.work_on(&key);
+            } else if let Some(key) = self.dirty.services.pop_first() {
+                self.publish(&key);
+            } else if let Some(uid) = self.dirty.retired.pop_first() {
+                self.release(&uid);
+            } else if let Some(name) = self.dirty.nodes.pop_first() {
+                self.dispatch(&name);
+            } else {
+                break;
+            }
+            worked = true;
+        }
+        self.counters.passes += u64::from(worked);
+        self.settle();
+    }
+
+    fn work_on(&mut self, key: &ObjectKey) {
+        self.mark_services(key);
+        self.records.look_at(key);
+        let Some(object) = self.inputs.object(key).cloned() else { return self.empty_out(key) };
+        let Some(workload) = object.workload() else { return };
+        let before = self.works.get(key).map(|work| work.memory.promoted.clone());
+        for _ in 0..STEPS_MAX {
+            if !self.step_once(&object, workload) {
+                break;
+            }
+        }
+        if self.works.get(key).map(|work| work.memory.promoted.clone()) != before {
+            self.records.touch(key);
+        }
+    }
+
+    /// Takes one step. Returns whether it changed what is told.
+    fn step_once(&mut self, object: &Object, workload: &Workload) -> bool {
+        let key = &object.key;
+        let Some(step) = self.think(key, workload) else { return false };
+        let acted = self.carry_out(object, workload, &step);
+        let replicas = self.wanted(key, workload);
+        let now = self.now;
+        let Some(work) = self.works.get_mut(key) else { return false };
+        let delay = work.churn.delay(now);
+        work.replicas = replicas;
+        work.memory = step.memory;
+        let progress = match acted.refused {
+            Some(refusals) if !matches!(step.progress, Progress::Stalled(_)) => Progress::Waiting(WaitingOn::Placement(refusals)),
+            Some(_) | None => step.progress,
+        };
+        let before = std::mem::replace(&mut work.progress, progress);
+        match [step.wake, delay.filter(|_| acted.delayed)].into_iter().flatten().min() {
+            Some(at) => self.timers.set(Timer::Workload(key.clone()), at),
+            None => self.timers.clear(&Timer::Workload(key.clone())),
+        }
+        self.note_progress(key, &before);
+        acted.changed
+    }
+
+    /// The next step of a workload, as things are.
+    pub(super) fn think(&self, key: &ObjectKey, workload: &Workload) -> Option<RolloutStep> {
+        let work = self.works.get(key)?;
+        let pods: Vec<PodState<'_>> = self.placements.of_workload(key).map(|placement| self.state(placement)).collect();
+        let targets = work.memory.targets.keys().chain(pods.iter().map(|pod| pod.hash));
+        let known: BTreeSet<TemplateHash> = targets.filter(|hash| self.inputs.snapshots.contains_key(*hash)).cloned().collect();
+        let replicas = self.wanted(key, workload);
+        Some(step(&RolloutInput { workload, replicas, pods: &pods, known: &known, memory: &work.memory, now: self.now }))
+    }
+
+    fn state<'a>(&self, placement: &'a Placement) -> PodState<'a> {
+        let node = self.nodes.get(&placement.node);
+        placement.state(node.is_some_and(|node| node.ready), node.is_some_and(|node| node.lost))
+    }
+
+    /// How many pods are wanted: what is written or what the autoscaler says, without those that drift took and policy leaves.
+    pub(super) fn wanted(&self, key: &ObjectKey, workload: &Workload) -> u32 {
+        let Some(work) = self.works.get(key) else { return 0 };
+        let written = workload.replicas.unwrap_or(1);
+        work.autoscaled.unwrap_or(written).saturating_sub(work.forgone)
+    }
+
+    fn carry_out(&mut self, object: &Object, workload: &Workload, step: &RolloutStep) -> Acted {
+        let key = &object.key;
+        let healing = step.memory.completed.as_ref() == Some(&workload.snapshot.hash);
+        let delay = self.works.get(key).and_then(|work| work.churn.delay(self.now)).filter(|_| healing);
+        let mut acted = Acted::default();
+        for action in &step.actions {
+            match action {
+                Action::Create { .. } if delay.is_some() => acted.delayed = true,
+                Action::Create { .. } if acted.refused.is_some() => {}
+                Action::Create { slot, hash } => match self.create(object, *slot, hash) {
+                    Ok(()) => acted.changed = true,
+                    Err(refusals) => acted.refused = Some(refusals),
+                },
+                Action::Retire { uid, reason } => {
+                    self.note_ended(key, *reason);
+                    self.retire(uid, *reason, self.commit_for(*reason));
+                    acted.changed = true;
+                }
+            }
+        }
+        acted
+    }
+
+    /// The commit that asks for a stop; none where it was not a commit.
+    fn commit_for(&self, reason: StopReason) -> Option<Revision> {
+        match reason {
+            StopReason::Replaced | StopReason::ScaledDown | StopReason::Pruned | StopReason::RolledBack => {
+                self.inputs.effective.revision.clone()
+            }
+            StopReason::Superseded => None,
+        }
+    }
+
+    /// A pod that ended for good and is replaced may end again: replacements are slowed down like those after drift.
+    fn note_ended(&mut self, key: &ObjectKey, reason: StopReason) {
+        let now = self.now;
+        if reason == StopReason::Superseded
+            && let Some(work) = self.works.get_mut(key)
+        {
+            work.churn.note(now);
+        }
+    }
+
+    /// Starts a pod where a node can take it.
+    fn create(&mut self, object: &Object, slot: u32, hash: &TemplateHash) -> Result<(), String> {
+        let key = &object.key;
+        let request = self.request(key, hash);
+        let node = match place(&request, &self.capacity) {
+            Ok(node) => node,
+            Err(refusals) => {
+                self.dirty.unplaced.insert(key.clone());
+                return Err(refusals.to_string());
+            }
+        };
+        let run = self.name_pod(object, slot, hash);
+        let (name, message) = (run.name.clone(), format!("{} goes to {node}", run.name));
+        self.capacity.reserve(&node, &request);
+        self.dirty.nodes.insert(node.clone());
+        self.placements.insert(Placement::new(node, run, request, self.now));
+        self.records.touch(key);
+        let happening = Happening { about: key, pod: Some(&name), warning: false, reason: "Scheduled", message };
+        self.happenings.note(happening, self.now);
+        Ok(())
+    }
+
+    /// A new pod: uid and name derive from what makes it that pod. A bare Pod keeps its own name.
+    fn name_pod(&mut self, object: &Object, slot: u32, hash: &TemplateHash) -> PodRun {
+        let workload = object.key.clone();
+        let origin = self.works.get(&workload).and_then(|work| work.origins.get(hash)).cloned();
+        let revision = origin.unwrap_or_else(|| object.source.revision.clone());
+        loop {
+            self.incarnations += 1;
+            let incarnation = Incarnation { epoch: self.epoch, counter: self.incarnations };
+            let uid = PodUid::derive(&workload, slot, hash, incarnation);
+            let bare = workload.kind == Kind::Pod;
+            let name = if bare { workload.name.clone() } else { format!("{}-{}-{}", workload.name, hash.short(), uid.tail()) };
+            if bare || self.placements.of_workload(&workload).all(|placement| placement.run.name != name) {
+                return PodRun { uid, name, workload, slot, hash: hash.clone(), revision };
+            }
+        }
+    }
+
+    /// A workload that a commit deleted: its pods go, then it is forgotten.
+    fn empty_out(&mut self, key: &ObjectKey) {
+        let Some(commit) = self.inputs.pruning.get(key).cloned() else { return };
+        let left: Vec<PodUid> = self.placements.of_workload(key).map(|placement| placement.run.uid).collect();
+        for uid in &left {
+            self.retire(uid, StopReason::Pruned, commit.clone());
+        }
+        if left.is_empty() {
+            self.inputs.pruning.remove(key);
+            self.inputs.pruned.remove(key);
+            self.inputs.applied.remove(key);
+            self.works.remove(key);
+            self.services.of_workload.remove(key);
+            self.dirty.unplaced.remove(key);
+            self.timers.clear(&Timer::Workload(key.clone()));
+            self.timers.clear(&Timer::Scale(key.clone()));
+            self.records.touch(key);
+        }
+    }
+
+    fn note_progress(&mut self, key: &ObjectKey, before: &Progress) {
+        let Some(work) = self.works.get(key) else { return };
+        if work.progress == *before {
+            return;
+        }
+        let (warning, reason, message) = match &work.progress {
+            Progress::Done if !matches!(before, Progress::Done) => {
+                (false, "Complete", format!("{} pods are available", work.replicas))
+            }
+            Progress::Stalled(stalled) => (true, "ProgressDeadlineExceeded", super::words::stalled(stalled)),
+            Progress::Waiting(WaitingOn::Placement(refusals)) => (true, "FailedScheduling", refusals.clone()),
+            Progress::Done | Progress::Progressing(_) | Progress::Waiting(_) => return,
+        };
+        self.records.touch(key);
+        self.happenings.note(Happening { about: key, pod: None, warning, reason, message }, self.now);
+    }
+}
+
+/// What came of a step.
+#[derive(Debug, Default)]
+struct Acted {
+    /// Something else is told now.
+    changed: bool,
+    /// No node takes a pod: what each said.
+    refused: Option<String>,
+    /// Replacements wait because too many were needed lately.
+    delayed: bool,
+}

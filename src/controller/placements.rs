@@ -1,0 +1,201 @@
+//! Placements: what was told, to whom, and what is known of it.
+
+use crate::apply::rollout::{PodState, Standing};
+use crate::apply::schedule::Request;
+use crate::model::{
+    Generation, Moment, NodeName, ObjectKey, PodPhase, PodReport, PodRun, PodUid, Revision, StopOrder, StopReason,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// One pod that a node was told to run, from the telling until its end is acknowledged.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Placement {
+    /// What was told.
+    pub(super) run: PodRun,
+    /// The node.
+    pub(super) node: NodeName,
+    /// What is set aside for it there.
+    pub(super) request: Arc<Request>,
+    /// The first assignment that names it: 0 if it was adopted, `None` if there is none yet.
+    pub(super) generation: Option<Generation>,
+    /// When it was told or adopted.
+    pub(super) since: Moment,
+    /// What its agent last said of it.
+    pub(super) report: Option<PodReport>,
+    /// Since when it is ready.
+    pub(super) ready_since: Option<Moment>,
+    /// Cpu in use, and when that was said.
+    pub(super) cpu: Option<(u64, Moment)>,
+    /// Set once it is to go.
+    pub(super) retired: Option<Retired>,
+}
+
+/// A pod on its way out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Retired {
+    pub(super) reason: StopReason,
+    pub(super) commit: Option<Revision>,
+    /// True once it is in the `stop` list of its node.
+    pub(super) told: bool,
+}
+
+impl Placement {
+    /// A pod that was just decided.
+    pub(super) fn new(node: NodeName, run: PodRun, request: Arc<Request>, now: Moment) -> Self {
+        Self { run, node, request, generation: None, since: now, report: None, ready_since: None, cpu: None, retired: None }
+    }
+
+    /// A pod that an agent brought with it.
+    pub(super) fn adopted(node: &NodeName, report: PodReport, request: Arc<Request>, now: Moment) -> Self {
+        let run = PodRun {
+            uid: report.uid,
+            name: report.name.clone(),
+            workload: report.workload.clone(),
+            slot: report.slot,
+            hash: report.hash.clone(),
+            revision: report.revision.clone(),
+        };
+        let stopping = report.phase == PodPhase::Stopping;
+        let retired = stopping.then_some(Retired { reason: StopReason::Superseded, commit: None, told: true });
+        let since = now - report.age;
+        let mut placement = Self { generation: Some(Generation(0)), retired, ..Self::new(node.clone(), run, request, since) };
+        placement.hear(report, now);
+        placement
+    }
+
+    /// Takes a report in. Returns whether it matters to a rollout or a Service.
+    pub(super) fn hear(&mut self, report: PodReport, now: Moment) -> bool {
+        let before = self.report.as_ref().map(essence);
+        let matters = before.as_ref() != Some(&essence(&report));
+        self.ready_since = match (self.ready_since, report.ready) {
+            (Some(since), true) => Some(since),
+            (None, true) => Some(now - report.ready_for),
+            (_, false) => None,
+        };
+        self.report = Some(report);
+        matters
+    }
+
+    /// True if it takes requests, as far as its agent says.
+    pub(super) fn is_serving(&self) -> bool {
+        let ready = |report: &PodReport| report.ready && report.phase == PodPhase::Running && report.address.is_some();
+        self.retired.is_none() && self.report.as_ref().is_some_and(ready)
+    }
+
+    /// True if its agent is to stop it now.
+    pub(super) fn stop_order(&self) -> Option<StopOrder> {
+        let retired = self.retired.as_ref().filter(|retired| retired.told)?;
+        Some(StopOrder { uid: self.run.uid, reason: retired.reason, commit: retired.commit.clone() })
+    }
+
+    /// As a rollout sees it, given the state of its node.
+    pub(super) fn state(&self, node_ready: bool, node_lost: bool) -> PodState<'_> {
+        PodState {
+            uid: self.run.uid,
+            slot: self.run.slot,
+            hash: &self.run.hash,
+            standing: self.standing(node_ready, node_lost),
+            message: self.report.as_ref().map_or("", |report| report.message.as_str()),
+        }
+    }
+
+    fn standing(&self, node_ready: bool, node_lost: bool) -> Standing {
+        if node_lost {
+            return Standing::Lost;
+        }
+        match (&self.retired, &self.report) {
+            (Some(retired), _) if retired.told => Standing::Stopping,
+            (Some(_), _) => Standing::Draining,
+            (None, Some(report)) if report.phase.is_terminal() => Standing::Ended,
+            (None, Some(report)) if node_ready && report.ready && report.phase == PodPhase::Running => {
+                self.ready_since.map_or(Standing::Unready, |since| Standing::Ready { since })
+            }
+            (None, _) => Standing::Unready,
+        }
+    }
+}
+
+/// What of a report matters to decisions; the rest is for status.
+fn essence(report: &PodReport) -> (PodPhase, bool, Option<std::net::IpAddr>, BTreeMap<u16, u16>) {
+    (report.phase, report.ready, report.address, report.ports.clone())
+}
+
+/// All placements, with the indexes that a pass needs.
+#[derive(Debug, Default)]
+pub(super) struct Placements {
+    pods: BTreeMap<PodUid, Placement>,
+    by_node: BTreeMap<NodeName, BTreeSet<PodUid>>,
+    by_workload: BTreeMap<ObjectKey, BTreeSet<PodUid>>,
+    /// Pods that agents run and whose workload nobody knows: kept running and shown, never stopped.
+    pub(super) unclaimed: BTreeMap<PodUid, (NodeName, PodReport)>,
+}
+
+impl Placements {
+    pub(super) fn insert(&mut self, placement: Placement) {
+        let uid = placement.run.uid;
+        self.by_node.entry(placement.node.clone()).or_default().insert(uid);
+        self.by_workload.entry(placement.run.workload.clone()).or_default().insert(uid);
+        self.pods.insert(uid, placement);
+    }
+
+    pub(super) fn remove(&mut self, uid: &PodUid) -> Option<Placement> {
+        let placement = self.pods.remove(uid)?;
+        drop_from(&mut self.by_node, &placement.node, uid);
+        drop_from(&mut self.by_workload, &placement.run.workload, uid);
+        Some(placement)
+    }
+
+    pub(super) fn get(&self, uid: &PodUid) -> Option<&Placement> {
+        self.pods.get(uid)
+    }
+
+    pub(super) fn get_mut(&mut self, uid: &PodUid) -> Option<&mut Placement> {
+        self.pods.get_mut(uid)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Placement> {
+        self.pods.values()
+    }
+
+    pub(super) fn of_node(&self, node: &NodeName) -> impl Iterator<Item = &Placement> {
+        self.by_node.get(node).into_iter().flatten().filter_map(|uid| self.pods.get(uid))
+    }
+
+    pub(super) fn of_workload(&self, workload: &ObjectKey) -> impl Iterator<Item = &Placement> {
+        self.by_workload.get(workload).into_iter().flatten().filter_map(|uid| self.pods.get(uid))
+    }
+
+    pub(super) fn count_of_node(&self, node: &NodeName) -> usize {
+        self.by_node.get(node).map_or(0, BTreeSet::len)
+    }
+
+    /// The workloads that have pods on a node.
+    pub(super) fn workloads_of_node(&self, node: &NodeName) -> BTreeSet<ObjectKey> {
+        self.of_node(node).map(|placement| placement.run.workload.clone()).collect()
+    }
+
+    /// Makes the indexes again and compares.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let mut fresh = Self::default();
+        for placement in self.pods.values() {
+            fresh.insert(placement.clone());
+        }
+        if fresh.by_node != self.by_node {
+            return Err("the index from nodes to pods differs from the pods".to_owned());
+        }
+        if fresh.by_workload != self.by_workload {
+            return Err("the index from workloads to pods differs from the pods".to_owned());
+        }
+        Ok(())
+    }
+}
+
+fn drop_from<K: Ord>(index: &mut BTreeMap<K, BTreeSet<PodUid>>, key: &K, uid: &PodUid) {
+    if let Some(set) = index.get_mut(key) {
+        set.remove(uid);
+        if set.is_empty() {
+            index.remove(key);
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! Audit records: what is told to the audit branch, and when.
+//!
+//! A reconcile is opened by a revision that changes something, told as `planned` if it takes time, and told again when it is
+//! over. Corrections of drift, autoscaling and lost nodes are gathered for ten seconds. A record carries the files of
+//! `current/` that changed since the last one, so that the branch's tree is the memory at that commit.
+
+use super::core::Controller;
+use super::event::Effect;
+use super::timers::Timer;
+use super::{tree, words};
+use crate::diff;
+use crate::model::{
+    AuditRecord, ChangeCounts, ClusterNotes, Desired, Moment, Object, ObjectKey, Outcome, Plan, Problem, Progress, PruneBlock,
+    ReconcileView, Trigger, UnitName, UnitState, WaitingOn, millis,
+};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Corrections are gathered for so long.
+const BATCH_AFTER: Duration = Duration::from_secs(10);
+
+/// A batch waits so long for its corrections to be done.
+const BATCH_MAX: Duration = Duration::from_secs(120);
+
+/// Reconciles that status shows.
+const KEPT_MAX: usize = 50;
+
+/// One plan on its way.
+#[derive(Debug)]
+pub(super) struct Reconcile {
+    plan: Plan,
+    words: words::Subject,
+    trigger: Trigger,
+    actor: String,
+    started: Moment,
+    /// Workloads that are not as wanted yet.
+    pending: BTreeSet<ObjectKey>,
+    /// Workloads whose rollout failed, and why.
+    failed: BTreeMap<ObjectKey, String>,
+    /// What became of the others.
+    done: BTreeMap<ObjectKey, String>,
+    announced: bool,
+}
+
+impl Reconcile {
+    pub(super) fn new(
+        plan: Plan,
+        old: &BTreeMap<ObjectKey, Arc<Object>>,
+        new: &Desired,
+        trigger: Trigger,
+        actor: String,
+        pending: BTreeSet<ObjectKey>,
+        now: Moment,
+    ) -> Self {
+        let words = words::Subject::of(&plan, old, &new.objects);
+        Self {
+            plan,
+            words,
+            trigger,
+            actor,
+            started: now,
+            pending,
+            failed: BTreeMap::new(),
+            done: BTreeMap::new(),
+            announced: false,
+        }
+    }
+}
+
+/// A unit's trouble, as far as it makes a record: its last good revision and what is wrong.
+type Held = BTreeMap<UnitName, (Option<String>, Vec<Problem>)>;
+
+/// What was told, and what is to be told.
+#[derive(Debug, Default)]
+pub(super) struct Records {
+    /// Objects whose file may have changed.
+    touched: BTreeSet<ObjectKey>,
+    /// The files as they were last recorded.
+    texts: BTreeMap<ObjectKey, String>,
+    notes: String,
+    open: Option<Reconcile>,
+    /// Workloads that this pass looked at.
+    looked_at: BTreeSet<ObjectKey>,
+    batch: BTreeMap<Trigger, Vec<(ObjectKey, String)>>,
+    batch_since: Option<Moment>,
+    held: Held,
+    told_block: Option<Vec<ObjectKey>>,
+    pub(super) ring: VecDeque<ReconcileView>,
+}
+
+impl Records {
+    pub(super) fn touch(&mut self, key: &ObjectKey) {
+        self.touched.insert(key.clone());
+    }
+
+    pub(super) fn look_at(&mut self, key: &ObjectKey) {
+        self.looked_at.insert(key.clone());
+    }
+
+    /// A file as the audit branch has it.
+    pub(super) fn remember(&mut self, key: &ObjectKey, text: String) {
+        self.texts.insert(key.clone(), text);
+    }
+
+    /// The notes as the audit branch has them.
+    pub(super) fn remember_notes(&mut self, notes: &ClusterNotes) {
+        self.notes = tree::notes_text(notes);
+    }
+
+    pub(super) fn remember_block(&mut self, block: &PruneBlock) {
+        self.told_block = Some(block.objects.clone());
+    }
+
+    /// Something to be told with the next batch.
+    pub(super) fn batch(&mut self, trigger: Trigger, about: &ObjectKey, message: String) {
+        self.batch.entry(trigger).or_default().push((about.clone(), message));
+    }
+}
+
+/// The parts of a record that differ between its kinds.
+struct Draft {
+    subject: String,
+    body: String,
+    trigger: Trigger,
+    actor: String,
+    outcome: Outcome,
+    counts: ChangeCounts,
+    digest: String,
+    started: Moment,
+}
+
+impl Controller {
+    /// Begins a reconcile. It is told once the pass has shown whether it takes time.
+    pub(super) fn open(&mut self, reconcile: Reconcile) {
+        self.records.looked_at.extend(reconcile.pending.iter().cloned());
+        self.records.open = Some(reconcile);
+    }
+
+    /// A newer revision came first.
+    pub(super) fn supersede(&mut self) {
+        if let Some(open) = self.records.open.take().filter(|open| open.announced) {
+            self.tell(&open, Outcome::Superseded);
+        }
+    }
+
+    /// After a pass: tells how far the open reconcile is.
+    pub(super) fn settle(&mut self) {
+        let looked_at = std::mem::take(&mut self.records.looked_at);
+        let Some(mut open) = self.records.open.take() else { return };
+        for key in looked_at {
+            self.sort(&mut open, key);
+        }
+        if !open.pending.is_empty() {
+            if !open.announced {
+                open.announced = true;
+                self.tell(&open, Outcome::Planned);
+            }
+            self.records.open = Some(open);
+            return;
+        }
+        let outcome = if open.failed.is_empty() { Outcome::Converged } else { Outcome::Failed };
+        self.tell(&open, outcome);
+    }
+
+    /// Puts a workload of a reconcile where it belongs.
+    fn sort(&self, open: &mut Reconcile, key: ObjectKey) {
+        if !open.pending.contains(&key) && !open.failed.contains_key(&key) {
+            return;
+        }
+        let Some(work) = self.works.get(&key) else {
+            open.pending.remove(&key);
+            open.done.insert(key, "deleted".to_owned());
+            return;
+        };
+        let ending = match &work.progress {
+            _ if self.inputs.pruning.contains_key(&key) => return,
+            Progress::Done => Ok(format!("{} available", words::pods(work.replicas))),
+            Progress::Waiting(WaitingOn::Unpause) => Ok("paused".to_owned()),
+            Progress::Stalled(stalled) => Err(words::stalled(stalled)),
+            Progress::Progressing(_) | Progress::Waiting(_) => return,
+        };
+        open.pending.remove(&key);
+        open.failed.remove(&key);
+        match ending {
+            Ok(done) => drop(open.done.insert(key, done)),
+            Err(failed) => drop(open.failed.insert(key, failed)),
+        }
+    }
+
+    fn tell(&mut self, open: &Reconcile, outcome: Outcome) {
+        let mut body = diff::render::text(&open.plan, false);
+        body.push_str(&words::endings(outcome, &open.pending, &open.done, &open.failed));
+        let draft = Draft {
+            subject: open.words.subject(outcome),
+            body,
+            trigger: open.trigger,
+            actor: open.actor.clone(),
+            outcome,
+            counts: open.plan.counts(),
+            digest: open.plan.digest.clone(),
+            started: open.started,
+        };
+        self.record(draft, None);
+    }
+
+    /// Appends a record with the files that changed; `only` narrows them down.
+    fn record(&mut self, draft: Draft, only: Option<&[ObjectKey]>) {
+        let tree = self.changed_files(only);
+        let duration_ms = millis(self.now.since(draft.started));
+        let record = AuditRecord {
+            subject: draft.subject,
+            body: draft.body,
+            revision: self.inputs.effective.revision.clone(),
+            trigger: draft.trigger,
+            plan: draft.digest,
+            outcome: draft.outcome,
+            changes: draft.counts,
+            actor: draft.actor,
+            epoch: self.epoch,
+            duration_ms,
+            tree,
+        };
+        self.keep(&record, draft.started);
+        self.counters.records += 1;
+        self.out.push(Effect::Record(Box::new(record)));
+    }
+
+    /// Status shows a reconcile once: its end takes the place of its beginning.
+    fn keep(&mut self, record: &AuditRecord, started: Moment) {
+        let view = ReconcileView {
+            subject: record.subject.clone(),
+            body: record.body.clone(),
+            revision: record.revision.clone(),
+            trigger: record.trigger,
+            outcome: record.outcome,
+            changes: record.changes,
+            plan: record.plan.clone(),
+            started,
+            duration_ms: record.duration_ms,
+        };
+        let ring = &mut self.records.ring;
+        let begun = |kept: &ReconcileView| kept.outcome == Outcome::Planned && kept.started == started && kept.plan == view.plan;
+        if let Some(at) = ring.iter().position(begun) {
+            ring.remove(at);
+        }
+        ring.push_front(view);
+        ring.truncate(KEPT_MAX);
+    }
+
+    fn changed_files(&mut self, only: Option<&[ObjectKey]>) -> BTreeMap<String, Option<String>> {
+        let touched = std::mem::take(&mut self.records.touched);
+        let (now, later): (BTreeSet<ObjectKey>, BTreeSet<ObjectKey>) =
+            touched.into_iter().partition(|key| only.is_none_or(|only| only.contains(key)));
+        self.records.touched = later;
+        let mut files = BTreeMap::new();
+        for key in now {
+            let text = self.current(&key).map(|current| tree::text(&current));
+            if self.records.texts.get(&key) == text.as_ref() {
+                continue;
+            }
+            files.insert(key.audit_path(), text.clone());
+            match text {
+                Some(text) => drop(self.records.texts.insert(key, text)),
+                None => drop(self.records.texts.remove(&key)),
+            }
+        }
+        let notes = tree::notes_text(&self.notes());
+        if notes != self.records.notes {
+            files.insert(tree::NOTES_PATH.to_owned(), Some(notes.clone()));
+            self.records.notes = notes;
+        }
+        files
+    }
+
+    /// Units that began or ceased to be held, or are held for something else, make a record.
+    pub(super) fn note_held(&mut self, trigger: Trigger, actor: &str) {
+        let mut held = Held::new();
+        for (unit, state) in &self.inputs.effective.units {
+            if let UnitState::Held { at, problems, .. } = state {
+                let at = at.as_ref().map(|at| at.as_str().to_owned());
+                held.insert(unit.clone(), (at, problems.iter().filter(|problem| problem.is_error()).cloned().collect()));
+            }
+        }
+        if held == self.records.held {
+            return;
+        }
+        let released = held.is_empty();
+        let draft = Draft {
+            subject: words::held_subject(&held.keys().map(ToString::to_string).collect::<Vec<_>>()),
+            body: words::held_body(held.values().flat_map(|(_, problems)| problems)),
+            trigger,
+            actor: actor.to_owned(),
+            outcome: if released { Outcome::Converged } else { Outcome::Held },
+            counts: ChangeCounts::default(),
+            digest: empty_digest(),
+            started: self.now,
+        };
+        self.records.held = held;
+        self.record(draft, Some(&[]));
+    }
+
+    /// Deletions that began to be held back make a record.
+    pub(super) fn note_block(&mut self, trigger: Trigger, actor: &str, plan: &Plan) {
+        let block = self.inputs.block.clone();
+        let objects = block.as_ref().map(|block| block.objects.clone());
+        if objects == self.records.told_block {
+            return;
+        }
+        self.records.told_block = objects;
+        let Some(block) = block else { return };
+        let draft = Draft {
+            subject: words::blocked_subject(&block.objects),
+            body: words::blocked_body(&block),
+            trigger,
+            actor: actor.to_owned(),
+            outcome: Outcome::Blocked,
+            counts: ChangeCounts { delete: block.objects.len(), ..ChangeCounts::default() },
+            digest: plan.digest.clone(),
+            started: self.now,
+        };
+        self.record(draft, Some(&block.objects));
+    }
+
+    pub(super) fn arm_batch(&mut self) {
+        self.records.batch_since.get_or_insert(self.now);
+        self.timers.set_if_none(Timer::Batch, self.now + BATCH_AFTER);
+    }
+
+    /// Tells the corrections that were gathered, once they are done or have taken too long.
+    pub(super) fn flush_batch(&mut self) {
+        let since = self.records.batch_since.unwrap_or(self.now);
+        let waits = self.records.batch.values().flatten().any(|(key, _)| {
+            let settled = |progress: &Progress| matches!(progress, Progress::Done | Progress::Stalled(_));
+            self.works.get(key).is_some_and(|work| !settled(&work.progress))
+        });
+        if waits && self.now.since(since) < BATCH_MAX {
+            return self.timers.set(Timer::Batch, self.now + BATCH_AFTER);
+        }
+        self.records.batch_since = None;
+        for (trigger, notes) in std::mem::take(&mut self.records.batch) {
+            let draft = Draft {
+                subject: words::batch_subject(trigger, &notes),
+                body: words::batch_body(&notes),
+                trigger,
+                actor: words::rule(trigger).to_owned(),
+                outcome: if waits { Outcome::Failed } else { Outcome::Converged },
+                counts: ChangeCounts::default(),
+                digest: empty_digest(),
+                started: since,
+            };
+            self.record(draft, None);
+        }
+    }
+}
+
+/// The digest of an intent that changes nothing.
+fn empty_digest() -> String {
+    diff::intent(&Desired::default(), &Desired::default()).digest
+}

@@ -1,0 +1,88 @@
+//! What the audit branch remembers, taken over at the start.
+
+use super::core::Controller;
+use super::event::Restored;
+use super::inputs::Applied;
+use super::tree;
+use super::work::Work;
+use crate::apply::rollout::RolloutMemory;
+use crate::model::{CurrentObject, CurrentPods, ObjectKey, PruneBlock, TemplateHash};
+
+impl Controller {
+    /// Takes the cluster memory over. Changes nothing; a file that names an object which can no longer be read keeps its pods.
+    pub(super) fn restore(&mut self, restored: Restored) {
+        self.inputs.restored = true;
+        self.inputs.has_memory = restored.notes.is_some();
+        let notes = restored.notes.unwrap_or_default();
+        for node in &notes.nodes {
+            self.nodes.enter(node, self.now);
+        }
+        self.inputs.effective.revision.clone_from(&notes.revision);
+        self.records.remember_notes(&notes);
+        self.inputs.snapshots = restored.snapshots;
+        for (key, current) in &restored.current {
+            self.remember(key, current);
+            if !restored.objects.contains_key(key) {
+                self.inputs.unreadable.insert(key.clone());
+            }
+        }
+        for object in restored.objects.values() {
+            if let Some(snapshot) = object.snapshot() {
+                self.inputs.snapshots.insert(snapshot.hash.clone(), snapshot.clone());
+            }
+        }
+        self.inputs.effective.objects = restored.objects;
+        self.restore_block();
+        self.claim();
+    }
+
+    fn remember(&mut self, key: &ObjectKey, current: &CurrentObject) {
+        let applied = Applied {
+            commit: current.commit.clone(),
+            path: current.path.clone(),
+            unit: current.unit.clone(),
+            blocked: current.deletion_blocked,
+            created: None,
+        };
+        self.inputs.applied.insert(key.clone(), applied);
+        self.records.remember(key, tree::text(current));
+        if let Some(address) = current.address {
+            self.inputs.addresses.restore(key, address);
+        }
+        if let Some(pods) = &current.pods {
+            self.works.insert(key.clone(), work(pods));
+        }
+    }
+
+    fn restore_block(&mut self) {
+        let blocked = self.inputs.applied.iter().filter(|(_, applied)| applied.blocked);
+        let objects: Vec<ObjectKey> = blocked.map(|(key, _)| key.clone()).collect();
+        if !objects.is_empty() {
+            let reason = "held back before the controller started".to_owned();
+            let block = PruneBlock { objects, reason };
+            self.records.remember_block(&block);
+            self.inputs.block = Some(block);
+        }
+    }
+}
+
+/// The rollout of a workload as the memory tells it. Times start anew.
+fn work(pods: &CurrentPods) -> Work {
+    let hash = |text: &String| TemplateHash::new(text.clone());
+    let targets = pods.sets.iter().map(|(text, set)| (hash(text), set.nodes.values().sum())).filter(|(_, count)| *count > 0);
+    let origins = pods.sets.iter().filter_map(|(text, set)| Some((hash(text), set.commit.clone()?)));
+    Work {
+        memory: RolloutMemory {
+            targets: targets.collect(),
+            replicas: Some(pods.replicas),
+            promoted: pods.promoted.clone(),
+            quarantined: pods.quarantined.clone(),
+            ..RolloutMemory::default()
+        },
+        replicas: pods.replicas,
+        autoscaled: pods.autoscaled,
+        origins: origins.collect(),
+        images: pods.images.clone(),
+        ..Work::default()
+    }
+}

@@ -1,0 +1,206 @@
+//! Taking a revision over: the plan, the brake, and what becomes dirty.
+
+use super::core::Controller;
+use super::event::{Commit, LoadedRevision};
+use super::inputs::Applied;
+use super::records::Reconcile;
+use crate::apply::prune;
+use crate::diff;
+use crate::model::{Action, Change, Desired, Kind, Object, ObjectKey, Plan, PruneBlock, TemplateHash};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+impl Controller {
+    /// Takes a revision over. An unchanged one changes nothing.
+    pub(super) fn revise(&mut self, loaded: LoadedRevision) {
+        let LoadedRevision { mut desired, trigger, actor, commits } = loaded;
+        let first = !self.inputs.revised;
+        self.inputs.revised = true;
+        let mut plan = diff::intent(&self.inputs.effective, &desired);
+        let block = self.hold_back(&mut plan, &mut desired, &commits);
+        if !plan.is_empty() {
+            let observed = self.observed(&plan);
+            diff::estimate(&mut plan, &self.inputs.effective, &desired, &observed);
+        }
+        let unblocked = std::mem::replace(&mut self.inputs.block, block);
+        let old = std::mem::replace(&mut self.inputs.effective, desired);
+        let changed = self.changed(&plan, &old);
+        self.take_over(&plan, &old, first);
+        self.note_blocked(unblocked.as_ref());
+        self.reindex_changed(&changed, first);
+        self.claim();
+        self.note_held(trigger, &actor);
+        self.note_block(trigger, &actor, &plan);
+        if !plan.is_empty() {
+            self.supersede();
+            self.sweep_snapshots();
+            let pending = changed.into_iter().filter(|key| key.kind.is_workload()).collect();
+            let from = old.objects;
+            self.open(Reconcile::new(plan, &from, &self.inputs.effective, trigger, actor, pending, self.now));
+        }
+    }
+
+    /// Holds deletions back where the brake says so: their objects stay desired. Returns what is held back and why.
+    fn hold_back(&self, plan: &mut Plan, desired: &mut Desired, commits: &[Commit]) -> Option<PruneBlock> {
+        let deletions: BTreeSet<ObjectKey> =
+            plan.changes.iter().filter(|change| change.action == Action::Delete).map(|change| change.key.clone()).collect();
+        if deletions.is_empty() {
+            return None;
+        }
+        let old = &self.inputs.effective.objects;
+        let trailers = commits.iter().map(|commit| (&commit.revision, commit.trailers.as_slice()));
+        let approvals = prune::approvals(trailers);
+        let (allowed, block) = prune::brake(&deletions, old, &desired.policy.prune, &approvals);
+        for key in deletions.difference(&allowed) {
+            if let Some(object) = old.get(key) {
+                desired.objects.insert(key.clone(), Arc::clone(object));
+            }
+        }
+        plan.changes.retain(|change| change.action != Action::Delete || allowed.contains(&change.key));
+        plan.blocked.clone_from(&block);
+        block
+    }
+
+    /// What runs of the workloads that change, for the estimate.
+    fn observed(&self, plan: &Plan) -> diff::Observed {
+        let mut observed = diff::Observed::default();
+        for change in plan.changes.iter().filter(|change| change.key.kind.is_workload()) {
+            let mut pods = diff::ObservedPods {
+                autoscaled: self.works.get(&change.key).and_then(|work| work.autoscaled),
+                ..diff::ObservedPods::default()
+            };
+            for placement in self.placements.of_workload(&change.key).filter(|placement| placement.retired.is_none()) {
+                *pods.nodes.entry(placement.node.clone()).or_default() += 1;
+            }
+            observed.workloads.insert(change.key.clone(), pods);
+        }
+        observed
+    }
+
+    /// The objects that are to be looked at: those of the plan, and workloads whose template differs for whatever reason.
+    fn changed(&self, plan: &Plan, old: &Desired) -> BTreeSet<ObjectKey> {
+        let hash = |object: &Arc<Object>| object.snapshot().map(|snapshot| snapshot.hash.clone());
+        let rehashed =
+            self.inputs.effective.objects.iter().filter(|(key, object)| {
+                key.kind.is_workload() && old.objects.get(*key).is_none_or(|old| hash(old) != hash(object))
+            });
+        rehashed.map(|(key, _)| key.clone()).chain(plan.changes.iter().map(|change| change.key.clone())).collect()
+    }
+
+    /// Puts what changed in force. The first revision of a reign puts everything in force, since nothing is yet.
+    fn take_over(&mut self, plan: &Plan, old: &Desired, first: bool) {
+        for change in &plan.changes {
+            self.apply_change(change, old);
+        }
+        let objects = self.inputs.effective.objects.clone();
+        let stale = |object: &Object| {
+            let snapshot = object.snapshot();
+            snapshot.is_some_and(|snapshot| !self.inputs.snapshots.contains_key(&snapshot.hash))
+        };
+        let entering: Vec<Arc<Object>> = objects
+            .into_values()
+            .filter(|object| first || stale(object) || !self.inputs.applied.contains_key(&object.key))
+            .collect();
+        for object in entering {
+            self.enter(&object);
+        }
+    }
+
+    fn apply_change(&mut self, change: &Change, old: &Desired) {
+        let key = &change.key;
+        self.records.touch(key);
+        if change.action == Action::Delete {
+            return self.apply_deletion(key, old);
+        }
+        self.inputs.unreadable.remove(key);
+        let created = self.inputs.applied.get(key).and_then(|applied| applied.created);
+        let created = if change.action == Action::Create { Some(self.now) } else { created };
+        let applied = Applied {
+            commit: self.inputs.effective.revision.clone(),
+            path: change.source.file.clone(),
+            unit: change.source.unit.as_str().to_owned(),
+            blocked: false,
+            created,
+        };
+        self.inputs.applied.insert(key.clone(), applied);
+        if let Some(object) = self.inputs.object(key).cloned() {
+            self.enter(&object);
+        }
+    }
+
+    /// Makes place for an object in every room, and marks it.
+    fn enter(&mut self, object: &Arc<Object>) {
+        let key = &object.key;
+        self.inputs.applied.entry(key.clone()).or_insert_with(|| Applied {
+            commit: self.inputs.effective.revision.clone(),
+            path: object.source.file.clone(),
+            unit: object.source.unit.as_str().to_owned(),
+            blocked: false,
+            created: None,
+        });
+        if let Some(spec) = object.service() {
+            if spec.is_headless() {
+                self.inputs.addresses.free(key);
+            } else {
+                self.inputs.addresses.allot(key);
+            }
+            self.dirty.services.insert(key.clone());
+        }
+        if let Some(snapshot) = object.snapshot() {
+            let revision = object.source.revision.clone();
+            self.inputs.snapshots.insert(snapshot.hash.clone(), Arc::clone(snapshot));
+            self.inputs.pruning.remove(key);
+            self.inputs.pruned.remove(key);
+            let work = self.works.entry(key.clone()).or_default();
+            work.forgone = 0;
+            work.churn = super::work::Churn::default();
+            work.origins.entry(snapshot.hash.clone()).or_insert(revision);
+            self.dirty.workloads.insert(key.clone());
+        }
+    }
+
+    fn apply_deletion(&mut self, key: &ObjectKey, old: &Desired) {
+        self.inputs.addresses.free(key);
+        if key.kind == Kind::Service {
+            self.services.workloads_of.remove(key);
+            self.dirty.services.insert(key.clone());
+        }
+        if let Some(object) = old.objects.get(key).filter(|_| key.kind.is_workload()) {
+            self.inputs.pruning.insert(key.clone(), self.inputs.effective.revision.clone());
+            self.inputs.pruned.insert(key.clone(), Arc::clone(object));
+            self.dirty.workloads.insert(key.clone());
+        } else {
+            self.inputs.applied.remove(key);
+        }
+    }
+
+    /// The indexes of every namespace in which something changed.
+    fn reindex_changed(&mut self, changed: &BTreeSet<ObjectKey>, first: bool) {
+        let all = self.inputs.effective.objects.keys().filter(|_| first);
+        let namespaces: BTreeSet<String> = all.chain(changed).map(|key| key.namespace.clone()).collect();
+        for namespace in namespaces {
+            self.reindex(&namespace);
+        }
+    }
+
+    /// Objects whose deletion began or ceased to be held back are recorded anew.
+    fn note_blocked(&mut self, before: Option<&PruneBlock>) {
+        let keys = |block: Option<&PruneBlock>| block.map(|block| block.objects.clone()).unwrap_or_default();
+        let (before, after) = (keys(before), keys(self.inputs.block.as_ref()));
+        for key in before.iter().chain(&after).filter(|key| before.contains(key) != after.contains(key)) {
+            self.records.touch(key);
+        }
+    }
+
+    /// Forgets templates that nothing is made of any more.
+    fn sweep_snapshots(&mut self) {
+        let wanted = self.inputs.effective.objects.values().filter_map(|object| object.snapshot());
+        let mut kept: BTreeSet<TemplateHash> = wanted.map(|snapshot| snapshot.hash.clone()).collect();
+        for work in self.works.values_mut() {
+            let targets: BTreeMap<TemplateHash, u32> = work.memory.targets.clone();
+            work.origins.retain(|hash, _| targets.contains_key(hash) || kept.contains(hash));
+            kept.extend(targets.into_keys());
+        }
+        self.inputs.snapshots.retain(|hash, _| kept.contains(hash));
+    }
+}

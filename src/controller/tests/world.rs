@@ -1,0 +1,530 @@
+//! A small world for the core: agents that do as they are told, and a clock moved by hand.
+
+use crate::controller::{Commit, Controller, Effect, Event, LoadedRevision, Restored, Settings, read_memory};
+use crate::model::*;
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(super) const TICK: Duration = Duration::from_millis(500);
+
+/// A pod as its agent has it.
+#[derive(Debug, Clone)]
+pub(super) struct FakePod {
+    pub(super) run: PodRun,
+    pub(super) started: Moment,
+    pub(super) ready_since: Option<Moment>,
+    pub(super) stopping: Option<Moment>,
+    pub(super) reported: Option<(PodPhase, bool)>,
+}
+
+/// An agent that does as it is told.
+#[derive(Debug, Default)]
+pub(super) struct FakeAgent {
+    pub(super) in_force: (Epoch, Generation),
+    pub(super) pods: BTreeMap<PodUid, FakePod>,
+    pub(super) endpoints: BTreeMap<ObjectKey, Arc<EndpointSet>>,
+    pub(super) fresh: BTreeMap<ObjectKey, u64>,
+    pub(super) gone: Vec<PodUid>,
+    pub(super) up: bool,
+    pub(super) acknowledges: bool,
+    pub(super) dirty: bool,
+    pub(super) cpu: BTreeMap<PodUid, u64>,
+}
+
+pub(super) struct World {
+    pub(super) core: Controller,
+    pub(super) epoch: Epoch,
+    pub(super) now: Moment,
+    pub(super) agents: BTreeMap<NodeName, FakeAgent>,
+    pub(super) records: Vec<AuditRecord>,
+    pub(super) files: BTreeMap<String, String>,
+    pub(super) objects: BTreeMap<ObjectKey, Arc<Object>>,
+    pub(super) snapshots: BTreeMap<TemplateHash, Arc<PodSnapshot>>,
+    pub(super) wake: Option<Moment>,
+    pub(super) assigns: usize,
+    pub(super) endpoint_effects: usize,
+    /// Templates (by their letter) whose pods never become ready.
+    pub(super) broken: BTreeSet<char>,
+    pub(super) start: Duration,
+    pub(super) stop: Duration,
+    pub(super) revisions: u64,
+    /// Checked after every event.
+    pub(super) most_told: BTreeMap<ObjectKey, usize>,
+    pub(super) capacity: Amounts,
+}
+
+pub(super) fn key(text: &str) -> ObjectKey {
+    let (kind, name) = text.split_once('/').unwrap_or(("Deployment", text));
+    let kind = Kind::ALL.into_iter().find(|candidate| candidate.as_str() == kind).unwrap();
+    ObjectKey::new(kind, "shop", name)
+}
+
+pub(super) fn node(name: &str) -> NodeName {
+    NodeName::new(name)
+}
+
+/// The hash of the template `letter` of a workload.
+pub(super) fn hash(name: &str, letter: char) -> TemplateHash {
+    let tail = blake3::hash(name.as_bytes()).to_hex();
+    TemplateHash::new(format!("{}{}", letter.to_string().repeat(20), &tail.as_str()[..20]))
+}
+
+fn letter(hash: &TemplateHash) -> char {
+    hash.as_str().chars().next().unwrap()
+}
+
+fn snapshot(name: &str, letter: char) -> Arc<PodSnapshot> {
+    let container = Container {
+        name: "main".to_owned(),
+        image: Some(format!("nginx:{letter}")),
+        ports: vec![ContainerPort { name: "http".to_owned(), container_port: 8080, ..ContainerPort::default() }],
+        resources: Resources {
+            requests: [("cpu".to_owned(), Quantity::from_milli(100))].into_iter().collect(),
+            ..Resources::default()
+        },
+        ..Container::default()
+    };
+    let template = PodTemplate {
+        metadata: Meta { labels: [("app".to_owned(), name.to_owned())].into_iter().collect(), ..Meta::default() },
+        spec: PodSpec { containers: vec![container], ..PodSpec::default() },
+    };
+    Arc::new(PodSnapshot { hash: hash(name, letter), template, config: Arc::default() })
+}
+
+/// One object from a line: `deployment web a 3 surge=1`, `rollout api b 2 manual delay=30`, `service web`, `config settings x`,
+/// `hpa web 1 5`, `recreate job a 2`.
+pub(super) fn object(line: &str, revision: &Revision) -> Object {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let name = words[1];
+    let (kind, body) = body(&words);
+    let annotations = words
+        .iter()
+        .find_map(|word| word.strip_prefix("drift="))
+        .map(|policy| ("driftless.dev/drift".to_owned(), policy.to_owned()));
+    let written = json!({ "kind": kind.as_str(), "metadata": { "name": name }, "spec": { "line": words[2..].join(" ") } });
+    Object {
+        key: ObjectKey::new(kind, "shop", name),
+        meta: Meta { annotations: annotations.into_iter().collect(), ..Meta::default() },
+        source: Source {
+            unit: UnitName::new("."),
+            revision: revision.clone(),
+            file: "all.yaml".to_owned(),
+            line: 1,
+            blob: String::new(),
+        },
+        written: Arc::new(written),
+        fingerprint: [0; 32],
+        body,
+    }
+}
+
+/// What an object of the text language means.
+fn body(words: &[&str]) -> (Kind, Body) {
+    let name = words[1];
+    let app = name.strip_suffix("-preview").unwrap_or(name);
+    match words[0] {
+        "deployment" | "recreate" => (Kind::Deployment, workload(words)),
+        "rollout" => (Kind::Rollout, workload(words)),
+        "service" => (
+            Kind::Service,
+            Body::Service(ServiceSpec {
+                selector: [("app".to_owned(), app.to_owned())].into_iter().collect(),
+                ports: vec![ServicePort {
+                    port: 80,
+                    target_port: Some(IntOrString::Text("http".to_owned())),
+                    ..ServicePort::default()
+                }],
+                cluster_ip: None,
+            }),
+        ),
+        "config" => (Kind::ConfigMap, Body::ConfigMap([("k".to_owned(), words[2].as_bytes().to_vec())].into_iter().collect())),
+        "hpa" => (
+            Kind::HorizontalPodAutoscaler,
+            Body::Autoscaler(Autoscaler {
+                target_kind: "Deployment".to_owned(),
+                target_name: name.to_owned(),
+                min_replicas: words[2].parse().unwrap(),
+                max_replicas: words[3].parse().unwrap(),
+                cpu_percent: Some(50),
+                cpu_average_milli: None,
+                scale_down_window_seconds: 300,
+                scale_up_window_seconds: 0,
+            }),
+        ),
+        other => panic!("unknown object {other}"),
+    }
+}
+
+/// A workload of the text language.
+fn workload(words: &[&str]) -> Body {
+    let name = words[1];
+    let option = |wanted: &str| {
+        words.iter().find_map(|word| word.strip_prefix(wanted)?.strip_prefix('=')).map(|text| text.parse::<u32>().unwrap())
+    };
+    let has = |wanted: &str| words.contains(&wanted);
+    let count = |value: u32| IntOrString::Int(i64::from(value));
+    let rolling = || Strategy::Rolling {
+        max_surge: count(option("surge").unwrap_or(1)),
+        max_unavailable: count(option("unavailable").unwrap_or(0)),
+    };
+    let blue_green = || {
+        Strategy::BlueGreen(BlueGreen {
+            active_service: name.to_owned(),
+            preview_service: Some(format!("{name}-preview")),
+            auto_promotion: !has("manual"),
+            auto_promotion_seconds: option("after").unwrap_or(0),
+            scale_down_delay_seconds: option("delay").unwrap_or(30),
+            promote: words.iter().find_map(|word| word.strip_prefix("promote=")).map(str::to_owned),
+        })
+    };
+    let strategy = match words[0] {
+        "deployment" => rolling(),
+        "recreate" => Strategy::Recreate,
+        _ => blue_green(),
+    };
+    Body::Workload(Workload {
+        replicas: words.get(3).and_then(|text| text.parse().ok()),
+        selector: LabelSelector::default(),
+        snapshot: snapshot(name, words[2].chars().next().unwrap()),
+        strategy,
+        min_ready_seconds: option("minready").unwrap_or(0),
+        progress_deadline_seconds: option("deadline").unwrap_or(600),
+        paused: has("paused"),
+    })
+}
+
+pub(super) fn desired(text: &str, revision: &Revision) -> Desired {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let objects = lines.map(|line| object(line, revision)).map(|object| (object.key.clone(), Arc::new(object)));
+    Desired { revision: Some(revision.clone()), objects: objects.collect(), ..Desired::default() }
+}
+
+impl World {
+    /// A new cluster with these nodes, whose agents have said hello.
+    pub(super) fn new(nodes: &[&str]) -> Self {
+        let mut world = Self::bare(nodes);
+        world.give(Event::Restored(Box::default()));
+        world.greet();
+        world
+    }
+
+    fn bare(nodes: &[&str]) -> Self {
+        let now = Moment(1_000_000);
+        let agents = nodes.iter().map(|name| (node(name), FakeAgent { up: true, acknowledges: true, ..FakeAgent::default() }));
+        Self {
+            core: Controller::new(Settings { cluster: "test".to_owned(), ..Settings::default() }, Epoch(1), now),
+            epoch: Epoch(1),
+            now,
+            agents: agents.collect(),
+            records: Vec::new(),
+            files: BTreeMap::new(),
+            objects: BTreeMap::new(),
+            snapshots: BTreeMap::new(),
+            wake: None,
+            assigns: 0,
+            endpoint_effects: 0,
+            broken: BTreeSet::new(),
+            start: Duration::from_secs(1),
+            stop: Duration::from_secs(1),
+            revisions: 0,
+            most_told: BTreeMap::new(),
+            capacity: Amounts { cpu_milli: 4000, memory_bytes: 8 << 30 },
+        }
+    }
+
+    /// Another controller begins: with the memory that was recorded, or (`wiped`) without one.
+    pub(super) fn restart(&mut self, wiped: bool) {
+        self.epoch = Epoch(self.epoch.0 + 1);
+        self.core = Controller::new(Settings { cluster: "test".to_owned(), ..Settings::default() }, self.epoch, self.now);
+        self.wake = None;
+        let memory = if wiped { Default::default() } else { read_memory(&self.files).unwrap() };
+        let kept = |key: &ObjectKey| memory.current.contains_key(key);
+        let objects = self.objects.iter().filter(|(key, _)| kept(key)).map(|(key, object)| (key.clone(), object.clone()));
+        let restored = Restored {
+            objects: objects.collect(),
+            snapshots: if wiped { BTreeMap::new() } else { self.snapshots.clone() },
+            notes: memory.notes,
+            current: memory.current,
+        };
+        self.give(Event::Restored(Box::new(restored)));
+    }
+
+    pub(super) fn greet(&mut self) {
+        for name in self.agents.keys().cloned().collect::<Vec<_>>() {
+            if self.agents[&name].up {
+                self.hello(&name);
+            }
+        }
+    }
+
+    pub(super) fn hello(&mut self, name: &NodeName) {
+        let agent = &self.agents[name];
+        let facts = NodeFacts {
+            name: name.clone(),
+            labels: BTreeMap::new(),
+            capacity: self.capacity,
+            allocatable: self.capacity,
+            runtimes: [RuntimeKind::Docker, RuntimeKind::Process].into_iter().collect(),
+            os: "linux".to_owned(),
+            arch: "amd64".to_owned(),
+            kernel: String::new(),
+            engine: None,
+            agent_version: String::new(),
+            address: "127.0.0.1".to_owned(),
+        };
+        let hello = Hello {
+            facts,
+            assignment: agent.in_force,
+            pods: agent.pods.values().map(|pod| self.report_of(pod)).collect(),
+            templates: BTreeSet::new(),
+            endpoints: agent.endpoints.iter().map(|(key, set)| (key.clone(), set.version)).collect(),
+        };
+        self.give(Event::AgentHello { node: name.clone(), hello: Box::new(hello) });
+    }
+
+    fn report_of(&self, pod: &FakePod) -> PodReport {
+        let phase = match (pod.stopping, self.now.since(pod.started) < self.start) {
+            (Some(_), _) => PodPhase::Stopping,
+            (None, true) => PodPhase::Starting,
+            (None, false) => PodPhase::Running,
+        };
+        PodReport {
+            uid: pod.run.uid,
+            name: pod.run.name.clone(),
+            workload: pod.run.workload.clone(),
+            hash: pod.run.hash.clone(),
+            slot: pod.run.slot,
+            revision: pod.run.revision.clone(),
+            phase,
+            ready: pod.ready_since.is_some() && pod.stopping.is_none(),
+            ready_for: pod.ready_since.map(|since| self.now.since(since)).unwrap_or_default(),
+            age: self.now.since(pod.started),
+            address: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            ports: [(8080, 30000)].into_iter().collect(),
+            containers: Vec::new(),
+            message: if self.broken.contains(&letter(&pod.run.hash)) {
+                "readiness probe fails".to_owned()
+            } else {
+                String::new()
+            },
+        }
+    }
+
+    /// Loads a revision. Trailers as `Name: value`.
+    pub(super) fn push_with(&mut self, text: &str, trailers: &[(&str, &str)]) {
+        self.revisions += 1;
+        let revision = Revision::new(format!("{:040}", self.revisions));
+        let desired = desired(text, &revision);
+        self.load(desired, trailers);
+    }
+
+    pub(super) fn push(&mut self, text: &str) {
+        self.push_with(text, &[]);
+    }
+
+    pub(super) fn load(&mut self, desired: Desired, trailers: &[(&str, &str)]) {
+        let revision = desired.revision.clone().unwrap();
+        for object in desired.objects.values() {
+            self.objects.insert(object.key.clone(), object.clone());
+            if let Some(snapshot) = object.snapshot() {
+                self.snapshots.insert(snapshot.hash.clone(), snapshot.clone());
+            }
+        }
+        let trailers = trailers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let commit = Commit { revision, subject: "test".to_owned(), trailers };
+        let loaded = LoadedRevision { desired, trigger: Trigger::Push, actor: "someone".to_owned(), commits: vec![commit] };
+        self.give(Event::Loaded(Box::new(loaded)));
+    }
+
+    /// Gives an event, and carries the effects out.
+    pub(super) fn give(&mut self, event: Event) {
+        let shown = format!("{event:.200?}");
+        let effects = self.core.handle(event, self.now);
+        for effect in effects {
+            self.perform(effect);
+        }
+        if let Err(difference) = self.core.check() {
+            panic!("after {shown}: {difference}");
+        }
+        self.count_told();
+    }
+
+    fn count_told(&mut self) {
+        let mut told: BTreeMap<ObjectKey, usize> = BTreeMap::new();
+        for pod in &self.core.view().pods {
+            if let Some(run) = &pod.told {
+                *told.entry(run.workload.clone()).or_default() += 1;
+            }
+        }
+        for (key, count) in told {
+            let most = self.most_told.entry(key).or_default();
+            *most = (*most).max(count);
+        }
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Assign { node, assignment } => {
+                self.assigns += 1;
+                let now = self.now;
+                let agent = self.agents.get_mut(&node).unwrap();
+                assert!((assignment.epoch, assignment.generation) >= agent.in_force, "an older assignment for {node}");
+                agent.in_force = (assignment.epoch, assignment.generation);
+                agent.dirty = true;
+                for (uid, run) in &assignment.run {
+                    assert!(
+                        agent.pods.contains_key(uid) || assignment.templates.contains_key(&run.hash),
+                        "the template of a new pod is not sent"
+                    );
+                    let fresh = || FakePod { run: run.clone(), started: now, ready_since: None, stopping: None, reported: None };
+                    agent.pods.entry(*uid).or_insert_with(fresh);
+                }
+                for uid in assignment.stop.keys() {
+                    match agent.pods.get_mut(uid) {
+                        Some(pod) => drop(pod.stopping.get_or_insert(now)),
+                        None => agent.gone.push(*uid),
+                    }
+                }
+            }
+            Effect::Endpoints { node, set } => {
+                self.endpoint_effects += 1;
+                let agent = self.agents.get_mut(&node).unwrap();
+                let known = agent.endpoints.get(&set.service).map_or(0, |known| known.version);
+                assert!(set.version >= known, "an older endpoint set for {node}");
+                agent.fresh.insert(set.service.clone(), set.version);
+                agent.dirty = true;
+                agent.endpoints.insert(set.service.clone(), set);
+            }
+            Effect::Record(record) => {
+                for (path, text) in &record.tree {
+                    match text {
+                        Some(text) => drop(self.files.insert(path.clone(), text.clone())),
+                        None => drop(self.files.remove(path)),
+                    }
+                }
+                self.records.push(*record);
+            }
+            Effect::WakeAt(at) => self.wake = Some(at),
+        }
+    }
+
+    /// Lets time pass.
+    pub(super) fn run(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        while self.now < end {
+            self.now = self.now + TICK;
+            for name in self.agents.keys().cloned().collect::<Vec<_>>() {
+                self.act(&name);
+            }
+            if self.wake.is_some_and(|at| at <= self.now) {
+                self.wake = None;
+                self.give(Event::Wake);
+            }
+        }
+    }
+
+    pub(super) fn seconds(&mut self, count: u64) {
+        self.run(Duration::from_secs(count));
+    }
+
+    /// One agent goes on by one tick and reports what changed.
+    fn act(&mut self, name: &NodeName) {
+        let (now, start, stop) = (self.now, self.start, self.stop);
+        let broken = self.broken.clone();
+        let agent = self.agents.get_mut(name).unwrap();
+        let mut ended = Vec::new();
+        for (uid, pod) in &mut agent.pods {
+            let works = !broken.contains(&letter(&pod.run.hash));
+            if pod.ready_since.is_none() && works && now.since(pod.started) >= start {
+                pod.ready_since = Some(now);
+            }
+            if pod.stopping.is_some_and(|at| now.since(at) >= stop) {
+                ended.push(*uid);
+            }
+        }
+        for uid in ended {
+            agent.pods.remove(&uid);
+            agent.gone.push(uid);
+        }
+        if !agent.up {
+            return;
+        }
+        let pods: Vec<FakePod> = self.agents[name].pods.values().cloned().collect();
+        let mut changed = Vec::new();
+        for pod in pods {
+            let report = self.report_of(&pod);
+            let state = (report.phase, report.ready);
+            if pod.reported != Some(state) {
+                self.agents.get_mut(name).unwrap().pods.get_mut(&pod.run.uid).unwrap().reported = Some(state);
+                changed.push(report);
+            }
+        }
+        let agent = self.agents.get_mut(name).unwrap();
+        let endpoints = if agent.acknowledges { std::mem::take(&mut agent.fresh) } else { BTreeMap::new() };
+        let gone = std::mem::take(&mut agent.gone);
+        let cpu_milli = agent.cpu.clone();
+        let dirty = std::mem::take(&mut agent.dirty);
+        if changed.is_empty() && gone.is_empty() && endpoints.is_empty() && cpu_milli.is_empty() && !dirty {
+            return self.give(Event::AgentHeartbeat { node: name.clone() });
+        }
+        let report = Report { assignment: agent.in_force, pods: changed, gone, endpoints, events: Vec::new(), cpu_milli };
+        self.give(Event::AgentReport { node: name.clone(), report: Box::new(report) });
+    }
+
+    /// Removes a pod behind the agent's back.
+    pub(super) fn kill_one(&mut self, workload: &str) -> PodUid {
+        let wanted = key(workload);
+        for agent in self.agents.values_mut() {
+            let found = agent.pods.values().find(|pod| pod.run.workload == wanted).map(|pod| pod.run.uid);
+            if let Some(uid) = found {
+                agent.pods.remove(&uid);
+                agent.gone.push(uid);
+                return uid;
+            }
+        }
+        panic!("no pod of {workload}");
+    }
+
+    /// The letters of the templates of the pods that run, one each, sorted: `aab`.
+    pub(super) fn running(&self, workload: &str) -> String {
+        let wanted = key(workload);
+        let pods = self.agents.values().flat_map(|agent| agent.pods.values());
+        let mut letters: Vec<char> =
+            pods.filter(|pod| pod.run.workload == wanted && pod.stopping.is_none()).map(|pod| letter(&pod.run.hash)).collect();
+        letters.sort_unstable();
+        letters.into_iter().collect()
+    }
+
+    /// The same, of those that a Service leads to on a node.
+    pub(super) fn behind(&self, service: &str) -> String {
+        let wanted = key(&format!("Service/{service}"));
+        let agent = self.agents.values().find(|agent| agent.up).unwrap();
+        let Some(set) = agent.endpoints.get(&wanted) else { return String::new() };
+        let backends = set.ports.iter().flat_map(|port| port.backends.iter().map(|backend| backend.pod));
+        let pods = |uid: PodUid| self.agents.values().find_map(|agent| agent.pods.get(&uid));
+        let mut letters: Vec<char> = backends.map(|uid| pods(uid).map_or('?', |pod| letter(&pod.run.hash))).collect();
+        letters.sort_unstable();
+        letters.into_iter().collect()
+    }
+
+    pub(super) fn uids(&self) -> BTreeSet<PodUid> {
+        self.agents.values().flat_map(|agent| agent.pods.keys().copied()).collect()
+    }
+
+    pub(super) fn progress(&self, workload: &str) -> Progress {
+        self.core.view().workloads[&key(workload)].progress.clone()
+    }
+
+    /// `planned converged`: the outcomes since the last call.
+    pub(super) fn outcomes(&mut self) -> String {
+        let records = std::mem::take(&mut self.records);
+        records.iter().map(|record| record.outcome.as_str()).collect::<Vec<_>>().join(" ")
+    }
+
+    pub(super) fn subjects(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.records).into_iter().map(|record| record.subject).collect()
+    }
+}

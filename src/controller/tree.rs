@@ -1,0 +1,151 @@
+//! `current/` on the audit branch, and reading it back: the cluster memory as text.
+//!
+//! The text of a file depends on the object alone: fields in a fixed order, maps sorted, so that a file changes only when
+//! the world does.
+
+use super::core::Controller;
+use crate::model::{ClusterNotes, CurrentObject, CurrentPods, CurrentSet, Kind, Object, ObjectKey, PodPhase, TemplateHash};
+use std::collections::BTreeMap;
+
+/// Where the notes that belong to no object are.
+pub(super) const NOTES_PATH: &str = "current/_cluster/memory.yaml";
+
+/// A file of `current/` that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MemoryError {
+    /// Its text is not what we write.
+    #[error("{path} on the audit branch cannot be read: {reason}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// The cluster memory, as the files of `current/` tell it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Memory {
+    /// `current/_cluster/memory.yaml`; `None` for a new cluster.
+    pub notes: Option<ClusterNotes>,
+    /// One per object.
+    pub current: BTreeMap<ObjectKey, CurrentObject>,
+}
+
+/// Reads the files of `current/`: path to text. Other files are passed over.
+///
+/// # Errors
+/// The first file that is not what we write.
+pub fn read_memory(files: &BTreeMap<String, String>) -> Result<Memory, MemoryError> {
+    let mut memory = Memory::default();
+    for (path, text) in files {
+        if path == NOTES_PATH {
+            memory.notes = Some(read(path, text)?);
+        } else if let Some(key) = key_of(path) {
+            memory.current.insert(key, read(path, text)?);
+        }
+    }
+    Ok(memory)
+}
+
+fn read<T: serde::de::DeserializeOwned>(path: &str, text: &str) -> Result<T, MemoryError> {
+    serde_saphyr::from_str(text)
+        .map_err(|error| MemoryError::Unreadable { path: path.to_owned(), reason: error.to_string().lines().take(1).collect() })
+}
+
+/// The object that a file of `current/` is about.
+fn key_of(path: &str) -> Option<ObjectKey> {
+    let mut parts = path.strip_prefix("current/")?.strip_suffix(".yaml")?.splitn(3, '/');
+    let (scope, folder, name) = (parts.next()?, parts.next()?, parts.next()?);
+    let kind = Kind::ALL.into_iter().find(|kind| kind.audit_folder() == folder)?;
+    let namespace = if scope == "_cluster" { "" } else { scope };
+    Some(ObjectKey::new(kind, namespace, name))
+}
+
+/// The text of an object's file.
+pub(super) fn text(current: &CurrentObject) -> String {
+    yaml(current)
+}
+
+/// The text of the notes.
+pub(super) fn notes_text(notes: &ClusterNotes) -> String {
+    yaml(notes)
+}
+
+/// YAML by way of JSON: every YAML reader reads it, and nothing of it depends on how a value was made. Our values have no
+/// keys that are not texts, so this cannot fail; an empty text would be seen at once.
+fn yaml<T: serde::Serialize>(value: &T) -> String {
+    serde_saphyr::to_string(value).unwrap_or_default()
+}
+
+impl Controller {
+    /// An object as it is recorded; `None` if it is gone.
+    pub(super) fn current(&self, key: &ObjectKey) -> Option<CurrentObject> {
+        let applied = self.inputs.applied.get(key)?;
+        let object = self.inputs.object(key).or_else(|| self.inputs.pruned.get(key))?;
+        Some(CurrentObject {
+            commit: applied.commit.clone(),
+            path: applied.path.clone(),
+            unit: applied.unit.clone(),
+            applied: (*object.written).clone(),
+            pods: object.workload().is_some().then(|| self.current_pods(object)),
+            address: self.inputs.addresses.get(key),
+            deletion_blocked: self.inputs.is_blocked(key),
+        })
+    }
+
+    fn current_pods(&self, object: &Object) -> CurrentPods {
+        let key = &object.key;
+        let work = self.works.get(key).cloned().unwrap_or_default();
+        let wanted = object.snapshot().map(|snapshot| snapshot.hash.clone());
+        let mut sets: BTreeMap<String, CurrentSet> = BTreeMap::new();
+        for placement in self.placements.of_workload(key).filter(|placement| placement.retired.is_none()) {
+            let hash = &placement.run.hash;
+            let commit = work.origins.get(hash).cloned().or_else(|| Some(placement.run.revision.clone()));
+            let set = sets.entry(hash.as_str().to_owned()).or_insert_with(|| CurrentSet { commit, ..CurrentSet::default() });
+            *set.nodes.entry(placement.node.clone()).or_default() += 1;
+        }
+        CurrentPods {
+            template_hash: wanted.as_ref().map(|hash| hash.as_str().to_owned()).unwrap_or_default(),
+            replicas: work.replicas,
+            sets,
+            images: self.images(key, wanted.as_ref(), &work.images),
+            promoted: work.memory.promoted.clone(),
+            quarantined: work.memory.quarantined.clone(),
+            autoscaled: work.autoscaled,
+        }
+    }
+
+    /// What the image names of the wanted template were resolved to, as agents say; what was known, where they do not.
+    fn images(&self, key: &ObjectKey, hash: Option<&TemplateHash>, known: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+        let Some(snapshot) = hash.and_then(|hash| self.inputs.snapshots.get(hash)) else { return BTreeMap::new() };
+        let containers = &snapshot.template.spec.containers;
+        let names: Vec<&String> = containers.iter().filter_map(|container| container.image.as_ref()).collect();
+        let mut found: BTreeMap<String, String> =
+            known.iter().filter(|(name, _)| names.contains(name)).map(|(name, digest)| (name.clone(), digest.clone())).collect();
+        let pods = self.placements.of_workload(key).filter(|placement| Some(&placement.run.hash) == hash);
+        for report in pods.filter_map(|placement| placement.report.as_ref()).filter(|report| report.phase == PodPhase::Running) {
+            for container in &report.containers {
+                let image = containers.iter().find(|candidate| candidate.name == container.name).and_then(|c| c.image.clone());
+                if let (Some(image), Some(digest)) = (image, &container.image_digest) {
+                    found.entry(image).or_insert_with(|| digest.clone());
+                }
+            }
+        }
+        found
+    }
+
+    /// What belongs to no object.
+    pub(super) fn notes(&self) -> ClusterNotes {
+        let in_use = |name: &&crate::model::NodeName| {
+            self.nodes.get(name).is_some_and(|node| node.ready || node.heard.is_none()) || self.placements.count_of_node(name) > 0
+        };
+        ClusterNotes {
+            cluster_id: self.settings.cluster_id.clone(),
+            revision: self.inputs.effective.revision.clone(),
+            epoch: self.epoch.0,
+            instance: self.settings.instance.clone(),
+            nodes: self.nodes.by_name.keys().filter(in_use).cloned().collect(),
+        }
+    }
+}

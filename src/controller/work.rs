@@ -1,0 +1,84 @@
+//! What a workload carries from pass to pass.
+
+use crate::apply::rollout::RolloutMemory;
+use crate::apply::scale::ScaleHistory;
+use crate::model::{Moment, Progress, Revision, TemplateHash};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A workload at work.
+#[derive(Debug, Clone)]
+pub(super) struct Work {
+    /// For its rollout.
+    pub(super) memory: RolloutMemory,
+    /// How far it is.
+    pub(super) progress: Progress,
+    /// The number of pods wanted at the last step.
+    pub(super) replicas: u32,
+    /// Pods that vanished and are not to be replaced (`driftless.dev/drift: report | ignore`).
+    pub(super) forgone: u32,
+    /// How often its pods vanished or ended lately.
+    pub(super) churn: Churn,
+    /// What the autoscaler last asked for.
+    pub(super) autoscaled: Option<u32>,
+    /// For its autoscaler.
+    pub(super) history: ScaleHistory,
+    /// The commit that each template came from.
+    pub(super) origins: BTreeMap<TemplateHash, Revision>,
+    /// Its digests of images, by name.
+    pub(super) images: BTreeMap<String, String>,
+}
+
+impl Default for Work {
+    fn default() -> Self {
+        Self {
+            memory: RolloutMemory::default(),
+            progress: Progress::Progressing("new".to_owned()),
+            replicas: 0,
+            forgone: 0,
+            churn: Churn::default(),
+            autoscaled: None,
+            history: ScaleHistory::default(),
+            origins: BTreeMap::new(),
+            images: BTreeMap::new(),
+        }
+    }
+}
+
+/// Pods that vanish or end for good are replaced, at first at once, then with growing delays: someone else may be at it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Churn {
+    /// When pods vanished, within the window.
+    times: Vec<Moment>,
+    /// Nothing is replaced before this.
+    pub(super) not_before: Option<Moment>,
+}
+
+impl Churn {
+    /// Replacements before the delays begin.
+    const FREE: u32 = 5;
+    const WINDOW: Duration = Duration::from_secs(600);
+    const DELAY_MIN: Duration = Duration::from_secs(10);
+    const DELAY_MAX: Duration = Duration::from_secs(300);
+
+    /// Notes that a pod vanished or ended.
+    pub(super) fn note(&mut self, now: Moment) {
+        self.times.retain(|at| now.since(*at) < Self::WINDOW);
+        self.times.push(now);
+        let over = u32::try_from(self.times.len()).unwrap_or(u32::MAX).saturating_sub(Self::FREE);
+        if over > 0 {
+            let delay = Self::DELAY_MIN.saturating_mul(2_u32.saturating_pow((over - 1).min(10))).min(Self::DELAY_MAX);
+            self.not_before = Some(now + delay);
+        }
+    }
+
+    /// The time before which nothing is replaced, if it lies ahead.
+    pub(super) fn delay(&self, now: Moment) -> Option<Moment> {
+        self.not_before.filter(|at| *at > now)
+    }
+
+    /// True if someone else seems to keep removing pods.
+    pub(super) fn is_contended(&self) -> bool {
+        self.not_before.is_some()
+    }
+}
