@@ -1,6 +1,7 @@
 //! Everything that passes between us and git.
 //!
-//! Role: a bare mirror of the watched repository ([`Mirror`]), which says which head counts; the audit branch ([`AuditLog`]); and who
+//! Role: a bare mirror of the watched repository ([`Mirror`]), which says which head counts; what a
+//! revision means, of which only what changed is parsed ([`Loader`]); the audit branch ([`AuditLog`]); and who
 //! this cluster is ([`Identity`]). In: an address, a branch, a path; audit records. Out: revisions, files, history.
 //!
 //! Invariants:
@@ -21,7 +22,9 @@ mod error;
 mod git;
 mod head;
 mod identity;
+mod loader;
 mod mirror;
+mod restore;
 mod tree;
 mod watch;
 
@@ -34,6 +37,8 @@ pub use commits::CommitInfo;
 pub use error::SyncError;
 pub use head::{HeadWatch, Sighting};
 pub use identity::{Identity, IdentityError};
+pub use loader::Loader;
 pub use mirror::{Head, Mirror, RepoSpec};
+pub use restore::Restoration;
 pub use tree::{Contents, LinkEnd, TreeFile, TreeKind};
 pub use watch::{RepoWatch, watch_repo};

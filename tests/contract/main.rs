@@ -10,6 +10,7 @@ mod docker;
 mod docker_only;
 mod git_audit;
 mod git_lab;
+mod git_loader;
 mod git_mirror;
 mod other_engines;
 mod stage;
