@@ -26,6 +26,8 @@ pub struct Behaviour {
     pub exits_after: Option<(Duration, i32)>,
     /// How long it takes to end when asked; beyond the grace it is killed.
     pub stop_takes: Duration,
+    /// With which code it ends when asked.
+    pub stop_code: i32,
     /// Cpu in use, in thousandths of a core.
     pub cpu_milli: u64,
 }
@@ -39,6 +41,7 @@ impl Default for Behaviour {
             sick_after: None,
             exits_after: None,
             stop_takes: Duration::from_millis(10),
+            stop_code: 0,
             cpu_milli: 10,
         }
     }
@@ -257,8 +260,9 @@ impl FakeHost {
             return self.answer(now, Event::Stopped { key, outcome: Err(error) });
         }
         let program = self.containers.get(&id).map(|container| container.program.clone()).unwrap_or_default();
-        let takes = self.behaviour(&program).stop_takes;
-        let (after, code) = if takes <= grace { (takes, 0) } else { (grace, 137) };
+        let behaviour = self.behaviour(&program);
+        let takes = behaviour.stop_takes;
+        let (after, code) = if takes <= grace { (takes, behaviour.stop_code) } else { (grace, 137) };
         self.later(now + after, Later::Stopped { key, id, code });
     }
 
@@ -266,7 +270,11 @@ impl FakeHost {
         self.calls.removes += 1;
         let outcome = match self.unreachable(runtime) {
             Some(error) => Err(error),
-            None => self.containers.remove(id).map(|_| ()).ok_or_else(|| RuntimeError::NotFound(id.clone())),
+            // What is gone is gone, as the trait says.
+            None => {
+                self.containers.remove(id);
+                Ok(())
+            }
         };
         self.answer(now, Event::Removed { key, outcome });
     }
