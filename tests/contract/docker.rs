@@ -49,6 +49,7 @@ pub(crate) async fn stage() -> Stage {
         node,
         image: Some(format!("{REPOSITORY}:{TAG}")),
         folder: tempfile::tempdir().expect("a folder"),
+        runs_programs: true,
         take_down: Box::new(move || Box::pin(async move { take_down(&taken_down).await.expect("nothing left behind") })),
     }
 }

@@ -8,6 +8,7 @@
 mod behaviours;
 mod docker;
 mod docker_only;
+mod fake;
 mod git_audit;
 mod git_lab;
 mod git_loader;
@@ -17,14 +18,14 @@ mod stage;
 
 use stage::Stage;
 
-/// Makes a test of every behaviour for every runtime.
-macro_rules! contract {
-    ($($behaviour:ident),* $(,)?) => {
-        mod with_docker {
+/// Makes a test of each behaviour on one stage.
+macro_rules! play_on {
+    ($module:ident, $stage:path, $($behaviour:ident),*) => {
+        mod $module {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $behaviour() {
-                    let stage = super::docker::stage().await;
+                    let stage = $stage().await;
                     super::play(stage, |stage| Box::pin(super::behaviours::$behaviour(stage))).await;
                 }
             )*
@@ -32,25 +33,43 @@ macro_rules! contract {
     };
 }
 
-contract! {
+/// What every runtime does, the simulator's fake included.
+macro_rules! contract_of_all {
+    ($($behaviour:ident),* $(,)?) => {
+        play_on!(every_runtime_docker, crate::docker::stage, $($behaviour),*);
+        play_on!(every_runtime_fake, crate::fake::stage, $($behaviour),*);
+    };
+}
+
+/// What every runtime does that runs programs.
+macro_rules! contract_of_real_ones {
+    ($($behaviour:ident),* $(,)?) => {
+        play_on!(real_runtime_docker, crate::docker::stage, $($behaviour),*);
+    };
+}
+
+contract_of_all! {
     a_started_container_is_listed_as_it_was_launched,
     starting_twice_gives_the_same_container,
-    the_environment_is_what_was_launched,
-    mounted_files_are_seen_with_their_modes,
     an_exit_code_is_reported_and_listed,
     a_stop_lets_the_program_end_by_itself,
     a_program_that_ignores_the_signal_is_killed,
-    a_second_stop_with_a_shorter_grace_shortens_the_first,
     stopping_what_has_ended_says_how_it_ended,
-    both_streams_are_in_the_log_and_tail_cuts_it,
-    a_followed_log_ends_with_its_container,
     a_new_client_adopts_what_runs,
-    a_command_inside_says_how_it_ended,
-    a_command_inside_that_takes_too_long_is_given_up,
     removing_twice_succeeds,
     a_container_killed_behind_our_back_is_reported,
     a_missing_program_is_refused_and_leaves_nothing,
-    a_restart_keeps_the_log_of_the_attempt_before,
+    a_restart_leaves_the_attempt_before,
+}
+
+contract_of_real_ones! {
+    the_environment_is_what_was_launched,
+    mounted_files_are_seen_with_their_modes,
+    a_second_stop_with_a_shorter_grace_shortens_the_first,
+    both_streams_are_in_the_log_and_tail_cuts_it,
+    a_followed_log_ends_with_its_container,
+    a_command_inside_says_how_it_ended,
+    a_command_inside_that_takes_too_long_is_given_up,
     usage_counts_the_cpu_that_was_spent,
     containers_of_another_node_are_not_listed_nor_touched,
 }
