@@ -117,6 +117,15 @@ impl ObjectKey {
         format!("current/{scope}/{}/{}.yaml", self.kind.audit_folder(), self.name)
     }
 
+    /// The object that a file in `current/` is about: the inverse of [`ObjectKey::audit_path`]. `None` for any other file.
+    #[must_use]
+    pub fn of_audit_path(path: &str) -> Option<Self> {
+        let mut parts = path.strip_prefix("current/")?.strip_suffix(".yaml")?.splitn(3, '/');
+        let (scope, folder, name) = (parts.next()?, parts.next()?, parts.next()?);
+        let kind = Kind::ALL.into_iter().find(|kind| kind.audit_folder() == folder)?;
+        Some(Self::new(kind, if scope == "_cluster" { "" } else { scope }, name))
+    }
+
     /// `shop/web`, or the bare name of a cluster-scoped object.
     #[must_use]
     pub fn short(&self) -> String {
