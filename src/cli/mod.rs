@@ -15,6 +15,7 @@ mod get_own;
 mod history;
 mod kubeconfig;
 mod logs;
+mod plan;
 
 pub use error::{CliError, CliResult};
 
@@ -35,6 +36,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 #[expect(missing_docs, reason = "the arguments' own docs are the help; a doc here would hide them")]
 pub enum Command {
+    Plan(plan::PlanArgs),
     Get(get::GetArgs),
     Logs(logs::LogsArgs),
     Events(events::EventsArgs),
@@ -52,6 +54,7 @@ pub enum Command {
 /// What went wrong, with its hint, for `main` to print.
 pub fn run(cli: Cli) -> CliResult<ExitCode> {
     match cli.command {
+        Command::Plan(args) => plan::run(&args),
         Command::Get(args) => get::run(&args),
         Command::Logs(args) => logs::run(&args),
         Command::Events(args) => events::run(&args),

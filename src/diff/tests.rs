@@ -292,6 +292,22 @@ fn an_estimate_counts_what_runs_and_says_so() {
     assert!(effect.order.ends_with("(now 4 on a, 1 on b)"), "{}", effect.order);
 }
 
+#[test]
+fn the_controllers_picture_counts_pods_that_are_told_or_reported_and_not_stopping() {
+    let workload = ObjectKey::new(Kind::Deployment, "shop", "web");
+    let incarnation = |counter| Incarnation { epoch: Epoch(1), counter };
+    let hash = TemplateHash::new("h");
+    let pod = |counter, node: &str, stopping| {
+        let uid = PodUid::derive(&workload, 0, &hash, incarnation(counter));
+        let (name, revision) = (String::new(), Revision::new("r"));
+        let told = PodRun { uid, name, workload: workload.clone(), slot: 0, hash: hash.clone(), revision };
+        PodView { node: NodeName::new(node), told: Some(told), stopping, report: None, since: Moment(0), cpu_milli: None }
+    };
+    let pods = vec![pod(1, "a", None), pod(2, "a", None), pod(3, "b", Some(StopReason::Replaced))];
+    let observed = Observed::from_view(&View { pods, ..View::default() });
+    assert_eq!(observed.workloads[&workload].nodes, BTreeMap::from([(NodeName::new("a"), 2)]));
+}
+
 /// A plan with one of each.
 fn varied() -> Plan {
     let long = "listen 80;\nroot /srv;\nindex a.html;\ngzip on;\nlog off;\n";

@@ -72,7 +72,10 @@ impl Loader {
     }
 
     /// Every unit at the newest revision, from `last` back, at which it had no error.
-    fn good_units(&mut self, last: &Revision, key: &DigestKey) -> Result<BTreeMap<UnitName, Arc<GoodUnit>>, SyncError> {
+    ///
+    /// # Errors
+    /// The mirror itself cannot be read.
+    pub fn good_units(&mut self, last: &Revision, key: &DigestKey) -> Result<BTreeMap<UnitName, Arc<GoodUnit>>, SyncError> {
         let Some(loaded) = self.past(last, key)? else { return Ok(BTreeMap::new()) };
         let mut held: BTreeSet<UnitName> =
             loaded.desired.units.iter().filter(|(_, state)| state.is_held()).map(|(unit, _)| unit.clone()).collect();
