@@ -73,8 +73,12 @@ fn waiting(on: &WaitingOn) -> String {
 
 fn stalled(by: &StalledBy) -> String {
     match by {
-        StalledBy::Deadline(seen) if seen.is_empty() => "no progress within progressDeadlineSeconds; the old pods serve".into(),
-        StalledBy::Deadline(seen) => format!("no progress within progressDeadlineSeconds; the old pods serve. Last seen: {seen}"),
+        StalledBy::Deadline(seen) if seen.is_empty() => {
+            "no progress within progressDeadlineSeconds; what serves is left as it is".into()
+        }
+        StalledBy::Deadline(seen) => {
+            format!("no progress within progressDeadlineSeconds; what serves is left as it is. Last seen: {seen}")
+        }
         StalledBy::Quarantined(hash) => {
             format!("template {} failed before and is unchanged: push a fix, or revert the commit", hash.short())
         }

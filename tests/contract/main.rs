@@ -13,8 +13,15 @@ mod git_audit;
 mod git_lab;
 mod git_loader;
 mod git_mirror;
+mod kubectl;
 mod other_engines;
 mod stage;
+mod status_api;
+mod status_cli;
+mod status_page;
+mod status_server;
+mod status_view;
+mod status_watch;
 
 use stage::Stage;
 

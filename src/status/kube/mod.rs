@@ -9,6 +9,7 @@
 mod accept;
 mod answer;
 mod discovery;
+mod endpoints;
 mod events;
 mod log;
 mod metadata;
@@ -55,7 +56,8 @@ fn objects(view: &View, resource: Resource, scope: &Scope) -> Vec<Value> {
         Resource::Nodes => nodes::nodes(view, scope),
         Resource::Pods => pods::pods(view, scope),
         Resource::Services => services::services(view, scope),
-        Resource::Endpoints => services::endpoints(view, scope),
+        Resource::Endpoints => endpoints::endpoints(view, scope),
+        Resource::EndpointSlices => endpoints::endpoint_slices(view, scope),
         Resource::Events => events::events(view, scope),
         Resource::Deployments => workloads::deployments(view, scope),
         Resource::Rollouts => workloads::rollouts(view, scope),

@@ -15,6 +15,8 @@ pub enum Resource {
     Services,
     /// `v1 Endpoints`
     Endpoints,
+    /// `discovery.k8s.io/v1 EndpointSlice`
+    EndpointSlices,
     /// `v1 ConfigMap`
     ConfigMaps,
     /// `v1 Secret`
@@ -48,8 +50,11 @@ impl Group {
     /// Autoscalers.
     pub const AUTOSCALING: Group = Group { name: "autoscaling", version: "v2" };
 
+    /// Endpoint slices.
+    pub const DISCOVERY: Group = Group { name: "discovery.k8s.io", version: "v1" };
+
     /// The groups below `/apis`.
-    pub const NAMED: [Group; 3] = [Group::APPS, Group::ROLLOUTS, Group::AUTOSCALING];
+    pub const NAMED: [Group; 4] = [Group::APPS, Group::ROLLOUTS, Group::AUTOSCALING, Group::DISCOVERY];
 }
 
 /// `apiVersion`
@@ -80,12 +85,13 @@ pub struct ResourceFacts {
 
 impl Resource {
     /// Every resource, in the order in which discovery lists them.
-    pub const ALL: [Resource; 11] = [
+    pub const ALL: [Resource; 12] = [
         Resource::Namespaces,
         Resource::Nodes,
         Resource::Pods,
         Resource::Services,
         Resource::Endpoints,
+        Resource::EndpointSlices,
         Resource::ConfigMaps,
         Resource::Secrets,
         Resource::Events,
@@ -112,6 +118,9 @@ impl Resource {
             Resource::Pods => ResourceFacts { in_all: true, ..core("pods", "pod", "Pod", &["po"]) },
             Resource::Services => ResourceFacts { in_all: true, ..core("services", "service", "Service", &["svc"]) },
             Resource::Endpoints => core("endpoints", "endpoints", "Endpoints", &["ep"]),
+            Resource::EndpointSlices => {
+                ResourceFacts { group: Group::DISCOVERY, ..core("endpointslices", "endpointslice", "EndpointSlice", &[]) }
+            }
             Resource::ConfigMaps => core("configmaps", "configmap", "ConfigMap", &["cm"]),
             Resource::Secrets => core("secrets", "secret", "Secret", &[]),
             Resource::Events => core("events", "event", "Event", &["ev"]),

@@ -88,6 +88,7 @@ fn columns(resource: Resource) -> Vec<Column> {
         Resource::Pods => (PODS, PODS_WIDE),
         Resource::Services => (SERVICES, &[("Selector", |o, _| pairs(&o["spec"]["selector"]))]),
         Resource::Endpoints => (&[NAME, ("Endpoints", |o, _| endpoints(o)), AGE], &[]),
+        Resource::EndpointSlices => (SLICES, &[]),
         Resource::ConfigMaps => (&[NAME, ("Data", |o, _| json!(length(&o["data"]) + length(&o["binaryData"]))), AGE], &[]),
         Resource::Secrets => (&[NAME, ("Type", |o, _| text(o, "/type")), ("Data", |o, _| json!(length(&o["data"]))), AGE], &[]),
         Resource::Events => (EVENTS, EVENTS_WIDE),
@@ -152,6 +153,17 @@ const SERVICES: Named = &[
             ports.map(|port| format!("{}/{}", port["port"], port["protocol"].as_str().unwrap_or("TCP"))).collect();
         json!(or_none(&ports.join(",")))
     }),
+    AGE,
+];
+
+const SLICES: Named = &[
+    NAME,
+    ("AddressType", |o, _| text(o, "/addressType")),
+    ("Ports", |o, _| {
+        let ports: Vec<String> = o["ports"].as_array().into_iter().flatten().map(|port| port["port"].to_string()).collect();
+        json!(or_none(&ports.join(",")))
+    }),
+    ("Endpoints", |o, _| text(o, "/endpoints/0/addresses/0")),
     AGE,
 ];
 

@@ -1,0 +1,174 @@
+//! The real kubectl against the status API, on a made-up view.
+
+use super::status_server::TestServer;
+use super::status_view::{LITERAL, SECRET};
+use std::process::{Command, Output};
+
+const MISSING: &str = "kubectl must be installed to test the contract with it (Debian: apt-get install kubernetes-client)";
+
+fn run(server: &TestServer, arguments: &[&str]) -> Output {
+    let home = tempfile::tempdir().expect("a folder");
+    let mut command = Command::new("kubectl");
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", home.path());
+    command.arg("--server").arg(format!("http://{}", server.address)).args(arguments);
+    command.output().expect(MISSING)
+}
+
+/// What kubectl prints, runs of spaces as one.
+fn out(server: &TestServer, arguments: &[&str]) -> String {
+    let output = run(server, arguments);
+    assert!(output.status.success(), "kubectl {arguments:?} failed: {}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let lines: Vec<String> = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    lines.join("\n")
+}
+
+/// What kubectl complains of.
+fn refused(server: &TestServer, arguments: &[&str]) -> String {
+    let output = run(server, arguments);
+    assert!(!output.status.success(), "kubectl {arguments:?} should fail");
+    String::from_utf8(output.stderr).expect("UTF-8")
+}
+
+#[track_caller]
+fn assert_has(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "{part:?} is missing in:\n{text}");
+    }
+}
+
+#[test]
+fn get_prints_tables_with_the_columns_of_kubernetes() {
+    let server = TestServer::start();
+    assert_has(
+        &out(&server, &["get", "pods", "-A"]),
+        &[
+            "NAMESPACE NAME READY STATUS RESTARTS AGE",
+            "shop api-333333-bbsh7 0/1 CrashLoopBackOff 5 ",
+            "shop web-111111-qwk94 1/1 Terminating 0 ",
+            "shop web-222222-5ltv6 0/1 ContainerCreating 0 ",
+        ],
+    );
+    assert_has(
+        &out(&server, &["get", "deploy,rollouts,hpa,svc", "-n", "shop"]),
+        &[
+            "deployment.apps/web 3/3 2 3 ",
+            "rollout.argoproj.io/api 1 1 1 0 Degraded",
+            "horizontalpodautoscaler.autoscaling/web Deployment/web cpu: 30%/60% 2 6 4",
+            "service/web ClusterIP 127.64.0.10 <none> 80/TCP",
+        ],
+    );
+    assert_has(
+        &out(&server, &["get", "ns,nodes,cm,secrets,endpoints,events", "-A"]),
+        &[
+            "namespace/shop Active",
+            "node/one Ready",
+            "node/three NotReady",
+            "configmap/web-config 2",
+            "secret/web-secret Opaque 1",
+            "endpoints/web 127.0.0.1:20003,127.0.0.1:20000",
+            "Warning BackOff pod/api-333333-bbsh7 Back-off restarting",
+        ],
+    );
+}
+
+#[test]
+fn get_all_finds_everything_that_runs() {
+    let server = TestServer::start();
+    let text = out(&server, &["get", "all", "-n", "shop"]);
+    assert_has(&text, &["pod/web-", "service/web", "deployment.apps/web", "rollout.argoproj.io/api", "horizontalpodautoscaler"]);
+}
+
+#[test]
+fn selectors_and_output_formats_are_understood() {
+    let server = TestServer::start();
+    let names = |arguments: &[&str]| out(&server, &[&["get", "pods", "-n", "shop", "-o", "name"], arguments].concat());
+    assert_eq!(names(&["-l", "app=api"]), "pod/api-333333-bbsh7");
+    assert_eq!(names(&["--field-selector", "spec.nodeName=two"]), "pod/web-111111-qwk94");
+    assert_eq!(names(&["--field-selector", "status.phase=Pending"]), "pod/web-222222-5ltv6");
+    let image = out(&server, &["get", "deploy", "web", "-n", "shop", "-o", "jsonpath={.spec.template.spec.containers[0].image}"]);
+    assert_eq!(image, "nginx:1.27");
+    let old = out(&server, &["get", "pod", "web-111111-7znvk", "-n", "shop", "-o", "jsonpath={.spec.containers[0].image}"]);
+    assert_eq!(old, "nginx:1.26", "an old pod shows the image that it runs");
+}
+
+#[test]
+fn describe_reads_every_kind() {
+    let server = TestServer::start();
+    assert_has(&out(&server, &["describe", "deploy/web", "-n", "shop"]), &["StrategyType: RollingUpdate", "TOKEN: <redacted>"]);
+    assert_has(
+        &out(&server, &["describe", "pod", "api-333333-bbsh7", "-n", "shop"]),
+        &["Controlled By: Rollout/api", "Exit Code: 3", "Restart Count: 5", "Back-off restarting"],
+    );
+    assert_has(&out(&server, &["describe", "node", "one"]), &["Ready True", "Container Runtime Version: docker://20.10.24"]);
+    assert_has(&out(&server, &["describe", "svc/web", "-n", "shop"]), &["IP: 127.64.0.10", "Endpoints: 127.0.0.1:20003"]);
+    assert_has(&out(&server, &["describe", "hpa/web", "-n", "shop"]), &["Min replicas: 2", "30% (30m) / 60%"]);
+    assert_has(&out(&server, &["describe", "secret/web-secret", "-n", "shop"]), &["password: 10 bytes"]);
+}
+
+#[test]
+fn nothing_that_kubectl_can_ask_shows_a_secret() {
+    let server = TestServer::start();
+    let everything = "pods,svc,cm,secrets,deploy,rollouts,hpa,events,ep";
+    for form in ["yaml", "json", "wide"] {
+        let text = out(&server, &["get", everything, "-A", "-o", form]);
+        for secret in [SECRET, LITERAL, "aHVudGVyMi1uZXZlci1zaG93bg"] {
+            assert!(!text.contains(secret), "{secret} is shown as {form}");
+        }
+    }
+}
+
+#[test]
+fn rollout_status_waits_and_ends_with_the_rollout() {
+    let server = TestServer::start();
+    let waiting = refused(&server, &["rollout", "status", "deploy/web", "-n", "shop", "--timeout=1s"]);
+    assert_has(&waiting, &["timed out"]);
+    server.change(|view| {
+        let web = view.workloads.iter_mut().find(|(key, _)| key.name == "web").expect("web").1;
+        (web.updated, web.current, web.progress) = (3, 3, driftless::model::Progress::Done);
+    });
+    let text = out(&server, &["rollout", "status", "deploy/web", "-n", "shop", "--timeout=10s"]);
+    assert_has(&text, &["successfully rolled out"]);
+}
+
+#[test]
+fn logs_come_from_the_pod_that_was_asked_for() {
+    let server = TestServer::start();
+    let text = out(&server, &["logs", "-n", "shop", "api-333333-bbsh7", "--tail", "7"]);
+    assert_eq!(text, "log of shop/api-333333-bbsh7 container Some(\"api\") tail Some(7) follow false");
+    assert_has(
+        &refused(&server, &["logs", "-n", "shop", "api-333333-bbsh7", "--previous"]),
+        &["there was no run before this one"],
+    );
+    assert_has(&refused(&server, &["logs", "-n", "shop", "nope"]), &["pods \"nope\" not found"]);
+}
+
+#[test]
+fn whatever_changes_something_is_refused_and_told_to_go_through_git() {
+    let server = TestServer::start();
+    for arguments in [
+        &["delete", "pod", "web-111111-7znvk", "-n", "shop"][..],
+        &["scale", "deploy/web", "-n", "shop", "--replicas=9"],
+        &["label", "pod", "web-111111-7znvk", "-n", "shop", "a=b"],
+        &["rollout", "restart", "deploy/web", "-n", "shop"],
+        &["create", "configmap", "new", "-n", "shop"],
+    ] {
+        assert_has(&refused(&server, arguments), &["push a commit"]);
+    }
+}
+
+#[test]
+fn the_ways_into_a_pod_are_refused_and_say_what_to_do_instead() {
+    let server = TestServer::start();
+    let pod = "web-111111-7znvk";
+    assert_has(&refused(&server, &["exec", "-n", "shop", pod, "--", "ls"]), &["docker exec"]);
+    assert_has(&refused(&server, &["attach", "-n", "shop", pod]), &["driftless logs -f"]);
+}
+
+#[test]
+fn what_is_not_there_is_not_found() {
+    let server = TestServer::start();
+    assert_has(&refused(&server, &["get", "pod", "nope", "-n", "shop"]), &["(NotFound): pods \"nope\" not found"]);
+    assert_has(&refused(&server, &["get", "jobs"]), &["doesn't have a resource type \"jobs\""]);
+    assert_has(&refused(&server, &["get", "deploy", "nope", "-n", "shop"]), &["deployments.apps \"nope\" not found"]);
+}
