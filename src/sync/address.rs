@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// A repository's address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Address {
-    /// What git is given: a URL without a password, or an absolute path.
+    /// What git is given: a URL without credentials, or an absolute path.
     pub(super) plain: String,
     /// `scheme://user:password@host`, if the URL held a password.
     pub(super) credentials: Option<Credentials>,
@@ -51,26 +51,13 @@ impl Address {
         let Some((user, host)) = authority.rsplit_once('@') else {
             return Self { plain: format!("{scheme}://{rest}"), credentials: None, local: None };
         };
-        let Some((name, _)) = user.split_once(':') else {
-            return Self::bare_user(scheme, user, host, path);
-        };
-        Self {
-            plain: format!("{scheme}://{name}@{host}{path}"),
-            credentials: Some(Credentials(format!("{scheme}://{user}@{host}"))),
-            local: None,
+        // Over ssh a user is a name. Over HTTP, even without a password, it is a secret: some forges take a token there.
+        if !scheme.starts_with("http") && !user.contains(':') {
+            return Self { plain: format!("{scheme}://{rest}"), credentials: None, local: None };
         }
-    }
-
-    /// `https://TOKEN@host`: some forges take the token as the user, so over HTTP it is a secret; over ssh it is a name.
-    fn bare_user(scheme: &str, user: &str, host: &str, path: &str) -> Self {
-        if !scheme.starts_with("http") {
-            return Self { plain: format!("{scheme}://{user}@{host}{path}"), credentials: None, local: None };
-        }
-        Self {
-            plain: format!("{scheme}://{host}{path}"),
-            credentials: Some(Credentials(format!("{scheme}://{user}:@{host}"))),
-            local: None,
-        }
+        let colon = if user.contains(':') { "" } else { ":" };
+        let credentials = Some(Credentials(format!("{scheme}://{user}{colon}@{host}")));
+        Self { plain: format!("{scheme}://{host}{path}"), credentials, local: None }
     }
 }
 
@@ -113,7 +100,7 @@ mod tests {
     #[test]
     fn a_password_leaves_the_url_that_git_is_given() {
         let address = parse("https://bot:s3cret@forge.example/shop.git");
-        assert_eq!(address.plain, "https://bot@forge.example/shop.git");
+        assert_eq!(address.plain, "https://forge.example/shop.git");
         assert_eq!(address.credentials, Some(Credentials("https://bot:s3cret@forge.example".into())));
         assert!(!format!("{address:?}").contains("s3cret"));
     }

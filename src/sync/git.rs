@@ -5,7 +5,7 @@
 //! and redacted before it becomes a message.
 
 use super::SyncError;
-use super::address::{Address, redact};
+use super::address::{Address, Credentials, redact};
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -30,7 +30,6 @@ const FOREIGN: &[&str] = &[
     "GIT_NAMESPACE",
     "GIT_PREFIX",
     "GIT_CONFIG_PARAMETERS",
-    "GIT_CONFIG_COUNT",
 ];
 
 /// A remote by the name that our config gives it.
@@ -59,6 +58,7 @@ impl Remote {
 pub(super) struct Git {
     repo: PathBuf,
     config: PathBuf,
+    credentials: Option<(PathBuf, Credentials)>,
 }
 
 /// What a run left.
@@ -75,16 +75,18 @@ pub(super) struct Output {
 impl Git {
     /// Git on the repository `dir/repo.git` with a config that knows `remote`, which is written here.
     pub(super) fn new(dir: &Path, remote: &Remote) -> Result<Self, SyncError> {
-        let git = Self { repo: dir.join("repo.git"), config: dir.join(format!("{}.gitconfig", remote.name)) };
-        write_private(&git.config, &config_text(dir, remote))?;
-        if let Some(credentials) = &remote.address.credentials {
-            write_private(&credentials_file(dir, remote), &format!("{}\n", credentials.0))?;
-        }
-        Ok(git)
+        let config = dir.join(format!("{}.gitconfig", remote.name));
+        write_private(&config, &config_text(dir, remote))?;
+        let credentials = remote.address.credentials.clone().map(|credentials| (credentials_file(dir, remote), credentials));
+        Ok(Self { repo: dir.join("repo.git"), config, credentials })
     }
 
     /// Runs `git ARGS…` within the limit. `what` says what is being done, for messages.
     pub(super) fn run(&self, what: &str, args: &[&str], limit: Duration) -> Result<Output, SyncError> {
+        if let Some((file, credentials)) = &self.credentials {
+            // Each time, because git erases from it what a host has refused once.
+            write_private(file, &format!("{}\n", credentials.0))?;
+        }
         let mut command = Command::new("git");
         command.arg("--git-dir").arg(&self.repo);
         // A hook of the user's own config, or one that a template put into the mirror, is none of our business.
@@ -148,8 +150,9 @@ fn config_text(dir: &Path, remote: &Remote) -> String {
     text.push_str("[http]\n\tlowSpeedLimit = 1000\n\tlowSpeedTime = 30\n");
     let helper = match &remote.address.credentials {
         Some(_) => {
-            let file = credentials_file(dir, remote);
-            format!("[credential]\n\thelper = {}\n", quoted(&format!("store --file='{}'", file.display())))
+            // Git hands this line to a shell.
+            let file = credentials_file(dir, remote).to_string_lossy().replace('\'', "'\\''");
+            format!("[credential]\n\thelper = {}\n", quoted(&format!("store --file='{file}'")))
         }
         None => String::new(),
     };
@@ -297,7 +300,7 @@ mod tests {
         let remote = Remote::new("source", "https://bot:s3cret@forge.example/a\"b.git");
         let text = config_text(Path::new("/state/mirror"), &remote);
         assert!(!text.contains("s3cret"), "{text}");
-        assert!(text.contains("url = \"https://bot@forge.example/a\\\"b.git\""), "{text}");
+        assert!(text.contains("url = \"https://forge.example/a\\\"b.git\""), "{text}");
         assert!(text.contains("store --file='/state/mirror/source.credentials'"), "{text}");
     }
 }

@@ -6,7 +6,7 @@
 use super::audit::AuditState;
 use super::{Loader, SyncError};
 use crate::manifest::{DigestKey, GoodUnit, Loaded};
-use crate::model::{ClusterNotes, CurrentObject, Kind, Object, ObjectKey, PodSnapshot, Revision, TemplateHash, UnitName};
+use crate::model::{ClusterNotes, CurrentObject, Object, ObjectKey, PodSnapshot, Revision, TemplateHash, UnitName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -115,7 +115,7 @@ fn wanted_by_commit(current: &BTreeMap<ObjectKey, CurrentObject>) -> BTreeMap<Re
 impl Restoration {
     fn read_current(&mut self, files: &BTreeMap<String, String>) {
         for (path, text) in files {
-            let Some(key) = object_key(path) else { continue };
+            let Some(key) = ObjectKey::of_audit_path(path) else { continue };
             match serde_saphyr::from_str::<CurrentObject>(text) {
                 Ok(object) => drop(self.current.insert(key, object)),
                 Err(error) => self.missing.push(format!("{path} on the audit branch cannot be read: {error}")),
@@ -144,31 +144,5 @@ impl Restoration {
         let (objects, templates) = (wanted.objects.len(), wanted.snapshots.len());
         let what = format!("{objects} objects and {templates} templates came from it");
         self.missing.push(format!("revision {} is gone from the repository; {what}", commit.short()));
-    }
-}
-
-/// The key of a file below `current/`: `current/shop/Deployment/web.yaml`.
-fn object_key(path: &str) -> Option<ObjectKey> {
-    let mut parts = path.strip_prefix("current/")?.strip_suffix(".yaml")?.splitn(3, '/');
-    let (scope, folder, name) = (parts.next()?, parts.next()?, parts.next()?);
-    let kind = Kind::ALL.into_iter().find(|kind| kind.audit_folder() == folder)?;
-    Some(ObjectKey::new(kind, if scope == "_cluster" { "" } else { scope }, name))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_key_of_a_file_in_current_is_found_back() {
-        for key in [
-            ObjectKey::new(Kind::Deployment, "shop", "web"),
-            ObjectKey::new(Kind::Rollout, "shop", "api.v1"),
-            ObjectKey::new(Kind::Namespace, "", "shop"),
-        ] {
-            assert_eq!(object_key(&key.audit_path()), Some(key));
-        }
-        assert_eq!(object_key("current/_cluster/memory.yaml"), None);
-        assert_eq!(object_key("current/shop/Unheard/web.yaml"), None);
     }
 }

@@ -69,7 +69,7 @@ fn matters(git_dir: &Path, event: &notify::Event) -> bool {
 fn is_ref(git_dir: &Path, path: &Path) -> bool {
     let Ok(inside) = path.strip_prefix(git_dir) else { return true };
     let inside = inside.to_string_lossy();
-    if inside.ends_with(".lock") || inside.starts_with("refs/heads/driftless/") {
+    if inside.ends_with(".lock") || inside.starts_with("refs/heads/driftless/audit") {
         return false;
     }
     inside == "HEAD" || inside == "packed-refs" || inside.starts_with("refs/") || inside.starts_with("reftable/")
@@ -110,7 +110,7 @@ mod tests {
         let git = Path::new("/srv/shop.git");
         let check = |path: &str| is_ref(git, &git.join(path));
         assert!(check("HEAD") && check("packed-refs") && check("refs/heads/main") && check("reftable/tables.list"));
-        assert!(!check("refs/heads/main.lock") && !check("refs/heads/driftless/audit"));
+        assert!(!check("refs/heads/main.lock") && !check("refs/heads/driftless/audit-prod"));
         assert!(!check("index") && !check("FETCH_HEAD") && !check("objects/ab/cdef"));
     }
 

@@ -3,6 +3,8 @@
 use crate::git_lab::Lab;
 use driftless::model::Revision;
 use driftless::sync::{Contents, LinkEnd, Mirror, RepoSpec, SyncError, TreeKind, watch_repo};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -149,6 +151,37 @@ fn a_password_in_the_address_reaches_no_message() {
     let error = mirror.fetch().unwrap_err();
     assert!(matches!(error, SyncError::Unreachable { .. }), "{error:?}");
     assert!(!format!("{error:?} {error}").contains("s3cret"), "{error:?}");
+}
+
+#[test]
+fn a_password_in_the_address_reaches_the_host_even_after_it_was_refused() {
+    let lab = Lab::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://bot:s3cr%40t@{}/shop.git", listener.local_addr().unwrap());
+    let (sender, credentials) = mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            refuse(stream.unwrap(), &sender);
+        }
+    });
+    let spec = RepoSpec { url, branch: Some("main".into()), ..RepoSpec::default() };
+    let mut mirror = Mirror::open(&lab.path("it's a mirror"), &spec).unwrap();
+    for _ in 0..2 {
+        let error = mirror.fetch().unwrap_err();
+        assert!(matches!(error, SyncError::Denied { .. }), "{error:?}");
+        // "bot:s3cr@t" in base64.
+        assert_eq!(credentials.try_recv().as_deref(), Ok("Basic Ym90OnMzY3JAdA=="));
+    }
+}
+
+/// Reads a request, passes its credentials on, and lets nobody in.
+fn refuse(stream: TcpStream, credentials: &mpsc::Sender<String>) {
+    let mut head = BufReader::new(&stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty());
+    if let Some(brought) = head.find_map(|line| line.strip_prefix("Authorization: ").map(String::from)) {
+        credentials.send(brought).unwrap_or_default();
+    }
+    let status = "401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"shop\"";
+    write!(&stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
 }
 
 #[test]
