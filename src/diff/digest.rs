@@ -1,29 +1,29 @@
 //! The digest of a plan's intent: `Driftless-Plan: blake3:<hex>` on the audit branch.
 //!
 //! A contract: the digest that a reviewer saw is compared with the one that is executed, perhaps by another version. It covers, in
-//! key order, each change's action, key and fields, as JSON with sorted keys. A Secret counts by the git object ids of its files,
-//! since its values are not in the fields. Golden tests pin it; a change of this form needs a new version in [`HEADER`].
+//! key order, each change's action, key and fields, as JSON with sorted keys. A Secret counts by the git object id of its new file,
+//! since its values are not in the fields (not of its old one: a controller that has restarted knows that from an earlier commit). Golden tests pin it; a change of this form needs a new version in [`HEADER`].
 
-use crate::model::{Action, Change, Desired, Kind, ObjectKey};
+use crate::model::{Action, Change, Desired, Kind};
 use serde_json::{Value, json};
 
 /// The first line of what is hashed.
 const HEADER: &str = "driftless plan v1\n";
 
 /// The digest of these changes.
-pub(super) fn of(changes: &[Change], old: &Desired, new: &Desired) -> String {
+pub(super) fn of(changes: &[Change], new: &Desired) -> String {
     let mut hasher = blake3::Hasher::new();
     hasher.update(HEADER.as_bytes());
     for change in changes {
         let mut line = String::new();
-        write_canonical(&intent_of(change, old, new), &mut line);
+        write_canonical(&intent_of(change, new), &mut line);
         line.push('\n');
         hasher.update(line.as_bytes());
     }
     format!("blake3:{}", hasher.finalize().to_hex())
 }
 
-fn intent_of(change: &Change, old: &Desired, new: &Desired) -> Value {
+fn intent_of(change: &Change, new: &Desired) -> Value {
     let mut fields: Vec<Value> = change.fields.iter().map(|field| json!([field.path, field.old, field.new])).collect();
     fields.sort_by_key(|field| field[0].to_string());
     let mut intent = json!({
@@ -34,13 +34,9 @@ fn intent_of(change: &Change, old: &Desired, new: &Desired) -> Value {
         "fields": fields,
     });
     if change.key.kind == Kind::Secret {
-        intent["blobs"] = json!([blob(old, &change.key), blob(new, &change.key)]);
+        intent["blob"] = json!(new.objects.get(&change.key).map(|object| &object.source.blob));
     }
     intent
-}
-
-fn blob<'a>(desired: &'a Desired, key: &ObjectKey) -> Option<&'a str> {
-    desired.objects.get(key).map(|object| object.source.blob.as_str())
 }
 
 /// The action as it is spelt in digests and JSON.

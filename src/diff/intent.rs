@@ -24,7 +24,7 @@ pub fn intent(old: &Desired, new: &Desired) -> Plan {
     for (change, effect) in plan.changes.iter_mut().zip(effects) {
         change.effect = effect;
     }
-    plan.digest = digest::of(&plan.changes, old, new);
+    plan.digest = digest::of(&plan.changes, new);
     plan
 }
 

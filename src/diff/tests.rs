@@ -247,7 +247,7 @@ fn a_deletion_with_an_equal_addition_is_a_probable_rename() {
 fn the_digest_is_that_of_the_intent_and_pinned() {
     let old = World::at("a").config("settings", &[("A", "1")]).secret("token", "data", &[("t", "x")]).web("web:1", 3);
     let new = World::at("b").config("settings", &[("A", "2")]).secret("token", "data", &[("t", "y")]).web("web:2", 3);
-    insta::assert_snapshot!(plan(&old, &new).digest, @"blake3:125eb8aa1fe89a434befdede4b2b1dd619b33c489ee2885392df233a21883086");
+    insta::assert_snapshot!(plan(&old, &new).digest, @"blake3:236a0e2b24f09b13621585d85e3cd035492e88c820f0c4e52dd37d9af33b3153");
 }
 
 #[test]
@@ -355,7 +355,7 @@ driftless plan aaaaaaaa → bbbbbbbb
     ~ spec.template.spec.containers[main].image: "web:1" → "web:2"
     effect: ConfigMap nginx and Secret token changed; 3 pods replaced, rolling: one at a time, each new pod ready before an old one stops
 
-Plan: 1 to create, 3 to update (3 pods replaced), 1 to delete, 0 unchanged. digest blake3:8e51bfe508cba9164784b6bd49dd267811532006a0be1ed9898f608473cf544a
+Plan: 1 to create, 3 to update (3 pods replaced), 1 to delete, 0 unchanged. digest blake3:d3b22062092bb5d669a33fdbb9834097dc80fdce7710a7aeac0f849aac8a7596
 "#);
 }
 
@@ -366,7 +366,7 @@ fn markdown_suits_a_pull_request() {
 
 Plan: 1 to create, 3 to update (3 pods replaced), 1 to delete, 0 unchanged.
 
-Digest `blake3:8e51bfe508cba9164784b6bd49dd267811532006a0be1ed9898f608473cf544a`
+Digest `blake3:d3b22062092bb5d669a33fdbb9834097dc80fdce7710a7aeac0f849aac8a7596`
 
 | | object | effect | downtime |
 |---|---|---|---|

@@ -30,8 +30,8 @@ pub(super) struct LocalClone {
 pub(super) enum Origin {
     /// `--from`
     Asked(Revision),
-    /// The last one on the audit branch.
-    Applied(Revision, String),
+    /// The last one on the audit branch, whose tip it also names.
+    Applied { revision: Revision, branch: String, tip: Revision },
     /// Where the new revision left the default branch.
     MergeBase(Revision, String),
     /// Nothing has been applied.
@@ -47,7 +47,7 @@ pub(super) struct Borrowed {
 impl Origin {
     pub(super) fn revision(&self) -> Option<&Revision> {
         match self {
-            Origin::Asked(revision) | Origin::Applied(revision, _) | Origin::MergeBase(revision, _) => Some(revision),
+            Origin::Asked(revision) | Origin::Applied { revision, .. } | Origin::MergeBase(revision, _) => Some(revision),
             Origin::Nothing => None,
         }
     }
@@ -56,7 +56,9 @@ impl Origin {
         let to = to.short();
         match self {
             Origin::Asked(from) => format!("comparing {} with {to}", from.short()),
-            Origin::Applied(from, branch) => format!("comparing {}, the last applied on {branch}, with {to}", from.short()),
+            Origin::Applied { revision, branch, .. } => {
+                format!("comparing {}, the last applied on {branch}, with {to}", revision.short())
+            }
             Origin::MergeBase(from, branch) => {
                 format!("comparing {}, where it left {branch}, with {to} (the audit branch is not in this clone)", from.short())
             }
@@ -104,21 +106,23 @@ impl LocalClone {
             return self.revision(name).map(Origin::Asked);
         }
         let branch = audit_branch(cluster);
-        if let Some(applied) = self.last_applied(&branch)? {
-            return match self.find(applied.as_str()) {
-                Some(_) => Ok(Origin::Applied(applied, branch)),
-                None => Err(CliError::new(format!("revision {}, the last applied, is not in this clone", applied.short()))
+        if let Some((revision, tip)) = self.last_applied(&branch)? {
+            return match self.find(revision.as_str()) {
+                Some(_) => Ok(Origin::Applied { revision, branch, tip }),
+                None => Err(CliError::new(format!("revision {}, the last applied, is not in this clone", revision.short()))
                     .hint("fetch the watched branch, or name a start with --from")),
             };
         }
         Ok(self.merge_base(to).unwrap_or(Origin::Nothing))
     }
 
-    fn last_applied(&self, branch: &str) -> CliResult<Option<Revision>> {
+    /// The last applied revision, and the tip of the audit branch that says so.
+    fn last_applied(&self, branch: &str) -> CliResult<Option<(Revision, Revision)>> {
         let Some(tip) = audit_tip(&self.repo, branch) else { return Ok(None) };
         let records = read_history(&self.repo, tip, RECORDS_MAX, None)
             .map_err(|error| CliError::with_source(format!("cannot read {branch}"), error))?;
-        Ok(records.into_iter().find_map(|record| record.revision))
+        let applied = records.into_iter().find_map(|record| record.revision);
+        Ok(applied.map(|applied| (applied, revision(tip))))
     }
 
     /// Where `to` left the default branch. A commit that is on the default branch has not left it.

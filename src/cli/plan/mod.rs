@@ -3,9 +3,9 @@
 //! Two trees are read from the clone at hand and compared as the controller compares them; with `--observed`, the effects are
 //! estimated from what the audit branch says runs. Nothing is fetched, and no host is asked.
 
+mod audit;
 mod brake;
 mod clone;
-mod observed;
 mod problems;
 
 use super::{CliError, CliResult};
@@ -113,7 +113,7 @@ fn answer(args: &PlanArgs) -> CliResult<Answer> {
     let from = clone.origin(args.from.as_deref(), &to, &args.cluster)?;
     let Comparison { old, new, mut plan } = compare(&clone, &args.path, &from, &to)?;
     if let Some(place) = &args.observed {
-        diff::estimate(&mut plan, &old, &new, &observed::read(&clone, place)?);
+        diff::estimate(&mut plan, &old, &new, &audit::observed(&clone, place)?);
     }
     let code = match (problems::any_error(&new), args.detailed_exitcode && !plan.is_empty()) {
         (true, _) => 1,
@@ -129,10 +129,15 @@ fn compare(clone: &LocalClone, path: &str, from: &Origin, to: &Revision) -> CliR
     let key = DigestKey::unkeyed();
     let borrowed = clone.borrow_objects(path)?;
     let mut loader = Loader::new(borrowed.mirror);
-    let old = match from.revision() {
+    let mut old = match from.revision() {
         Some(revision) => load_good(&mut loader, revision, &key)?,
         None => Loaded { desired: Desired::default(), good: BTreeMap::new() },
     };
+    if let Origin::Applied { tip, .. } = from {
+        for (object, body) in audit::held_back(clone, tip, &mut loader, &key)? {
+            old.desired.objects.entry(object).or_insert(body);
+        }
+    }
     let new = loader.load(to, &old.good, &key).map_err(clone::unreadable)?;
     let mut plan = diff::intent(&old.desired, &new.desired);
     brake::apply(&mut plan, &old.desired, &new, &mut loader, &key)?;

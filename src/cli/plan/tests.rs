@@ -209,6 +209,23 @@ fn deleting_everything_is_held_back_until_a_commit_approves_it() {
 }
 
 #[test]
+fn a_deletion_that_is_held_back_is_in_the_plan_of_the_commit_that_approves_it() {
+    let (repo, first) = shop();
+    let files = [("shop/web.yaml", None), ("shop/token.yaml", None), ("README.md", Some("gone"))];
+    let emptied = repo.commit(&files, "Empty");
+    let current = format!("commit: {first}\ndeletionBlocked: true\n");
+    let web = ObjectKey::new(Kind::Deployment, "shop", "web").audit_path();
+    let record = format!("blocked\n\nDriftless-Revision: {emptied}\nDriftless-Outcome: blocked\n");
+    repo.commit_on("driftless/audit", None, &[(&web, Some(&current))], &record);
+    repo.commit(&[], "Nothing yet");
+    let waiting = repo.plan(None, "HEAD");
+    assert!(waiting.plan.contains("1 to delete") && waiting.plan.contains("deletions held back"), "{}", waiting.plan);
+    repo.commit(&[], "Mean it\n\nDriftless-Allow-Prune: all\n");
+    let approved = repo.plan(None, "HEAD");
+    assert!(approved.plan.contains("1 to delete") && !approved.plan.contains("held back"), "{}", approved.plan);
+}
+
+#[test]
 fn an_approval_does_not_cover_what_a_later_commit_deletes() {
     let (repo, first) = shop();
     repo.commit(&[("shop/c.yaml", Some(&config("c", "1")))], "Mean something else\n\nDriftless-Allow-Prune: all\n");

@@ -1,16 +1,20 @@
-//! What `--observed` names: an audit branch, a checkout of one, or a file.
+//! What an audit branch tells a plan: what runs, and what should be gone and is not.
 
 use super::super::{CliError, CliResult};
-use super::clone::LocalClone;
+use super::clone::{LocalClone, unreadable};
+use crate::controller::read_memory;
 use crate::diff::Observed;
-use crate::model::{CurrentObject, ObjectKey};
-use std::collections::BTreeMap;
+use crate::manifest::DigestKey;
+use crate::model::{CurrentObject, Object, ObjectKey, Revision};
+use crate::sync::Loader;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
-/// Reads what runs. A ref is tried first, then a folder that holds `current/`, then a JSON file: an object of path
+/// Reads what runs, for `--observed`. A ref is tried first, then a folder that holds `current/`, then a JSON file: an object of path
 /// (`current/shop/Deployment/web.yaml`) to text.
-pub(super) fn read(clone: &LocalClone, place: &str) -> CliResult<Observed> {
+pub(super) fn observed(clone: &LocalClone, place: &str) -> CliResult<Observed> {
     let files = match clone.current_files(place) {
         Some(found) => found.map_err(|error| CliError::with_source(format!("cannot read the tree of {place}"), error))?,
         None => from_disk(Path::new(place))?,
@@ -19,16 +23,37 @@ pub(super) fn read(clone: &LocalClone, place: &str) -> CliResult<Observed> {
         return Err(CliError::new(format!("{place} holds no current/ tree"))
             .hint("name an audit branch, such as origin/driftless/audit, or a checkout of one"));
     }
-    let mut current: BTreeMap<ObjectKey, CurrentObject> = BTreeMap::new();
-    for (path, text) in &files {
-        let Some(key) = ObjectKey::of_audit_path(path) else { continue };
-        let object = serde_saphyr::from_str(text).map_err(|error| {
-            let reason: String = error.to_string().lines().take(1).collect();
-            CliError::with_source(format!("cannot read {path} of {place}"), reason)
-        })?;
-        current.insert(key, object);
+    Ok(Observed::from_current(&memory(place, &files)?))
+}
+
+fn memory(place: &str, files: &BTreeMap<String, String>) -> CliResult<BTreeMap<ObjectKey, CurrentObject>> {
+    let memory = read_memory(files).map_err(|error| CliError::with_source(format!("cannot read {place}"), error))?;
+    Ok(memory.current)
+}
+
+/// The objects whose deletion is held back: the last applied revision does not have them, and they run on. The controller compares
+/// with them, so a plan does too. Each is read from the commit that it was applied from; one whose commit is not here is left out.
+pub(super) fn held_back(
+    clone: &LocalClone,
+    tip: &Revision,
+    loader: &mut Loader,
+    key: &DigestKey,
+) -> CliResult<BTreeMap<ObjectKey, Arc<Object>>> {
+    let files = clone.current_files(tip.as_str()).and_then(Result::ok).unwrap_or_default();
+    let mut by_commit: BTreeMap<Revision, BTreeSet<ObjectKey>> = BTreeMap::new();
+    for (object, current) in memory("the audit branch", &files)? {
+        if let (true, Some(commit)) = (current.deletion_blocked, current.commit) {
+            by_commit.entry(commit).or_default().insert(object);
+        }
     }
-    Ok(Observed::from_current(&current))
+    let mut found = BTreeMap::new();
+    for (commit, keys) in by_commit {
+        if loader.mirror().has(&commit) {
+            let loaded = loader.load(&commit, &BTreeMap::new(), key).map_err(unreadable)?;
+            found.extend(loaded.desired.objects.into_iter().filter(|(key, _)| keys.contains(key)));
+        }
+    }
+    Ok(found)
 }
 
 fn from_disk(place: &Path) -> CliResult<BTreeMap<String, String>> {
