@@ -126,15 +126,16 @@ fn reconcile(reconcile: &ReconcileView) -> Value {
 
 fn workloads(view: &View) -> Value {
     let shown = pods::all(view);
-    let items: Vec<Value> = view.workloads.iter().map(|(key, state)| workload(key, state, &shown)).collect();
+    let pods = pods::by_workload(&shown);
+    let of = |key| pods.get(key).map_or(&[][..], Vec::as_slice);
+    let items: Vec<Value> = view.workloads.iter().map(|(key, state)| workload(key, state, of(key))).collect();
     json!({ "items": items })
 }
 
-fn workload(key: &ObjectKey, state: &WorkloadView, shown: &[ShownPod<'_>]) -> Value {
+fn workload(key: &ObjectKey, state: &WorkloadView, pods: &[&ShownPod<'_>]) -> Value {
     let standing = words::standing(&state.progress);
-    let pods: Vec<Value> = shown
+    let pods: Vec<Value> = pods
         .iter()
-        .filter(|pod| pod.workload == key)
         .map(|pod| {
             json!({
                 "name": pod.name,

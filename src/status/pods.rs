@@ -36,6 +36,15 @@ pub(super) fn all(view: &View) -> Vec<ShownPod<'_>> {
     pods
 }
 
+/// The same pods by their workload.
+pub(super) fn by_workload<'p, 'a>(pods: &'p [ShownPod<'a>]) -> BTreeMap<&'a ObjectKey, Vec<&'p ShownPod<'a>>> {
+    let mut by_workload: BTreeMap<&'a ObjectKey, Vec<&'p ShownPod<'a>>> = BTreeMap::new();
+    for pod in pods {
+        by_workload.entry(pod.workload).or_default().push(pod);
+    }
+    by_workload
+}
+
 fn shown<'a>(view: &'a View, pod: &'a PodView) -> Option<ShownPod<'a>> {
     let (uid, name, workload, hash, revision) = match (&pod.told, &pod.report) {
         (Some(told), _) => (told.uid, &told.name, &told.workload, &told.hash, &told.revision),

@@ -2,6 +2,11 @@
 
 use super::status_server::TestServer;
 use driftless::model::{Health, View};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 #[track_caller]
 fn assert_has(page: &str, parts: &[&str]) {
@@ -76,4 +81,85 @@ fn the_page_of_an_empty_cluster_says_what_comes_next() {
     let page = server.get("/").body;
     assert_has(&page, &["Push a manifest", "No agent has said hello yet", "starting"]);
     assert!(!page.contains("id=\"problems\""));
+}
+
+/// A real browser, which says the titles of its pages over HTTP.
+struct Browser {
+    process: Child,
+    profile: tempfile::TempDir,
+}
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+impl Browser {
+    fn open(url: &str) -> Self {
+        let profile = tempfile::tempdir().expect("a folder");
+        let process = Command::new("chromium")
+            .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"])
+            .args(["--disable-background-networking", "--disable-component-update", "--remote-debugging-port=0"])
+            .arg(format!("--user-data-dir={}", profile.path().display()))
+            .arg(url)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("chromium must be installed to test the page in a real browser (Debian: apt-get install chromium)");
+        Browser { process, profile }
+    }
+
+    /// Waits for a page with this title.
+    #[track_caller]
+    fn wait_for(&self, server: &TestServer, title: &str) {
+        let deadline = driftless::clock::now() + PATIENCE;
+        let mut last = String::new();
+        while driftless::clock::now() < deadline {
+            if let Some(pages) = self.pages() {
+                if pages.contains(&format!("\"title\": \"{title}\"")) {
+                    return;
+                }
+                last = pages;
+            }
+            server.pause(Duration::from_millis(50));
+        }
+        panic!("no page with the title {title:?}; the last were {last}");
+    }
+
+    /// The list of pages, once the browser answers.
+    fn pages(&self) -> Option<String> {
+        let port = std::fs::read_to_string(Path::new(self.profile.path()).join("DevToolsActivePort")).ok()?;
+        let port: u16 = port.lines().next()?.parse().ok()?;
+        let mut socket = TcpStream::connect(("127.0.0.1", port)).ok()?;
+        socket.set_read_timeout(Some(PATIENCE)).ok()?;
+        write!(socket, "GET /json/list HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n").ok()?;
+        let mut reader = BufReader::new(socket);
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line).ok()?;
+            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().ok()?;
+            }
+            if line.trim().is_empty() {
+                break;
+            }
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).ok()?;
+        String::from_utf8(body).ok()
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn an_open_page_follows_along_in_a_real_browser() {
+    let server = TestServer::start();
+    let browser = Browser::open(&format!("http://{}/", server.address));
+    browser.wait_for(&server, "(2) main · driftless");
+    server.change(|view| view.problems.clear());
+    browser.wait_for(&server, "main · driftless");
 }

@@ -43,6 +43,13 @@ impl TestServer {
         });
     }
 
+    /// Lets a moment pass between two looks at something.
+    pub(crate) fn pause(&self, moment: Duration) {
+        if let Some(runtime) = &self.runtime {
+            runtime.block_on(tokio::time::sleep(moment));
+        }
+    }
+
     /// GETs a path.
     pub(crate) fn get(&self, path: &str) -> Answer {
         self.ask(&format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address))

@@ -1,6 +1,6 @@
 //! Deployments, Rollouts and HorizontalPodAutoscalers.
 
-use super::super::pods;
+use super::super::pods::{self, ShownPod};
 use super::super::words::{self, Standing};
 use super::Scope;
 use super::metadata;
@@ -10,6 +10,7 @@ use crate::model::{
     WorkloadView,
 };
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
 /// The Deployments.
 pub(super) fn deployments(view: &View, scope: &Scope) -> Vec<Value> {
@@ -134,10 +135,14 @@ fn rollout_status(state: &WorkloadView) -> Value {
 
 /// The autoscalers.
 pub(super) fn autoscalers(view: &View, scope: &Scope) -> Vec<Value> {
-    of_kind(view, Kind::HorizontalPodAutoscaler, scope).filter_map(|object| autoscaler(view, object)).collect()
+    let shown = pods::all(view);
+    let pods = pods::by_workload(&shown);
+    of_kind(view, Kind::HorizontalPodAutoscaler, scope).filter_map(|object| autoscaler(view, object, &pods)).collect()
 }
 
-fn autoscaler(view: &View, object: &Object) -> Option<Value> {
+type Pods<'p, 'a> = BTreeMap<&'a ObjectKey, Vec<&'p ShownPod<'a>>>;
+
+fn autoscaler(view: &View, object: &Object, pods: &Pods<'_, '_>) -> Option<Value> {
     let autoscaler = object.autoscaler()?;
     let kind = if autoscaler.target_kind == "Rollout" { Kind::Rollout } else { Kind::Deployment };
     let target = ObjectKey::new(kind, object.key.namespace.clone(), autoscaler.target_name.clone());
@@ -155,7 +160,7 @@ fn autoscaler(view: &View, object: &Object) -> Option<Value> {
             },
         }),
     );
-    shown.insert("status".into(), autoscaler_status(view, &target));
+    shown.insert("status".into(), autoscaler_status(view, &target, pods));
     Some(Value::Object(shown))
 }
 
@@ -171,12 +176,12 @@ fn cpu(milli: u64) -> String {
     Quantity::from_milli(i128::from(milli)).to_string()
 }
 
-fn autoscaler_status(view: &View, target: &ObjectKey) -> Value {
+fn autoscaler_status(view: &View, target: &ObjectKey, pods: &Pods<'_, '_>) -> Value {
     let state = view.workloads.get(target);
     let current = state.map_or(0, |state| state.current);
     let desired = state.map_or(0, |state| state.autoscaled.unwrap_or(state.replicas));
     let mut status = json!({ "currentReplicas": current, "desiredReplicas": desired });
-    if let Some(used) = cpu_in_use(view, target) {
+    if let Some(used) = pods.get(target).and_then(|pods| cpu_in_use(pods)) {
         let mut now = json!({ "averageValue": cpu(used.average_milli) });
         if let Some(percent) = used.percent {
             now["averageUtilization"] = json!(percent);
@@ -192,9 +197,9 @@ struct CpuInUse {
 }
 
 /// The average over the pods that have a sample; `None` while there is none.
-fn cpu_in_use(view: &View, workload: &ObjectKey) -> Option<CpuInUse> {
+fn cpu_in_use(pods: &[&ShownPod<'_>]) -> Option<CpuInUse> {
     let (mut used, mut requested, mut samples) = (0_u64, 0_u64, 0_u64);
-    for pod in pods::all(view).iter().filter(|pod| pod.workload == workload) {
+    for pod in pods {
         let Some(milli) = pod.view.cpu_milli else { continue };
         used = used.saturating_add(milli);
         requested += pod.snapshot.map_or(0, |snapshot| snapshot.template.spec.requests().cpu_milli);

@@ -7,7 +7,6 @@ use crate::model::{
     Health, Moment, NodeView, ObjectKey, Outcome, Problem, ProblemView, Progress, ReconcileView, UnitName, UnitState, View,
     WorkloadView,
 };
-use std::collections::BTreeMap;
 
 /// More workloads than this are counted, not shown: the page stays one that a browser can hold.
 const WORKLOADS_MAX: usize = 250;
@@ -225,10 +224,7 @@ fn shown_problem(view: &ProblemView) -> ShownProblem<'_> {
 }
 
 fn namespaces<'a>(view: &'a View, shown: &[ShownPod<'a>], now: Moment) -> Vec<Namespace<'a>> {
-    let mut by_workload: BTreeMap<&ObjectKey, Vec<&ShownPod<'a>>> = BTreeMap::new();
-    for pod in shown {
-        by_workload.entry(pod.workload).or_default().push(pod);
-    }
+    let by_workload = pods::by_workload(shown);
     let mut namespaces: Vec<Namespace<'a>> = Vec::new();
     for (key, state) in view.workloads.iter().take(WORKLOADS_MAX) {
         let workload = workload(view, key, state, by_workload.get(key).map_or(&[][..], Vec::as_slice), now);
