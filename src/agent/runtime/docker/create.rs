@@ -115,3 +115,98 @@ fn port_key(port: &LaunchPort) -> String {
 fn binding(host_port: u16) -> PortBinding {
     PortBinding { host_ip: None, host_port: Some(host_port.to_string()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::runtime::{ContainerId, EnvValue, Labels, Limits, LogRetention, PullPolicy};
+    use crate::model::{Kind, NodeName, ObjectKey, PodUid, Revision, RuntimeKind, SecretBytes, TemplateHash};
+    use uuid::Uuid;
+
+    fn launch() -> ContainerLaunch {
+        ContainerLaunch {
+            runtime: RuntimeKind::Docker,
+            labels: Labels {
+                cluster: "prod".to_owned(),
+                node: NodeName::new("host-1"),
+                uid: PodUid(Uuid::from_u128(7)),
+                pod: "web-7d4b9c-x2k9f".to_owned(),
+                workload: ObjectKey::new(Kind::Deployment, "shop", "web"),
+                slot: 0,
+                container: "web".to_owned(),
+                hash: TemplateHash::new("7d4b9c"),
+                revision: Revision::new("abc"),
+                attempt: 0,
+            },
+            image: Some("nginx:1.27".to_owned()),
+            pull: PullPolicy::IfNotPresent,
+            command: Vec::new(),
+            args: Vec::new(),
+            working_dir: None,
+            env: Vec::new(),
+            volumes: Vec::new(),
+            mounts: Vec::new(),
+            limits: Limits::default(),
+            ports: vec![LaunchPort { name: String::new(), container_port: 80, protocol: Protocol::Udp, host_port: Some(8080) }],
+            network_of: None,
+            log: LogRetention::default(),
+        }
+    }
+
+    #[test]
+    fn what_a_launch_leaves_out_is_left_to_the_image() {
+        let body = body(&launch()).unwrap();
+        assert_eq!((body.entrypoint, body.cmd, body.working_dir), (None, None, None));
+        let host = body.host_config.unwrap();
+        assert_eq!((host.memory, host.cpu_quota, host.cpu_shares), (None, None, None), "no limit is no limit");
+        assert_eq!(host.network_mode.as_deref(), Some("driftless-prod"));
+        assert_eq!(host.restart_policy.unwrap().name, Some(RestartPolicyNameEnum::NO), "restarts are the core's");
+        let published = host.port_bindings.unwrap()["80/udp"].clone().unwrap();
+        assert_eq!(published[0].host_port.as_deref(), Some("8080"));
+    }
+
+    #[test]
+    fn command_and_args_replace_entry_point_and_command() {
+        let mut launch = launch();
+        launch.command = vec!["sh".to_owned(), "-c".to_owned()];
+        launch.args = vec!["true".to_owned()];
+        let body = body(&launch).unwrap();
+        assert_eq!((body.entrypoint, body.cmd), (Some(launch.command), Some(launch.args)));
+    }
+
+    #[test]
+    fn a_container_in_anothers_network_has_neither_name_nor_ports_of_its_own() {
+        let mut launch = launch();
+        launch.network_of = Some(ContainerId("f1257".to_owned()));
+        let body = body(&launch).unwrap();
+        assert_eq!((body.hostname, body.exposed_ports), (None, None), "the Engine refuses both");
+        let host = body.host_config.unwrap();
+        assert_eq!(
+            (host.network_mode.as_deref(), host.port_bindings.map(|ports| ports.len())),
+            (Some("container:f1257"), Some(0))
+        );
+    }
+
+    #[test]
+    fn a_long_pod_name_is_cut_for_the_host_name() {
+        let mut launch = launch();
+        launch.labels.pod = "a".repeat(80);
+        assert_eq!(body(&launch).unwrap().hostname.map(|name| name.len()), Some(63));
+    }
+
+    #[test]
+    fn a_small_share_of_cpu_is_raised_to_what_the_kernel_takes() {
+        let mut launch = launch();
+        launch.limits = Limits { cpu_milli: Some(1), memory_bytes: None, cpu_request_milli: Some(1) };
+        let host = body(&launch).unwrap().host_config.unwrap();
+        assert_eq!((host.cpu_quota, host.cpu_shares), (Some(1_000), Some(2)));
+    }
+
+    #[test]
+    fn a_secret_that_is_not_text_is_refused_without_showing_it() {
+        let mut launch = launch();
+        launch.env = vec![("KEY".to_owned(), EnvValue::Secret(SecretBytes::new(vec![0x68, 0x75, 0x6e, 0xff])))];
+        let message = body(&launch).unwrap_err().to_string();
+        assert!(message.contains("KEY") && !message.contains("hun"), "{message}");
+    }
+}
