@@ -2,9 +2,11 @@
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use driftless::agent::runtime::docker::{Docker, DockerSettings};
-use driftless::agent::runtime::{ContainerId, RunState, Runtime, RuntimeError};
+use driftless::agent::runtime::{ContainerId, PullPolicy, RunState, Runtime, RuntimeError};
 use driftless::model::NodeName;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
@@ -34,8 +36,13 @@ async fn respond(
     State((asked, answer)): State<(Arc<Mutex<Vec<String>>>, Answer)>,
     method: Method,
     uri: Uri,
+    headers: HeaderMap,
 ) -> (StatusCode, [(&'static str, &'static str); 1], String) {
     asked.lock().unwrap().push(format!("{method} {}", uri.path()));
+    if let Some(login) = headers.get("x-registry-auth") {
+        let login = URL_SAFE.decode(login.as_bytes()).unwrap();
+        asked.lock().unwrap().push(format!("GET /v1.44/ login {}", String::from_utf8(login).unwrap()));
+    }
     let (status, body) = answer(method.as_str(), uri.path());
     let body = if body.is_null() { String::new() } else { body.to_string() };
     (StatusCode::from_u16(status).unwrap(), [("content-type", "application/json")], body)
@@ -44,7 +51,8 @@ async fn respond(
 impl Played {
     fn runtime(&self) -> Docker {
         let socket = self.folder.path().join("docker.sock");
-        Docker::new(DockerSettings { socket, cluster: "prod".to_owned(), node: NodeName::new("host-1") })
+        let settings = DockerSettings { socket, cluster: "prod".to_owned(), node: NodeName::new("host-1") };
+        Docker::with_logins(settings, Some(self.folder.path().join("config.json")))
     }
 }
 
@@ -141,4 +149,24 @@ async fn a_container_of_which_nothing_is_known_is_not_found() {
     let id = ContainerId("c2".to_owned());
     assert_eq!(engine.runtime().stop(&id, Duration::ZERO).await, Err(RuntimeError::NotFound(id.clone())));
     assert_eq!(engine.runtime().remove(&id).await, Ok(()), "what is gone is gone");
+}
+
+#[tokio::test]
+async fn an_image_is_fetched_with_the_login_of_its_registry() {
+    let engine = play_engine(|method, path| match (method, path) {
+        ("POST", "/v1.44/containers/create") => (404, json!({ "message": "No such image: registry.example/web:1" })),
+        ("POST", "/v1.44/images/create") => (500, json!({ "message": "denied, whoever asks" })),
+        _ => engine_29(method, path),
+    });
+    let auth = STANDARD.encode("deploy:hunter2");
+    let config = json!({ "auths": { "registry.example": { "auth": auth } } }).to_string();
+    std::fs::write(engine.folder.path().join("config.json"), config).unwrap();
+    let stage = crate::fake::stage().await;
+    let mut launch = stage.launch("web", "true");
+    launch.image = Some("registry.example/web:1".to_owned());
+    launch.pull = PullPolicy::IfNotPresent;
+    let error = engine.runtime().start(&launch).await.unwrap_err();
+    assert!(matches!(&error, RuntimeError::Image { message, .. } if message == "denied, whoever asks"), "{error:?}");
+    let asked = engine.asked.lock().unwrap().join("\n");
+    assert!(asked.contains(r#""username":"deploy","password":"hunter2""#), "{asked}");
 }

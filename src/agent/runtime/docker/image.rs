@@ -1,8 +1,8 @@
 //! Images: fetching what a launch needs, and what a tag stands for.
 
-use super::Shared;
 use super::engine::Session;
 use super::wire::encode;
+use super::{Shared, credentials};
 use crate::agent::runtime::{ContainerLaunch, PullPolicy, RuntimeError};
 use bollard::errors::Error as BollardError;
 use bollard::query_parameters::CreateImageOptionsBuilder;
@@ -43,7 +43,11 @@ impl Shared {
         let image = launch.image.clone().unwrap_or_default();
         let (name, tag) = split(&image);
         let options = CreateImageOptionsBuilder::new().from_image(name).tag(tag).build();
-        let mut progress = std::pin::pin!(session.client.create_image(Some(options), None, None));
+        let credentials = match &self.logins {
+            Some(logins) => credentials::find(logins, &image).await,
+            None => None,
+        };
+        let mut progress = std::pin::pin!(session.client.create_image(Some(options), None, credentials));
         loop {
             match timeout(SILENCE, progress.next()).await {
                 Ok(Some(Ok(_))) => {}

@@ -16,10 +16,11 @@
 //! The Engine writes the environment of a container to its disk, secrets in it included; a Secret mounted as files does not
 //! reach it. Mounts have the semantics of `--mount`: a missing source is an error.
 //!
-//! Deliberately absent: volumes' files (the shell writes them), credentials of registries, Swarm, and any wish to clean up what is not
+//! Deliberately absent: volumes' files (the shell writes them), credential helpers, Swarm, and any wish to clean up what is not
 //! ours.
 
 mod create;
+mod credentials;
 mod engine;
 mod events;
 mod exec;
@@ -74,6 +75,8 @@ pub struct Docker {
 #[derive(Debug)]
 struct Shared {
     settings: DockerSettings,
+    /// The file of `docker login`, if there is one to use.
+    logins: Option<PathBuf>,
     engine: Engine,
     starts: Semaphore,
     /// Digest by image id: what an image id stands for never changes.
@@ -86,9 +89,17 @@ impl Docker {
     /// A runtime for the containers of one node.
     #[must_use]
     pub fn new(settings: DockerSettings) -> Self {
+        Self::with_logins(settings, None)
+    }
+
+    /// The same, pulling with the credentials in `logins`: the file that `docker login` writes, usually `~/.docker/config.json`.
+    #[must_use]
+    pub fn with_logins(settings: DockerSettings, logins: Option<PathBuf>) -> Self {
         let engine = Engine::new(settings.socket.clone(), settings.cluster.clone());
         let starts = Semaphore::new(STARTS_AT_ONCE);
-        Self { shared: Arc::new(Shared { settings, engine, starts, digests: Mutex::default(), removed: Mutex::default() }) }
+        Self {
+            shared: Arc::new(Shared { settings, logins, engine, starts, digests: Mutex::default(), removed: Mutex::default() }),
+        }
     }
 
     /// Connects, agrees on a version and makes our network if it is not there, so that [`Runtime::engine`] and
