@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -28,10 +28,10 @@ const SENDING_MAX: usize = 4;
 const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// How the controller wants its links.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct ServerSettings {
     /// Its reign, told in the welcome.
-    pub epoch: Epoch,
+    pub epoch: watch::Receiver<Epoch>,
     /// How often it must hear from an agent.
     pub heartbeat: Duration,
     /// After so long without a word a link is lost.
@@ -41,7 +41,7 @@ pub struct ServerSettings {
 impl ServerSettings {
     /// The usual times.
     #[must_use]
-    pub fn new(epoch: Epoch) -> Self {
+    pub fn new(epoch: watch::Receiver<Epoch>) -> Self {
         Self { epoch, heartbeat: HEARTBEAT, silence: SILENCE }
     }
 }
@@ -130,10 +130,10 @@ pub async fn serve(
     events: mpsc::Sender<LinkEvent>,
     shutdown: CancellationToken,
 ) -> Result<(), WireError> {
+    let pings = settings.silence / 2;
     let desk = Desk { settings, events, shutdown: shutdown.clone(), links: Arc::default() };
     let service =
         AgentsServer::new(desk).max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX);
-    let pings = settings.silence / 2;
     Server::builder()
         .http2_keepalive_interval(Some(pings))
         .http2_keepalive_timeout(Some(pings))
@@ -193,7 +193,7 @@ impl Agents for Desk {
         let mut inbound = request.into_inner();
         let hello = self.hear_hello(&mut inbound).await?;
         let (sender, receiver) = mpsc::channel(SENDING_MAX);
-        let welcome = ToAgent::Welcome { epoch: self.settings.epoch, heartbeat: self.settings.heartbeat };
+        let welcome = ToAgent::Welcome { epoch: *self.settings.epoch.borrow(), heartbeat: self.settings.heartbeat };
         let gone = |_| Status::unavailable("the controller is ending");
         sender.send(Ok(convert::to_agent_to_proto(&welcome, PROTOCOL))).await.map_err(gone)?;
         let link = self.links.open(hello.facts.name.clone());

@@ -10,7 +10,7 @@ use crate::wire::{Connector, PROTOCOL, local};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -41,6 +41,10 @@ impl Drop for Agent {
     }
 }
 
+fn settings(epoch: Epoch) -> ServerSettings {
+    ServerSettings::new(watch::channel(epoch).1)
+}
+
 fn controller_with(settings: ServerSettings, events_max: usize) -> Controller {
     let (connector, incoming) = local();
     let (sender, events) = mpsc::channel(events_max);
@@ -50,7 +54,7 @@ fn controller_with(settings: ServerSettings, events_max: usize) -> Controller {
 }
 
 pub(super) fn controller() -> Controller {
-    controller_with(ServerSettings { heartbeat: Duration::from_millis(50), ..ServerSettings::new(Epoch(3)) }, 64)
+    controller_with(ServerSettings { heartbeat: Duration::from_millis(50), ..settings(Epoch(3)) }, 64)
 }
 
 pub(super) fn agent(controller: &Controller, hello: Hello) -> Agent {
@@ -127,7 +131,7 @@ async fn only_templates_that_the_agent_lacks_travel() {
 #[tokio::test]
 async fn an_agent_comes_back_when_the_controller_does_and_says_hello_again() {
     let (connector, incoming) = local();
-    let mut first = controller_with(ServerSettings::new(Epoch(1)), 64);
+    let mut first = controller_with(settings(Epoch(1)), 64);
     // The agent dials a door whose server is replaced: forward what comes in to whichever runs.
     let (swap, mut doors) = mpsc::unbounded_channel::<Connector>();
     swap.send(first.connector.clone()).expect("open");
@@ -147,7 +151,7 @@ async fn an_agent_comes_back_when_the_controller_does_and_says_hello_again() {
     first.connected().await;
     assert!(matches!(agent.told().await, ToAgent::Welcome { epoch: Epoch(1), .. }));
     drop(first);
-    let mut second = controller_with(ServerSettings::new(Epoch(2)), 64);
+    let mut second = controller_with(settings(Epoch(2)), 64);
     swap.send(second.connector.clone()).expect("open");
     let (said, _) = second.connected().await;
     assert_eq!(said.facts.name, NodeName::new("n1"));
@@ -166,7 +170,7 @@ async fn what_happened_without_a_connection_arrives_after_the_hello() {
     let (sender, events) = mpsc::channel(64);
     let shutdown = CancellationToken::new();
     // The hello is said when the connection stands; what was reported before is in it, but for ends and events.
-    tokio::spawn(server::serve(incoming, ServerSettings::new(Epoch(3)), sender, shutdown.clone()));
+    tokio::spawn(server::serve(incoming, settings(Epoch(3)), sender, shutdown.clone()));
     let mut controller = Controller { connector: waiting.connector.clone(), events, shutdown };
     let heard = controller.report().await;
     assert_eq!((heard.gone, heard.events, heard.assignment), (vec![uid(1)], vec![event], hello("n1").assignment));
@@ -202,8 +206,8 @@ async fn a_slow_agent_gets_the_newest_assignment_and_endpoints_only() {
 
 #[tokio::test]
 async fn a_slow_controller_gets_merged_reports_and_holds_up_no_agent() {
-    let settings = ServerSettings { silence: DEADLINE, ..ServerSettings::new(Epoch(3)) };
-    let mut controller = controller_with(settings, 1);
+    let patient = ServerSettings { silence: DEADLINE, ..settings(Epoch(3)) };
+    let mut controller = controller_with(patient, 1);
     let agent = agent(&controller, hello("n1"));
     controller.connected().await;
     let padding = "x".repeat(10_000);
@@ -247,8 +251,8 @@ async fn the_newest_connection_of_a_node_wins() {
 #[tokio::test]
 async fn a_silent_link_is_lost() {
     // The agent is told to be heard every 3 s and the controller's patience is 200 ms.
-    let settings = ServerSettings { silence: Duration::from_millis(200), ..ServerSettings::new(Epoch(3)) };
-    let mut controller = controller_with(settings, 64);
+    let impatient = ServerSettings { silence: Duration::from_millis(200), ..settings(Epoch(3)) };
+    let mut controller = controller_with(impatient, 64);
     let _agent = agent(&controller, hello("n1"));
     let (_, link) = controller.connected().await;
     loop {
