@@ -34,3 +34,5 @@ pub mod status;
 pub mod cli;
 
 pub mod clock;
+
+pub mod telemetry;
