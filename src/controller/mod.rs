@@ -36,6 +36,7 @@ mod restore;
 mod retire;
 mod revise;
 mod scale;
+pub mod shell;
 #[cfg(test)]
 mod tests;
 mod timers;
