@@ -96,20 +96,16 @@ fn of_workload(change: &Change, scene: &Scene<'_>, counts: &Counts<'_>) -> Effec
     let pods = scene.pods(&change.key, counts);
     match (change.action, scene.before(&change.key), scene.after(&change.key)) {
         (Action::Replace, Some(old), Some(new)) => replace(old, new, pods),
-        (Action::Create, ..) => create(change, pods),
+        (Action::Create, ..) => create(pods),
         (Action::Delete, ..) => delete(pods),
         (Action::Scale | Action::Update, Some(old), Some(new)) => scale(old, new, pods),
         _ => Effect::default(),
     }
 }
 
-fn create(change: &Change, pods: Pods) -> Effect {
-    let mut order = format!("{} start", count(pods.after));
-    order = if pods.after == 1 { order + "s" } else { order };
-    if let Some(old) = &change.renamed_from {
-        order.push_str(&format!("; probably {} under a new name", old.short()));
-    }
-    Effect { starts: pods.after, order, ..Effect::default() }
+fn create(pods: Pods) -> Effect {
+    let verb = if pods.after == 1 { "starts" } else { "start" };
+    Effect { starts: pods.after, order: format!("{} {verb}", count(pods.after)), ..Effect::default() }
 }
 
 fn delete(pods: Pods) -> Effect {
@@ -136,7 +132,27 @@ fn scale(old: &Object, new: &Object, pods: Pods) -> Effect {
         }
         return Effect { stops: fewer, order, downtime: after == 0, ..Effect::default() };
     }
-    only("no pod is replaced".to_owned())
+    only(without_pods(old, new))
+}
+
+/// What a change of a workload does that neither replaces pods nor changes their number.
+fn without_pods(old: &Object, new: &Object) -> String {
+    let (Some(before), Some(after)) = (old.workload(), new.workload()) else { return String::new() };
+    if before.paused != after.paused {
+        let does = if after.paused { "holds a rollout that is under way" } else { "takes up a rollout that waits" };
+        return format!("no pod is replaced by this alone; it {does}, if there is one");
+    }
+    let promote = |workload: &Workload| match &workload.strategy {
+        Strategy::BlueGreen(blue_green) => blue_green.promote.clone(),
+        Strategy::Rolling { .. } | Strategy::Recreate => None,
+    };
+    match &after.strategy {
+        Strategy::BlueGreen(blue_green) if promote(after).is_some() && promote(before) != promote(after) => format!(
+            "promotes the waiting set, if this is its template: Service {} switches at once; the old set stops {} s later",
+            blue_green.active_service, blue_green.scale_down_delay_seconds
+        ),
+        Strategy::BlueGreen(_) | Strategy::Rolling { .. } | Strategy::Recreate => "no pod is replaced".to_owned(),
+    }
 }
 
 fn replace(old: &Object, new: &Object, pods: Pods) -> Effect {

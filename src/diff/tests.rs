@@ -234,6 +234,28 @@ fn scaling_says_how_many_start_or_stop_and_leaves_the_number_to_an_autoscaler() 
 }
 
 #[test]
+fn a_promotion_and_a_pause_say_what_they_set_off() {
+    let with = |change: &dyn Fn(&mut Workload)| {
+        let mut world = World::at("a").runs(Kind::Rollout, "x", "x:1", 2, blue_green(false));
+        let object = Arc::make_mut(world.0.objects.values_mut().next().expect("the rollout"));
+        let Body::Workload(workload) = &mut object.body else { panic!("a workload") };
+        change(workload);
+        object.written = Arc::new(json!({"paused": workload.paused, "strategy": format!("{:?}", workload.strategy)}));
+        world
+    };
+    let plain = with(&|_| {});
+    let promoted = with(&|workload| {
+        let Strategy::BlueGreen(blue_green) = &mut workload.strategy else { panic!("blue/green") };
+        blue_green.promote = Some("abc".into());
+    });
+    let paused = with(&|workload| workload.paused = true);
+    let says = |old: &World, new: &World| order(&plan(old, new), "x");
+    assert!(says(&plain, &promoted).starts_with("promotes the waiting set, if this is its template: Service api switches"));
+    assert_eq!(says(&promoted, &plain), "no pod is replaced");
+    assert!(says(&plain, &paused).contains("holds a rollout") && says(&paused, &plain).contains("takes up a rollout"));
+}
+
+#[test]
 fn a_deletion_with_an_equal_addition_is_a_probable_rename() {
     let old = World::at("a").runs(Kind::Deployment, "old", "web:1", 2, rolling("1", "0")).config("c1", &[("A", "1")]);
     let new = World::at("b").runs(Kind::Deployment, "new", "web:1", 2, rolling("1", "0")).config("c2", &[("A", "2")]);

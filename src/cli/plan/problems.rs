@@ -1,5 +1,6 @@
 //! What is wrong with the new tree: which units are held, and why.
 
+use crate::diff::render::printable;
 use crate::model::{Desired, Problem, Severity, UnitState};
 use serde_json::{Value, json};
 
@@ -10,7 +11,7 @@ pub(super) fn any_error(new: &Desired) -> bool {
 
 /// Every problem of the new tree, and what becomes of the units that have errors.
 pub(super) fn text(new: &Desired) -> String {
-    let mut text: String = all(new).map(line).collect();
+    let mut text: String = all(new).map(|problem| printable(&line(problem))).collect();
     for (unit, state) in &new.units {
         if let UnitState::Held { at, .. } = state {
             let stays =

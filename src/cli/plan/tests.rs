@@ -176,6 +176,20 @@ fn the_digest_of_a_range_does_not_depend_on_how_it_was_committed() {
 }
 
 #[test]
+fn the_digest_is_that_of_a_controller_which_has_a_key() {
+    let (repo, first) = shop();
+    let second = repo.commit(&[("shop/web.yaml", Some(&web("web:2", 3))), ("shop/token.yaml", Some(&secret("hunter2")))], "Both");
+    let clone = LocalClone::open(repo.folder.path()).expect("a clone");
+    let borrowed = clone.borrow_objects("").expect("a mirror");
+    let mut loader = Loader::new(borrowed.mirror);
+    let key = DigestKey::new([7; 32]);
+    let mut load = |id: Oid| loader.load(&Revision::new(id.to_string()), &BTreeMap::new(), &key).expect("a tree").desired;
+    let (old, new) = (load(first), load(second));
+    let shown = anstream::adapter::strip_str(&repo.plan(Some(first), "HEAD").plan).to_string();
+    assert_eq!(digest(&shown), diff::intent(&old, &new).digest);
+}
+
+#[test]
 fn a_broken_unit_is_held_and_the_others_are_planned() {
     let (repo, first) = shop();
     let files =

@@ -116,7 +116,8 @@ fn block(value: &Value) -> String {
 }
 
 /// Without control characters, so that a manifest cannot move a terminal's cursor or hide a line from a reviewer.
-fn printable(text: &str) -> String {
+#[must_use]
+pub fn printable(text: &str) -> String {
     let is_hidden = |c: char| {
         (c.is_control() && c != '\n') || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };

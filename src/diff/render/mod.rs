@@ -8,6 +8,7 @@ mod markdown;
 mod text;
 
 pub use json::json;
+pub use lines::printable;
 pub use markdown::markdown;
 pub use text::text;
 

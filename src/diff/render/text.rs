@@ -1,6 +1,6 @@
 //! A plan for a terminal, in the manner of `kubectl diff` and `terraform plan`. Readable without colour: every line has its mark.
 
-use super::lines::{self, Tone};
+use super::lines::{self, Tone, printable};
 use super::{mark, revisions, summary, verb};
 use crate::model::{Action, Change, Plan};
 use anstyle::{AnsiColor, Style};
@@ -29,7 +29,7 @@ pub fn text(plan: &Plan, colour: bool) -> String {
 
 fn write_change(change: &Change, paint: Paint, out: &mut String) {
     let head = format!("{:<3} {:<7} {}", mark(change.action), verb(change.action), change.key);
-    let place = format!("{}:{}", change.source.file, change.source.line);
+    let place = printable(&format!("{}:{}", change.source.file, change.source.line));
     out.push_str(&format!("{}  ({place})\n", paint.tone(tone_of(change.action), &head)));
     if let Some(old) = &change.renamed_from {
         out.push_str(&format!("    probably renamed from {old}\n"));
