@@ -16,6 +16,8 @@ mod history;
 mod kubeconfig;
 mod logs;
 mod plan;
+mod schema;
+mod validate;
 
 pub use error::{CliError, CliResult};
 
@@ -37,11 +39,13 @@ pub struct Cli {
 #[expect(missing_docs, reason = "the arguments' own docs are the help; a doc here would hide them")]
 pub enum Command {
     Plan(plan::PlanArgs),
+    Validate(validate::ValidateArgs),
     Get(get::GetArgs),
     Logs(logs::LogsArgs),
     Events(events::EventsArgs),
     History(history::HistoryArgs),
     Kubeconfig(kubeconfig::KubeconfigArgs),
+    Schema(schema::SchemaArgs),
     Completions(completions::CompletionsArgs),
     Demo(demo::DemoArgs),
     #[command(hide = true)]
@@ -55,11 +59,13 @@ pub enum Command {
 pub fn run(cli: Cli) -> CliResult<ExitCode> {
     match cli.command {
         Command::Plan(args) => plan::run(&args),
+        Command::Validate(args) => validate::run(&args),
         Command::Get(args) => get::run(&args),
         Command::Logs(args) => logs::run(&args),
         Command::Events(args) => events::run(&args),
         Command::History(args) => history::run(&args),
         Command::Kubeconfig(args) => kubeconfig::run(&args),
+        Command::Schema(args) => schema::run(&args),
         Command::Completions(args) => completions::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::DemoServer(args) => demo_server::run(args),

@@ -10,6 +10,9 @@ use jsonschema::ValidationError;
 use jsonschema::error::ValidationErrorKind as Kind;
 use serde_json::Value;
 
+/// What to do about `${NAME}`.
+const PLACEHOLDER_HINT: &str = "this looks like a placeholder (envsubst, Flux): put the value in before it is committed";
+
 /// How many ignored fields a warning names.
 const IGNORED_NAMED_MAX: usize = 5;
 
@@ -106,6 +109,13 @@ impl Checker<'_> {
     fn report_unknown(&self, parent: &str, shape: Shape<'_>, name: &str, findings: &mut Findings<'_>) {
         let Shape::One(owner) = shape else { return };
         let known = self.table.fields(owner).into_iter().flat_map(|fields| fields.keys().map(String::as_str));
+        if let Some(Type::Object { others: Some(row), .. }) = self.table.types.get(owner)
+            && nearest(name, known.clone()).is_none()
+        {
+            let why = row.unsupported.as_deref().unwrap_or_default();
+            findings.error_at_key(parent, name, &format!("is not supported: {why}"), row.instead.clone());
+            return;
+        }
         let hint = match nearest(name, known) {
             Some(meant) => format!("did you mean {meant}?"),
             None => self.home_of(name).map_or_else(
@@ -125,7 +135,7 @@ impl Checker<'_> {
 
     fn report_choice(&self, pointer: &str, shape: Shape<'_>, findings: &mut Findings<'_>) {
         let Shape::One(owner) = shape else { return };
-        let Some(Type::Object { fields, exactly_one, at_most_one }) = self.table.types.get(owner) else { return };
+        let Some(Type::Object { fields, exactly_one, at_most_one, .. }) = self.table.types.get(owner) else { return };
         if findings.has_error_below(pointer) {
             return;
         }
@@ -160,9 +170,7 @@ impl Checker<'_> {
 /// What helps with a value of the wrong type or form.
 fn hint_for(wanted: &str, instance: &Value, is_type: bool) -> Option<String> {
     match instance {
-        Value::String(text) if text.contains("${") => {
-            Some("this looks like a placeholder (envsubst, Flux): put the value in before it is committed".to_owned())
-        }
+        Value::String(text) if text.contains("${") => Some(PLACEHOLDER_HINT.to_owned()),
         Value::Bool(_) if is_type && wanted.starts_with("a ") => {
             Some("put it in quotes: yes, no, on, off, true and false are booleans in YAML".to_owned())
         }
@@ -187,7 +195,8 @@ fn report_enum(pointer: &str, row: Option<&Field>, options: &Value, found: &Valu
     let names: Vec<&str> =
         options.as_array().into_iter().flatten().filter_map(Value::as_str).filter(|name| !name.is_empty()).collect();
     let found = findings.quoted(text).map(|found| format!(", not {found}")).unwrap_or_default();
-    let hint = nearest(text, names.iter().copied()).map(|meant| format!("did you mean {meant}?"));
+    let meant = nearest(text, names.iter().copied()).map(|meant| format!("did you mean {meant}?"));
+    let hint = if text.contains("${") { Some(PLACEHOLDER_HINT.to_owned()) } else { meant };
     once(pointer, &format!("must be {}{found}", names.join(" or ")), hint, findings);
 }
 

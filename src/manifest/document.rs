@@ -10,6 +10,9 @@ use crate::model::{Kind, Location, Meta, ObjectKey, Problem, Scope, Severity};
 use serde_json::Value;
 use std::sync::Arc;
 
+/// How many problems of one document are listed.
+const PROBLEMS_MAX: usize = 100;
+
 /// The largest file that is read.
 pub const FILE_BYTES_MAX: usize = 4 << 20;
 
@@ -89,7 +92,7 @@ pub fn parse(file: &str, blob: &str, bytes: &[u8]) -> ParsedFile {
 /// The text of a file, or why it has none and what to do.
 fn text_of(bytes: &[u8]) -> Result<&str, (String, String)> {
     if bytes.len() > FILE_BYTES_MAX {
-        let message = format!("the file has {} bytes; at most {} MiB are read", bytes.len(), FILE_BYTES_MAX >> 20);
+        let message = format!("the file is larger than {} MiB", FILE_BYTES_MAX >> 20);
         return Err((message, "a manifest is never that large; list it in .driftlessignore if it is something else".to_owned()));
     }
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
@@ -193,7 +196,7 @@ impl Reader<'_> {
     }
 
     fn report_duplicates(&self, composed: &Composed, document: &mut Document) {
-        for duplicate in &composed.duplicates {
+        for duplicate in composed.duplicates.iter().take(PROBLEMS_MAX) {
             let message = format!("the key {:?} is there twice, first on line {}", duplicate.key, duplicate.first.line);
             document.problems.push(self.problem(duplicate.at, message, Some("keep one of them".to_owned())));
         }
@@ -299,7 +302,17 @@ fn draft(key: ObjectKey, meta: Meta, value: &Value, body: DraftBody, node: &Node
     Draft { key, meta, written, fingerprint, at: findings.place("/metadata/name").0, line: node.at.line, body, references }
 }
 
-fn finish(index: usize, header: Header, verdict: Verdict, problems: Vec<Problem>) -> Document {
+fn finish(index: usize, header: Header, verdict: Verdict, mut problems: Vec<Problem>) -> Document {
+    let more = problems.len().saturating_sub(PROBLEMS_MAX);
+    if let Some(last) = problems.get(PROBLEMS_MAX - 1).cloned().filter(|_| more > 0) {
+        problems.truncate(PROBLEMS_MAX);
+        problems.push(Problem {
+            path: String::new(),
+            message: format!("{more} more problems in this document"),
+            hint: None,
+            ..last
+        });
+    }
     let Header { api_version, kind, namespace, name } = header;
     Document { index, api_version, kind, namespace, name, verdict, problems }
 }
@@ -309,8 +322,9 @@ fn unknown_kind(api_version: &str, kind: &str, findings: &mut Findings<'_>) -> V
     let kinds = &Table::get().kinds;
     let words = || kinds.supported.keys().chain(kinds.unsupported.keys()).chain(kinds.ignored.keys());
     if let Some(known) = words().find_map(|word| word.strip_suffix(kind)?.strip_suffix(' ')) {
-        let is_same_group = group_of(known) == group_of(api_version);
-        if is_same_group || nearest(api_version, [known]).is_some() {
+        // Groups of others have a dot; without one, a group of Kubernetes was meant.
+        let is_own_group = group_of(known) == group_of(api_version) || !group_of(api_version).contains('.');
+        if is_own_group || nearest(api_version, [known]).is_some() {
             findings.error("/apiVersion", &format!("{api_version} is not known for {kind}"), Some(format!("write {known}")));
             return Verdict::Rejected;
         }

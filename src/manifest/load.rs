@@ -76,6 +76,7 @@ struct Loading<'a> {
     crossed: BTreeMap<UnitName, Vec<Problem>>,
     of_policy: Vec<Problem>,
     units: Units,
+    ignored: IgnoreSet,
 }
 
 impl<'a> Loading<'a> {
@@ -96,6 +97,7 @@ impl<'a> Loading<'a> {
             crossed: BTreeMap::new(),
             of_policy: Vec::new(),
             units,
+            ignored,
         }
     }
 
@@ -114,7 +116,7 @@ impl<'a> Loading<'a> {
         for problem in self.input.problems.clone() {
             if problem.at.file == POLICY_FILE {
                 self.of_policy.push(problem);
-            } else {
+            } else if !self.ignored.is_ignored(&problem.at.file) {
                 let unit = self.units.of(&problem.at.file);
                 self.add(&unit, vec![problem]);
             }

@@ -28,6 +28,7 @@ mod load;
 mod names;
 mod objects;
 mod policy;
+mod reference;
 mod references;
 mod report;
 mod rules;
@@ -42,7 +43,9 @@ pub use hash::{ConfigDigests, DigestKey, config_map_digest, secret_digest, templ
 pub use ignore::IgnoreSet;
 pub use load::{GoodUnit, Loaded, TreeInput, load};
 pub use policy::read_policy;
+pub use reference::reference_markdown;
 pub use report::{DocumentReport, ProblemReport, Status, Summary, ValidationReport, validate};
+pub use schema::{json_schema, supported_kinds};
 pub use units::{POLICY_FILE, is_candidate, unit_of};
 
 #[cfg(test)]

@@ -6,6 +6,26 @@ use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
+/// The kinds that are supported, as `(kind, apiVersion)`.
+#[must_use]
+pub fn supported_kinds() -> Vec<(&'static str, &'static str)> {
+    let words = Table::get().kinds.supported.keys();
+    words.filter_map(|word| word.split_once(' ')).map(|(api_version, kind)| (kind, api_version)).collect()
+}
+
+/// The JSON Schema that documents of a kind are held to, for editors; `None` if the kind is not supported.
+#[must_use]
+pub fn json_schema(kind: &str) -> Option<Value> {
+    let table = Table::get();
+    let (word, root) =
+        table.kinds.supported.iter().find(|(word, _)| word.split_once(' ').is_some_and(|(_, name)| name == kind))?;
+    let mut schema = schema_of(table, root);
+    let api_version = word.split_once(' ').map_or("", |(api_version, _)| api_version);
+    schema["$defs"][root]["properties"]["apiVersion"] = json!({"const": api_version});
+    schema["$defs"][root]["properties"]["kind"] = json!({"const": kind});
+    Some(schema)
+}
+
 /// The JSON Schema (draft 2020-12) of a type of the table.
 pub(crate) fn schema_of(table: &Table, root: &str) -> Value {
     let mut wanted = BTreeSet::from([root.to_owned()]);
@@ -34,7 +54,7 @@ fn type_schema(kind: &Type, wanted: &mut BTreeSet<String>) -> Value {
             schema.insert("description".to_owned(), Value::String(says.clone()));
             return Value::Object(schema);
         }
-        Type::Object { fields, exactly_one, at_most_one } => (fields, exactly_one, at_most_one),
+        Type::Object { fields, exactly_one, at_most_one, .. } => (fields, exactly_one, at_most_one),
     };
     let properties: Map<String, Value> = fields.iter().map(|(name, field)| (name.clone(), field_schema(field, wanted))).collect();
     let required: Vec<&String> = fields.iter().filter(|(_, field)| field.required).map(|(name, _)| name).collect();

@@ -57,8 +57,17 @@ pub(crate) struct AnnotationRow {
 /// A type: an object with fields, or a scalar.
 #[derive(Debug)]
 pub(crate) enum Type {
-    Object { fields: BTreeMap<String, Field>, exactly_one: Vec<String>, at_most_one: Vec<String> },
-    Scalar { schema: Map<String, Value>, says: String },
+    Object {
+        fields: BTreeMap<String, Field>,
+        exactly_one: Vec<String>,
+        at_most_one: Vec<String>,
+        /// What is said of names that are not listed; they are refused in any case.
+        others: Option<Box<Field>>,
+    },
+    Scalar {
+        schema: Map<String, Value>,
+        says: String,
+    },
 }
 
 /// A row of the table.
@@ -107,11 +116,6 @@ impl Field {
     /// What it holds; `Any` where the row names no type.
     pub(crate) fn shape(&self) -> Shape<'_> {
         Shape::parse(if self.written_type.is_empty() { "Any" } else { &self.written_type })
-    }
-
-    /// As the row writes its type.
-    pub(crate) fn type_text(&self) -> &str {
-        &self.written_type
     }
 
     /// The state as a word.
@@ -201,6 +205,7 @@ fn read_type(row: Value) -> Result<Type, String> {
     let mut names =
         |key: &str| -> Vec<String> { rows.remove(key).and_then(|list| serde_json::from_value(list).ok()).unwrap_or_default() };
     let (exactly_one, at_most_one) = (names("$exactlyOne"), names("$atMostOne"));
+    let others = rows.remove("$others").map(serde_json::from_value).transpose().map_err(|error| format!("$others: {error}"))?;
     let fields = rows
         .into_iter()
         .map(|(name, row)| {
@@ -208,7 +213,7 @@ fn read_type(row: Value) -> Result<Type, String> {
             Ok((name, field))
         })
         .collect::<Result<_, String>>()?;
-    Ok(Type::Object { fields, exactly_one, at_most_one })
+    Ok(Type::Object { fields, exactly_one, at_most_one, others })
 }
 
 #[cfg(test)]
@@ -226,7 +231,7 @@ mod tests {
                 let is_supported = field.state() == "supported";
                 assert_eq!(
                     is_supported,
-                    !field.type_text().is_empty(),
+                    !field.written_type.is_empty(),
                     "{owner}.{name}: a supported row has a type, others none"
                 );
                 assert_eq!(field.unsupported.is_some(), field.instead.is_some(), "{owner}.{name}: say what to do instead");

@@ -114,13 +114,15 @@ fn is_scalar(node: &Node) -> bool {
 }
 
 fn push_key(path: &mut String, key: &str) {
-    if key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-') {
+    if key.len() <= 80 && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-') {
         if !path.is_empty() {
             path.push('.');
         }
         path.push_str(key);
     } else {
-        path.push_str(&format!("['{key}']"));
+        // A hostile key must not fill the log.
+        let shown: String = key.chars().take(80).filter(|c| !c.is_control()).collect();
+        path.push_str(&format!("['{shown}']"));
     }
 }
 
