@@ -20,7 +20,6 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
 fn corpus() -> Option<Vec<(String, Vec<u8>)>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus/manifests");
     if !root.is_dir() {
-        eprintln!("SKIPPED: there is no corpus at {}", root.display());
         return None;
     }
     let mut paths = Vec::new();
@@ -35,7 +34,10 @@ fn corpus() -> Option<Vec<(String, Vec<u8>)>> {
 
 #[test]
 fn every_document_of_the_corpus_gets_a_verdict() {
-    let Some(files) = corpus() else { return };
+    let Some(files) = corpus() else {
+        eprintln!("SKIPPED: there is no corpus at ../shared/corpus/manifests");
+        return;
+    };
     for each in [true, false] {
         let report = manifest::validate(&files, each);
         assert!(report.summary.documents >= 2_000, "only {} documents", report.summary.documents);

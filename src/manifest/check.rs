@@ -82,6 +82,7 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "every other keyword is a value of the wrong type or form")]
     fn report(&self, error: &ValidationError<'_>, findings: &mut Findings<'_>) {
         let pointer = error.instance_path().as_str();
         let (shape, row) = self.table.at(self.root, pointer);
@@ -160,7 +161,9 @@ impl Checker<'_> {
         let found = match instance {
             Value::String(text) if !is_type => findings.quoted(text),
             Value::Number(number) if !is_type && !findings.is_secret => Some(number.to_string()),
-            other => Some(type_name(other).to_owned()),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => {
+                Some(type_name(instance).to_owned())
+            }
         };
         let found = found.map(|found| format!(", not {found}")).unwrap_or_default();
         once(pointer, &format!("must be {wanted}{found}"), hint_for(wanted, instance, is_type), findings);

@@ -55,7 +55,12 @@ impl<E: Events> Composer<E> {
                 Event::End => return Ok(None),
                 Event::DocumentStart => self.anchors.clear(),
                 Event::DocumentEnd => {}
-                event => {
+                event @ (Event::Scalar { .. }
+                | Event::ListStart { .. }
+                | Event::ListEnd
+                | Event::MapStart { .. }
+                | Event::MapEnd
+                | Event::Alias(_)) => {
                     let root = self.node(event, at, 0)?.node;
                     return Ok(Some(Composed { root, duplicates: std::mem::take(&mut self.duplicates) }));
                 }
@@ -219,7 +224,7 @@ fn scalar_data(text: String, plain: bool, tag: Option<&str>, at: Mark) -> Compos
         Some("int" | "float") => scalar::number(&text).map(Data::Number).ok_or_else(|| mismatch("a number")),
         Some("bool") => match scalar::resolve(&text) {
             data @ Data::Bool(_) => Ok(data),
-            _ => Err(mismatch("a boolean")),
+            Data::Null | Data::Number(_) | Data::Text(_) | Data::List(_) | Data::Map(_) => Err(mismatch("a boolean")),
         },
         Some("null") => Ok(Data::Null),
         Some(other) => Err(unknown_tag(other, at)),

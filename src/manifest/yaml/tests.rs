@@ -156,7 +156,7 @@ fn a_bomb_of_aliases_is_refused() {
     let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..12 {
         let alias = format!("*a{}", level - 1);
-        bomb += &format!("a{level}: &a{level} [{}]\n", vec![alias.as_str(); 9].join(", "));
+        bomb += &format!("a{level}: &a{level} [{}]\n", [alias.as_str(); 9].join(", "));
     }
     check_error(&bomb, "6:10 aliases expand");
     let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(1 << 20), vec!["*a"; 100].join(", "));
