@@ -106,24 +106,19 @@ fn print_problems(items: &[Value]) -> CliResult<()> {
 }
 
 fn problem(item: &Value) -> String {
-    let (bold, dim) = (AnsiColor::Red.on_default().bold(), Style::new().dimmed());
+    let cause = &item["problem"];
+    let colour = if cause["severity"] == "warning" { AnsiColor::Yellow } else { AnsiColor::Red };
+    let (bold, dim) = (colour.on_default().bold(), Style::new().dimmed());
     let text = |value: &Value| cell(value).replace(|c: char| c.is_control(), " ");
     let mut block = format!("{bold}{}{bold:#}: {}\n", text(&item["about"]), text(&item["message"]));
-    let cause = &item["problem"];
     if cause.is_object() {
         let at = &cause["at"];
-        block.push_str(&format!(
-            "  {dim}at{dim:#} {}:{}:{}: {}\n",
-            text(&at["file"]),
-            at["line"],
-            at["column"],
-            text(&cause["message"])
-        ));
-        if let Some(hint) = cause["hint"].as_str() {
-            block.push_str(&format!("  {dim}hint{dim:#} {hint}\n"));
-        }
+        let said = if cause["message"] == item["message"] { String::new() } else { format!(": {}", text(&cause["message"])) };
+        block.push_str(&format!("  {dim}at{dim:#} {}:{}:{}{said}\n", text(&at["file"]), at["line"], at["column"]));
     }
-    if let Some(hint) = item["hint"].as_str() {
+    let mut hints: Vec<&str> = [&cause["hint"], &item["hint"]].into_iter().filter_map(Value::as_str).collect();
+    hints.dedup();
+    for hint in hints {
         block.push_str(&format!("  {dim}hint{dim:#} {hint}\n"));
     }
     block

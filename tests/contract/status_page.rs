@@ -25,6 +25,16 @@ fn the_page_says_what_is_wrong_first_and_where() {
 }
 
 #[test]
+fn a_problem_of_a_manifest_is_said_once_and_a_warning_as_one() {
+    let server = TestServer::start();
+    let page = server.get("/").body;
+    for once in ["serviceAccountName is ignored", "it has no meaning without Kubernetes", "did you mean"] {
+        assert_eq!(page.matches(once).count(), 1, "{once}");
+    }
+    assert_has(&page, &["aria-label=\"warning\"", "shop/all.yaml:55:7", "<title>(2) main"]);
+}
+
+#[test]
 fn the_page_shows_rollouts_services_nodes_reconciles_and_units() {
     let server = TestServer::start();
     assert_has(

@@ -46,7 +46,7 @@ impl TestServer {
     /// Lets a moment pass between two looks at something.
     pub(crate) fn pause(&self, moment: Duration) {
         if let Some(runtime) = &self.runtime {
-            runtime.block_on(tokio::time::sleep(moment));
+            runtime.block_on(async { tokio::time::sleep(moment).await });
         }
     }
 

@@ -196,6 +196,17 @@ fn broken() -> Problem {
     }
 }
 
+fn ignored() -> Problem {
+    Problem {
+        at: Location { file: "shop/all.yaml".into(), line: 55, column: 7 },
+        path: "spec.template.spec.serviceAccountName".into(),
+        severity: Severity::Warning,
+        scope: Scope::Document,
+        message: "serviceAccountName is ignored".into(),
+        hint: Some("it has no meaning without Kubernetes".into()),
+    }
+}
+
 fn problems() -> Vec<ProblemView> {
     vec![
         ProblemView {
@@ -210,6 +221,7 @@ fn problems() -> Vec<ProblemView> {
             hint: None,
             problem: None,
         },
+        ProblemView { about: "unit shop".into(), message: ignored().message, hint: ignored().hint, problem: Some(ignored()) },
     ]
 }
 

@@ -4,8 +4,7 @@ use super::super::pods::{self, ShownPod};
 use super::super::words::{self, age};
 use super::bar::Bar;
 use crate::model::{
-    Health, Moment, NodeView, ObjectKey, Outcome, Problem, ProblemView, Progress, ReconcileView, UnitName, UnitState, View,
-    WorkloadView,
+    Health, Moment, NodeView, ObjectKey, Outcome, ProblemView, Progress, ReconcileView, UnitName, UnitState, View, WorkloadView,
 };
 
 /// More workloads than this are counted, not shown: the page stays one that a browser can hold.
@@ -75,8 +74,14 @@ pub(super) struct Figure {
 /// A problem with its place.
 pub(super) struct ShownProblem<'a> {
     pub(super) view: &'a ProblemView,
+    pub(super) glyph: &'static str,
+    pub(super) css: &'static str,
+    pub(super) word: &'static str,
     pub(super) place: String,
-    pub(super) cause: Option<&'a Problem>,
+    pub(super) path: &'a str,
+    /// What the manifest's problem says, where it is not what the problem itself says.
+    pub(super) cause: &'a str,
+    pub(super) hints: Vec<&'a str>,
 }
 
 /// The workloads of a namespace.
@@ -158,7 +163,7 @@ impl<'a> Content<'a> {
             Health::Starting => Tone::Busy,
             Health::Holding(_) | Health::StoodDown(_) => Tone::Bad,
         };
-        let problems = view.problems.len();
+        let problems = view.problems.iter().filter(|problem| !is_warning(problem)).count();
         let title = if problems == 0 { view.cluster.clone() } else { format!("({problems}) {}", view.cluster) };
         Content {
             title,
@@ -195,7 +200,11 @@ fn figures(view: &View, shown: &[ShownPod<'_>]) -> Vec<Figure> {
         Figure {
             name: if problems == 1 { "problem" } else { "problems" },
             value: problems.to_string(),
-            css: if problems == 0 { "good" } else { "bad" },
+            css: match (problems, view.problems.iter().all(is_warning)) {
+                (0, _) => "good",
+                (_, true) => "busy",
+                (_, false) => "bad",
+            },
             target: if problems == 0 { "#workloads" } else { "#problems" },
         },
         share("workloads up to date", settled, view.workloads.len(), "#workloads"),
@@ -213,6 +222,11 @@ fn figures(view: &View, shown: &[ShownPod<'_>]) -> Vec<Figure> {
     figures
 }
 
+/// True for what works, and differently from what its author may expect.
+fn is_warning(view: &ProblemView) -> bool {
+    view.problem.as_ref().is_some_and(|problem| !problem.is_error())
+}
+
 fn shown_problem(view: &ProblemView) -> ShownProblem<'_> {
     let cause = view.problem.as_ref();
     let place = cause.map(|cause| match (cause.at.line, cause.at.column) {
@@ -220,7 +234,19 @@ fn shown_problem(view: &ProblemView) -> ShownProblem<'_> {
         (line, 0) => format!("{}:{line}", cause.at.file),
         (line, column) => format!("{}:{line}:{column}", cause.at.file),
     });
-    ShownProblem { view, place: place.unwrap_or_default(), cause }
+    let (glyph, css, word) = if is_warning(view) { ("!", "busy", "warning") } else { ("✕", "bad", "problem") };
+    let mut hints: Vec<&str> = cause.and_then(|cause| cause.hint.as_deref()).into_iter().chain(view.hint.as_deref()).collect();
+    hints.dedup();
+    ShownProblem {
+        view,
+        glyph,
+        css,
+        word,
+        place: place.unwrap_or_default(),
+        path: cause.map_or("", |cause| &cause.path),
+        cause: cause.map(|cause| cause.message.as_str()).filter(|message| *message != view.message).unwrap_or(""),
+        hints,
+    }
 }
 
 fn namespaces<'a>(view: &'a View, shown: &[ShownPod<'a>], now: Moment) -> Vec<Namespace<'a>> {
