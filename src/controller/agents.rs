@@ -26,7 +26,7 @@ impl Controller {
         if epoch == reign && generation > node.generation() {
             node.floor = generation;
         }
-        self.inputs.memory_lost |= !self.inputs.has_memory && epoch > Epoch(0) && epoch != reign;
+        self.inputs.memory_lost |= !self.inputs.has_memory && epoch > Epoch(0) && !self.is_acting();
         self.capacity.set(&hello.facts, true);
         self.dirty.workloads.append(&mut self.dirty.unplaced);
         self.services.restart(name, &hello.endpoints);
@@ -272,9 +272,12 @@ impl Controller {
         for service in self.services.waiting() {
             self.recheck(&service);
         }
+        if ready && self.is_acting() {
+            self.tell_missing(name);
+        }
     }
 
-    /// Marks a workload, and the Services that may lead to it.
+    /// Marks a workload.
     pub(super) fn touch_workload(&mut self, key: &ObjectKey) {
         self.dirty.workloads.insert(key.clone());
     }

@@ -34,7 +34,7 @@ impl Controller {
     fn check_workload(&self, key: &ObjectKey) -> Result<(), String> {
         let Some(workload) = self.inputs.object(key).and_then(|object| object.workload()) else {
             let left = self.placements.of_workload(key).any(|placement| placement.retired.is_none());
-            let pruned = self.inputs.pruning.contains_key(key);
+            let pruned = self.inputs.pruning.contains_key(key) && !self.waits_for_rename(key);
             return if left && pruned { Err(format!("{key} is deleted, and has pods that are not retired")) } else { Ok(()) };
         };
         let Some(work) = self.works.get(key) else { return Err(format!("{key} has no place")) };

@@ -10,7 +10,7 @@ use super::records::Records;
 use super::timers::{Timer, Timers};
 use super::work::Work;
 use crate::apply::schedule;
-use crate::model::{Counters, Epoch, Health, Moment, NodeName, ObjectKey, PodUid};
+use crate::model::{Counters, Epoch, Generation, Health, Moment, NodeName, ObjectKey, PodUid};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -122,7 +122,7 @@ impl Controller {
     fn take_in(&mut self, event: Event) {
         match event {
             Event::Restored(restored) => self.restore(*restored),
-            Event::Loaded(loaded) => self.inputs.await_revision(*loaded),
+            Event::Loaded(loaded) => self.inputs.queue_revision(*loaded),
             Event::SyncFailed { message, hint } => self.trouble.sync = Some((message, hint)),
             Event::SyncRecovered => self.trouble.sync = None,
             Event::AgentHello { node, hello } => self.hello(&node, *hello),
@@ -218,9 +218,10 @@ impl Controller {
         self.epoch = self.epoch.max(epoch);
         for (name, node) in &mut self.nodes.by_name {
             node.assignment = None;
-            node.acknowledged = crate::model::Generation(0);
+            node.acknowledged = Generation(0);
             self.dirty.nodes.insert(name.clone());
         }
+        self.placements.untell();
     }
 
     fn check_now(&mut self) {

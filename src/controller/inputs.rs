@@ -26,7 +26,7 @@ pub(super) struct Inputs {
     /// How each object came to be what it is.
     pub(super) applied: BTreeMap<ObjectKey, Applied>,
     /// Workloads that a commit deleted and that still have pods.
-    pub(super) pruning: BTreeMap<ObjectKey, Option<Revision>>,
+    pub(super) pruning: BTreeMap<ObjectKey, Pruning>,
     /// What those workloads were.
     pub(super) pruned: BTreeMap<ObjectKey, Arc<Object>>,
     /// Objects that the memory names and that can no longer be read: their pods are kept.
@@ -37,6 +37,15 @@ pub(super) struct Inputs {
     pub(super) snapshots: BTreeMap<TemplateHash, Arc<PodSnapshot>>,
     /// The stable addresses of Services.
     pub(super) addresses: Addresses,
+}
+
+/// A deletion on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Pruning {
+    /// The commit that deletes.
+    pub(super) commit: Option<Revision>,
+    /// The workload that seems to be the same under a new name: it is ready before this one goes.
+    pub(super) after: Option<ObjectKey>,
 }
 
 /// The stable addresses of Services, each given out once.
@@ -101,7 +110,7 @@ pub(super) struct Applied {
 
 impl Inputs {
     /// Keeps a revision until it can be taken over. The commits of one that it overtakes are kept: their approvals count.
-    pub(super) fn await_revision(&mut self, mut loaded: LoadedRevision) {
+    pub(super) fn queue_revision(&mut self, mut loaded: LoadedRevision) {
         if let Some(overtaken) = self.waiting.take() {
             let known: BTreeSet<Revision> = loaded.commits.iter().map(|commit| commit.revision.clone()).collect();
             let mut commits: Vec<Commit> = overtaken.commits;

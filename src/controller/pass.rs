@@ -51,7 +51,7 @@ impl Controller {
         }
     }
 
-    /// Takes one step. Returns whether it changed what is told.
+    /// Takes one step. Returns whether the next one may find more to do.
     fn step_once(&mut self, object: &Object, workload: &Workload) -> bool {
         let key = &object.key;
         let Some(step) = self.think(key, workload) else { return false };
@@ -61,18 +61,19 @@ impl Controller {
         let Some(work) = self.works.get_mut(key) else { return false };
         let delay = work.churn.delay(now);
         work.replicas = replicas;
-        work.memory = step.memory;
         let progress = match acted.refused {
             Some(refusals) if !matches!(step.progress, Progress::Stalled(_)) => Progress::Waiting(WaitingOn::Placement(refusals)),
             Some(_) | None => step.progress,
         };
         let before = std::mem::replace(&mut work.progress, progress);
+        let moved = work.memory.targets != step.memory.targets || work.memory.promoted != step.memory.promoted;
+        work.memory = step.memory;
         match [step.wake, delay.filter(|_| acted.delayed)].into_iter().flatten().min() {
             Some(at) => self.timers.set(Timer::Workload(key.clone()), at),
             None => self.timers.clear(&Timer::Workload(key.clone())),
         }
         self.note_progress(key, &before);
-        acted.changed
+        acted.changed || moved
     }
 
     /// The next step of a workload, as things are.
@@ -181,7 +182,10 @@ impl Controller {
 
     /// A workload that a commit deleted: its pods go, then it is forgotten.
     fn empty_out(&mut self, key: &ObjectKey) {
-        let Some(commit) = self.inputs.pruning.get(key).cloned() else { return };
+        if self.waits_for_rename(key) {
+            return;
+        }
+        let Some(commit) = self.inputs.pruning.get(key).map(|pruning| pruning.commit.clone()) else { return };
         let left: Vec<PodUid> = self.placements.of_workload(key).map(|placement| placement.run.uid).collect();
         for uid in &left {
             self.retire(uid, StopReason::Pruned, commit.clone());
@@ -199,11 +203,28 @@ impl Controller {
         }
     }
 
+    /// True if a deleted workload waits for the one that seems to be the same under a new name.
+    pub(super) fn waits_for_rename(&self, key: &ObjectKey) -> bool {
+        let after = self.inputs.pruning.get(key).and_then(|pruning| pruning.after.as_ref());
+        let wanted = after.filter(|after| self.inputs.object(after).is_some());
+        wanted.and_then(|after| self.works.get(after)).is_some_and(|work| work.progress != Progress::Done)
+    }
+
+    /// Deleted workloads that waited for this one may go.
+    fn let_go(&mut self, renamed: &ObjectKey) {
+        let waiting = self.inputs.pruning.iter().filter(|(_, pruning)| pruning.after.as_ref() == Some(renamed));
+        self.dirty.workloads.extend(waiting.map(|(key, _)| key.clone()));
+    }
+
     fn note_progress(&mut self, key: &ObjectKey, before: &Progress) {
         let Some(work) = self.works.get(key) else { return };
         if work.progress == *before {
             return;
         }
+        if work.progress == Progress::Done {
+            self.let_go(key);
+        }
+        let Some(work) = self.works.get(key) else { return };
         let (warning, reason, message) = match &work.progress {
             Progress::Done if !matches!(before, Progress::Done) => {
                 (false, "Complete", format!("{} pods are available", work.replicas))

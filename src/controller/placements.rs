@@ -170,6 +170,13 @@ impl Placements {
         self.by_node.get(node).map_or(0, BTreeSet::len)
     }
 
+    /// A new epoch numbers its assignments anew.
+    pub(super) fn untell(&mut self) {
+        for placement in self.pods.values_mut().filter(|placement| placement.generation != Some(Generation(0))) {
+            placement.generation = None;
+        }
+    }
+
     /// The workloads that have pods on a node.
     pub(super) fn workloads_of_node(&self, node: &NodeName) -> BTreeSet<ObjectKey> {
         self.of_node(node).map(|placement| placement.run.workload.clone()).collect()

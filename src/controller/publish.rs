@@ -1,6 +1,6 @@
 //! Who is behind a Service, and telling the nodes.
 //!
-//! Every node that is heard gets every Service: a Service's address works on each host, for its pods and for the host's own
+//! Every node that is connected gets every Service: a Service's address works on each host, for its pods and for the host's own
 //! programs. [`Controller::users`] is the one place that says so.
 
 use super::core::Controller;
@@ -94,7 +94,7 @@ impl Controller {
 
     /// The nodes that use Services.
     pub(super) fn users(&self) -> Vec<NodeName> {
-        self.nodes.ready().map(|(name, _)| name.clone()).collect()
+        self.nodes.by_name.iter().filter(|(_, node)| node.connected).map(|(name, _)| name.clone()).collect()
     }
 
     fn lead(&mut self, name: &NodeName, set: &Arc<EndpointSet>) {

@@ -66,6 +66,13 @@ impl Reconcile {
             announced: false,
         }
     }
+
+    /// A reconcile that an earlier controller began and told: only its end is told.
+    pub(super) fn resumed(plan: Plan, trigger: Trigger, actor: String, pending: BTreeSet<ObjectKey>, now: Moment) -> Self {
+        let words = words::Subject::resumed(&pending);
+        let (failed, done) = (BTreeMap::new(), BTreeMap::new());
+        Self { plan, words, trigger, actor, started: now, pending, failed, done, announced: true }
+    }
 }
 
 /// A unit's trouble, as far as it makes a record: its last good revision and what is wrong.
@@ -149,7 +156,11 @@ impl Controller {
         let looked_at = std::mem::take(&mut self.records.looked_at);
         let Some(mut open) = self.records.open.take() else { return };
         for key in looked_at {
-            self.sort(&mut open, key);
+            let was_pending = open.pending.contains(&key);
+            self.sort(&mut open, key.clone());
+            if was_pending && !open.pending.contains(&key) {
+                self.records.touch(&key);
+            }
         }
         if !open.pending.is_empty() {
             if !open.announced {
@@ -273,8 +284,9 @@ impl Controller {
         files
     }
 
-    /// Units that began or ceased to be held, or are held for something else, make a record.
-    pub(super) fn note_held(&mut self, trigger: Trigger, actor: &str) {
+    /// Units that began or ceased to be held, or are held for something else, make a record; but not if an earlier controller
+    /// made it (`told`).
+    pub(super) fn note_held(&mut self, trigger: Trigger, actor: &str, told: bool) {
         let mut held = Held::new();
         for (unit, state) in &self.inputs.effective.units {
             if let UnitState::Held { at, problems, .. } = state {
@@ -282,7 +294,8 @@ impl Controller {
                 held.insert(unit.clone(), (at, problems.iter().filter(|problem| problem.is_error()).cloned().collect()));
             }
         }
-        if held == self.records.held {
+        if held == self.records.held || told {
+            self.records.held = held;
             return;
         }
         let released = held.is_empty();

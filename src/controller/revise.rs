@@ -2,11 +2,11 @@
 
 use super::core::Controller;
 use super::event::{Commit, LoadedRevision};
-use super::inputs::Applied;
+use super::inputs::{Applied, Pruning};
 use super::records::Reconcile;
 use crate::apply::prune;
 use crate::diff;
-use crate::model::{Action, Change, Desired, Kind, Object, ObjectKey, Plan, PruneBlock, TemplateHash};
+use crate::model::{Action, Change, Desired, Kind, Object, ObjectKey, Plan, PruneBlock, TemplateHash, Trigger};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ impl Controller {
     pub(super) fn revise(&mut self, loaded: LoadedRevision) {
         let LoadedRevision { mut desired, trigger, actor, commits } = loaded;
         let first = !self.inputs.revised;
+        let told = first && desired.revision == self.inputs.effective.revision;
         self.inputs.revised = true;
         let mut plan = diff::intent(&self.inputs.effective, &desired);
         let block = self.hold_back(&mut plan, &mut desired, &commits);
@@ -24,12 +25,12 @@ impl Controller {
         }
         let unblocked = std::mem::replace(&mut self.inputs.block, block);
         let old = std::mem::replace(&mut self.inputs.effective, desired);
-        let changed = self.changed(&plan, &old);
+        let changed: BTreeSet<ObjectKey> = plan.changes.iter().map(|change| change.key.clone()).collect();
         self.take_over(&plan, &old, first);
         self.note_blocked(unblocked.as_ref());
         self.reindex_changed(&changed, first);
         self.claim();
-        self.note_held(trigger, &actor);
+        self.note_held(trigger, &actor, told);
         self.note_block(trigger, &actor, &plan);
         if !plan.is_empty() {
             self.supersede();
@@ -37,6 +38,22 @@ impl Controller {
             let pending = changed.into_iter().filter(|key| key.kind.is_workload()).collect();
             let from = old.objects;
             self.open(Reconcile::new(plan, &from, &self.inputs.effective, trigger, actor, pending, self.now));
+        } else if first {
+            self.resume(plan, trigger, actor);
+        }
+    }
+
+    /// Rollouts that an earlier controller left unfinished are told when they end.
+    fn resume(&mut self, plan: Plan, trigger: Trigger, actor: String) {
+        let unfinished = |key: &ObjectKey, hash: &TemplateHash| {
+            let work = self.works.get(key);
+            work.is_some_and(|work| work.memory.target_of_others(hash) > 0 && !work.memory.quarantined.contains(hash))
+        };
+        let workloads = self.inputs.effective.workloads();
+        let pending: BTreeSet<ObjectKey> =
+            workloads.filter(|(key, workload)| unfinished(key, &workload.snapshot.hash)).map(|(key, _)| key.clone()).collect();
+        if !pending.is_empty() {
+            self.open(Reconcile::resumed(plan, trigger, actor, pending, self.now));
         }
     }
 
@@ -77,20 +94,10 @@ impl Controller {
         observed
     }
 
-    /// The objects that are to be looked at: those of the plan, and workloads whose template differs for whatever reason.
-    fn changed(&self, plan: &Plan, old: &Desired) -> BTreeSet<ObjectKey> {
-        let hash = |object: &Arc<Object>| object.snapshot().map(|snapshot| snapshot.hash.clone());
-        let rehashed =
-            self.inputs.effective.objects.iter().filter(|(key, object)| {
-                key.kind.is_workload() && old.objects.get(*key).is_none_or(|old| hash(old) != hash(object))
-            });
-        rehashed.map(|(key, _)| key.clone()).chain(plan.changes.iter().map(|change| change.key.clone())).collect()
-    }
-
     /// Puts what changed in force. The first revision of a reign puts everything in force, since nothing is yet.
     fn take_over(&mut self, plan: &Plan, old: &Desired, first: bool) {
         for change in &plan.changes {
-            self.apply_change(change, old);
+            self.apply_change(change, plan, old);
         }
         let objects = self.inputs.effective.objects.clone();
         let stale = |object: &Object| {
@@ -106,17 +113,17 @@ impl Controller {
         }
     }
 
-    fn apply_change(&mut self, change: &Change, old: &Desired) {
+    fn apply_change(&mut self, change: &Change, plan: &Plan, old: &Desired) {
         let key = &change.key;
         self.records.touch(key);
         if change.action == Action::Delete {
-            return self.apply_deletion(key, old);
+            return self.apply_deletion(key, plan, old);
         }
         self.inputs.unreadable.remove(key);
         let created = self.inputs.applied.get(key).and_then(|applied| applied.created);
         let created = if change.action == Action::Create { Some(self.now) } else { created };
         let applied = Applied {
-            commit: self.inputs.effective.revision.clone(),
+            commit: Some(change.source.revision.clone()),
             path: change.source.file.clone(),
             unit: change.source.unit.as_str().to_owned(),
             blocked: false,
@@ -132,7 +139,7 @@ impl Controller {
     fn enter(&mut self, object: &Arc<Object>) {
         let key = &object.key;
         self.inputs.applied.entry(key.clone()).or_insert_with(|| Applied {
-            commit: self.inputs.effective.revision.clone(),
+            commit: Some(object.source.revision.clone()),
             path: object.source.file.clone(),
             unit: object.source.unit.as_str().to_owned(),
             blocked: false,
@@ -159,14 +166,16 @@ impl Controller {
         }
     }
 
-    fn apply_deletion(&mut self, key: &ObjectKey, old: &Desired) {
+    fn apply_deletion(&mut self, key: &ObjectKey, plan: &Plan, old: &Desired) {
         self.inputs.addresses.free(key);
         if key.kind == Kind::Service {
             self.services.workloads_of.remove(key);
             self.dirty.services.insert(key.clone());
         }
         if let Some(object) = old.objects.get(key).filter(|_| key.kind.is_workload()) {
-            self.inputs.pruning.insert(key.clone(), self.inputs.effective.revision.clone());
+            let commit = self.inputs.effective.revision.clone();
+            let after = plan.changes.iter().find(|change| change.renamed_from.as_ref() == Some(key));
+            self.inputs.pruning.insert(key.clone(), Pruning { commit, after: after.map(|change| change.key.clone()) });
             self.inputs.pruned.insert(key.clone(), Arc::clone(object));
             self.dirty.workloads.insert(key.clone());
         } else {

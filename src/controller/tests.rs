@@ -296,6 +296,20 @@ fn a_small_deletion_goes_out_and_its_file_goes_after_its_pods() {
 }
 
 #[test]
+fn a_renamed_workload_is_ready_before_the_old_one_goes() {
+    let mut world = World::new(&["n1"]);
+    world.push("deployment web a 1\ndeployment old a 2 app=shared");
+    world.seconds(10);
+    world.push("deployment web a 1\ndeployment new a 2 app=shared");
+    for _ in 0..30 {
+        world.run(world::TICK);
+        assert!(world.running("old").len() + world.running("new").len() >= 2);
+        assert!(world.running("old").len() == 2 || world.progress("new") == Progress::Done);
+    }
+    assert_eq!((world.running("old"), world.running("new")), (String::new(), "aa".to_owned()));
+}
+
+#[test]
 fn pods_of_a_lost_node_are_replaced_and_the_surplus_goes_when_it_returns() {
     let mut world = World::new(&["n1", "n2"]);
     world.push("deployment web a 4\nservice web");

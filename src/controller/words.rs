@@ -84,6 +84,16 @@ impl Subject {
         }
     }
 
+    /// What an earlier controller began.
+    pub(super) fn resumed(keys: &BTreeSet<ObjectKey>) -> Self {
+        let about = match keys.len() {
+            1 => keys.first().map(ObjectKey::short).unwrap_or_default(),
+            count => format!("{count} workloads"),
+        };
+        let text = |verb: &str| format!("{verb} the rollout that was under way");
+        Self { about, done: text("finished"), doing: text("going on with"), failed: text("could not finish") }
+    }
+
     fn plain(about: String, verb: &str, kind: &str) -> Self {
         let (done, doing) =
             (format!("{verb}d {kind}"), format!("{} {kind}", verb.replace("ate", "ating").replace("ete", "eting")));

@@ -1,6 +1,6 @@
 //! A small world for the core: agents that do as they are told, and a clock moved by hand.
 
-use crate::controller::{Commit, Controller, Effect, Event, LoadedRevision, Restored, Settings, read_memory};
+use crate::controller::{Commit, Controller, Effect, Event, LoadedRevision, Restored, Settings};
 use crate::model::*;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -161,6 +161,7 @@ fn body(words: &[&str]) -> (Kind, Body) {
 /// A workload of the text language.
 fn workload(words: &[&str]) -> Body {
     let name = words[1];
+    let app = words.iter().find_map(|word| word.strip_prefix("app=")).unwrap_or(name);
     let option = |wanted: &str| {
         words.iter().find_map(|word| word.strip_prefix(wanted)?.strip_prefix('=')).map(|text| text.parse::<u32>().unwrap())
     };
@@ -188,7 +189,7 @@ fn workload(words: &[&str]) -> Body {
     Body::Workload(Workload {
         replicas: words.get(3).and_then(|text| text.parse().ok()),
         selector: LabelSelector::default(),
-        snapshot: snapshot(name, words[2].chars().next().unwrap()),
+        snapshot: snapshot(app, words[2].chars().next().unwrap()),
         strategy,
         min_ready_seconds: option("minready").unwrap_or(0),
         progress_deadline_seconds: option("deadline").unwrap_or(600),
@@ -240,16 +241,26 @@ impl World {
         self.epoch = Epoch(self.epoch.0 + 1);
         self.core = Controller::new(Settings { cluster: "test".to_owned(), ..Settings::default() }, self.epoch, self.now);
         self.wake = None;
-        let memory = if wiped { Default::default() } else { read_memory(&self.files).unwrap() };
-        let kept = |key: &ObjectKey| memory.current.contains_key(key);
+        let mut restored = if wiped { Restored::default() } else { self.memory() };
+        let kept = |key: &ObjectKey| restored.current.contains_key(key);
         let objects = self.objects.iter().filter(|(key, _)| kept(key)).map(|(key, object)| (key.clone(), object.clone()));
-        let restored = Restored {
-            objects: objects.collect(),
-            snapshots: if wiped { BTreeMap::new() } else { self.snapshots.clone() },
-            notes: memory.notes,
-            current: memory.current,
-        };
+        restored.objects = objects.collect();
         self.give(Event::Restored(Box::new(restored)));
+    }
+
+    /// The memory as it was recorded.
+    fn memory(&self) -> Restored {
+        let mut restored = Restored { snapshots: self.snapshots.clone(), ..Restored::default() };
+        for (path, text) in &self.files {
+            if path == "current/_cluster/memory.yaml" {
+                restored.notes = Some(serde_saphyr::from_str(text).unwrap());
+                continue;
+            }
+            let current = serde_saphyr::from_str(text).unwrap();
+            let key = self.objects.keys().find(|key| key.audit_path() == *path).unwrap();
+            restored.current.insert(key.clone(), current);
+        }
+        restored
     }
 
     pub(super) fn greet(&mut self) {
