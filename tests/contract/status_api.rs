@@ -105,6 +105,11 @@ fn metrics_have_the_documented_names() {
     let mut lines: Vec<&str> = answer.body.lines().collect();
     lines.sort_unstable();
     insta::assert_snapshot!("metrics", lines.join("\n"));
+    let documented = include_str!("../../docs/http.md");
+    for line in lines.iter().filter(|line| !line.starts_with('#')) {
+        let name = line.split(['{', ' ']).next().unwrap_or(line);
+        assert!(documented.contains(&format!("| `{name}")), "docs/http.md does not say what {name} is");
+    }
 }
 
 #[test]

@@ -89,8 +89,8 @@ fn the_page_of_an_empty_cluster_says_what_comes_next() {
     let server = TestServer::start();
     server.change(|view| *view = View { branch: "main".into(), health: Health::Starting, ..View::default() });
     let page = server.get("/").body;
-    assert_has(&page, &["Push a manifest", "No agent has said hello yet", "starting"]);
-    assert!(!page.contains("id=\"problems\""));
+    assert_has(&page, &["Push a manifest", "No agent has said hello yet", "No revision is loaded yet", "starting"]);
+    assert!(!page.contains("id=\"problems\"") && !page.contains("1970"));
 }
 
 /// A real browser, which says the titles of its pages over HTTP.

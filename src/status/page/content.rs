@@ -171,7 +171,7 @@ impl<'a> Content<'a> {
             revision: view.revision.as_ref().map_or_else(|| "none yet".into(), |revision| revision.short().to_owned()),
             health: Chip::new(tone, word.to_lowercase()),
             health_sentence,
-            as_of: view.at.rfc3339(),
+            as_of: if view.at == Moment(0) { String::new() } else { view.at.rfc3339() },
             figures: figures(view, &shown),
             problems: view.problems.iter().map(shown_problem).collect(),
             namespaces: namespaces(view, &shown, now),
