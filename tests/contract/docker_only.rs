@@ -330,6 +330,20 @@ async fn a_network_of_our_name_that_is_not_ours_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn agents_that_connect_at_once_make_one_network() {
+    let cluster = own_cluster();
+    let name = format!("driftless-{cluster}");
+    let agents: Vec<_> = (0..8).map(|index| docker(&cluster, &NodeName::new(format!("node-{index}")))).collect();
+    let outcomes = futures_util::future::join_all(agents.iter().map(|agent| agent.connect())).await;
+    let networks = engine().list_networks(None).await.unwrap();
+    let made: Vec<_> = networks.into_iter().filter(|network| network.name.as_deref() == Some(name.as_str())).collect();
+    for network in &made {
+        engine().remove_network(network.id.as_deref().unwrap()).await.unwrap();
+    }
+    assert_eq!(made.len(), 1, "{outcomes:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_program_of_this_host_runs_in_an_image_made_of_it() {
     play(docker::stage().await, |stage| {
         Box::pin(async move {

@@ -107,6 +107,10 @@ impl Engine {
         Self { socket, cluster, current: Mutex::new(None), connecting: AsyncMutex::new(()) }
     }
 
+    pub(super) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
     /// The session in use, if there is one.
     pub(super) fn current(&self) -> Option<Arc<Session>> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()

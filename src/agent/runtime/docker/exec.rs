@@ -12,6 +12,9 @@ use tokio::time::timeout;
 /// What is kept of the output, for a probe's message.
 const OUTPUT_BYTES_MAX: usize = 1024;
 
+/// Pause before the Engine is asked again whether a command has ended.
+const NOT_YET: Duration = Duration::from_millis(10);
+
 /// A command that cannot be found or run ends with one of these, as in a shell.
 const CANNOT_RUN: i32 = 126;
 const NOT_FOUND: i32 = 127;
@@ -59,12 +62,25 @@ impl Shared {
             }
             Err(error) => return Err(failed(error)),
         }
-        let ended = session.client.inspect_exec(exec).await.map_err(failed)?;
-        let code = ended.exit_code.and_then(|code| i32::try_from(code).ok());
-        code.ok_or_else(|| RuntimeError::Failed {
-            action: format!("running a command in container {id}"),
-            message: "the Engine does not say how it ended".to_owned(),
-        })
+        self.exit_code(session, id, exec).await
+    }
+
+    /// The exit code of a command whose output has ended. The Engine may note it a moment later than it closes the output; the
+    /// caller's timeout bounds the wait.
+    async fn exit_code(&self, session: &Session, id: &ContainerId, exec: &str) -> Result<i32, RuntimeError> {
+        loop {
+            let state = session.client.inspect_exec(exec).await;
+            let state = state.map_err(|error| self.of_container(id, "running a command in", &error))?;
+            if state.running == Some(true) {
+                tokio::time::sleep(NOT_YET).await;
+                continue;
+            }
+            let code = state.exit_code.and_then(|code| i32::try_from(code).ok());
+            return code.ok_or_else(|| RuntimeError::Failed {
+                action: format!("running a command in container {id}"),
+                message: "the Engine does not say how it ended".to_owned(),
+            });
+        }
     }
 }
 

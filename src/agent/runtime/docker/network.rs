@@ -8,7 +8,13 @@ use bollard::models::NetworkCreateRequest;
 use hyper::StatusCode;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
 use std::net::IpAddr;
+use std::time::Duration;
+
+/// How long another agent that makes the network is waited for: 5 s.
+const LOCK_TRIES: u32 = 250;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// `GET /networks/NAME`, as far as we read it.
 #[derive(Debug, Deserialize)]
@@ -43,7 +49,10 @@ pub(super) async fn ensure(engine: &Engine, session: &Session, cluster: &str) ->
     let network = match find(engine, session, cluster).await? {
         Some(network) => network,
         None => {
-            create(engine, session, cluster).await?;
+            let _lock = alone(engine).await;
+            if find(engine, session, cluster).await?.is_none() {
+                create(engine, session, cluster).await?;
+            }
             find(engine, session, cluster).await?.ok_or_else(|| RuntimeError::Failed {
                 action: format!("making the network {}", name_of(cluster)),
                 message: "it was made, and is not there".to_owned(),
@@ -71,8 +80,9 @@ async fn find(engine: &Engine, session: &Session, cluster: &str) -> Result<Optio
 }
 
 async fn create(engine: &Engine, session: &Session, cluster: &str) -> Result<(), RuntimeError> {
+    let name = name_of(cluster);
     let request = NetworkCreateRequest {
-        name: name_of(cluster),
+        name: name.clone(),
         driver: Some("bridge".to_owned()),
         labels: Some(std::iter::once((CLUSTER.to_owned(), cluster.to_owned())).collect()),
         ..NetworkCreateRequest::default()
@@ -81,8 +91,23 @@ async fn create(engine: &Engine, session: &Session, cluster: &str) -> Result<(),
         Ok(_) => Ok(()),
         // Another agent on this host was faster.
         Err(bollard::errors::Error::DockerResponseServerError { status_code: 409, .. }) => Ok(()),
-        Err(error) => Err(engine.failed(&format!("making the network {}", name_of(cluster)), &error)),
+        Err(error) => Err(engine.failed(&format!("making the network {name}"), &error)),
     }
+}
+
+/// Up to version 28 the Engine lets two agents make two networks of one name at the same moment, and finds that name ambiguous from
+/// then on. So one agent of this host makes it at a time: whoever holds the lock on the socket's folder, which needs no file
+/// of its own and ends with the process. Whoever cannot have it in time goes on without.
+async fn alone(engine: &Engine) -> Option<File> {
+    let folder = File::open(engine.socket().parent()?).ok()?;
+    for _ in 0..LOCK_TRIES {
+        match folder.try_lock() {
+            Ok(()) => return Some(folder),
+            Err(TryLockError::WouldBlock) => tokio::time::sleep(LOCK_PAUSE).await,
+            Err(TryLockError::Error(_)) => return None,
+        }
+    }
+    None
 }
 
 fn check_ours(network: &Network, cluster: &str) -> Result<(), RuntimeError> {
