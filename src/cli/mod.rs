@@ -17,6 +17,7 @@ mod kubeconfig;
 mod logs;
 mod plan;
 mod schema;
+mod shim;
 mod validate;
 
 pub use error::{CliError, CliResult};
@@ -50,6 +51,8 @@ pub enum Command {
     Demo(demo::DemoArgs),
     #[command(hide = true)]
     DemoServer(demo_server::DemoServerArgs),
+    #[command(hide = true)]
+    Shim(shim::ShimArgs),
 }
 
 /// Runs a command to its end.
@@ -69,6 +72,7 @@ pub fn run(cli: Cli) -> CliResult<ExitCode> {
         Command::Completions(args) => completions::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::DemoServer(args) => demo_server::run(args),
+        Command::Shim(args) => shim::run(&args),
     }
 }
 

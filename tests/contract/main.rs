@@ -15,6 +15,8 @@ mod git_loader;
 mod git_mirror;
 mod kubectl;
 mod other_engines;
+mod process;
+mod process_only;
 mod stage;
 mod status_api;
 mod status_cli;
@@ -44,6 +46,7 @@ macro_rules! play_on {
 macro_rules! contract_of_all {
     ($($behaviour:ident),* $(,)?) => {
         play_on!(every_runtime_docker, crate::docker::stage, $($behaviour),*);
+        play_on!(every_runtime_process, crate::process::stage, $($behaviour),*);
         play_on!(every_runtime_fake, crate::fake::stage, $($behaviour),*);
     };
 }
@@ -52,6 +55,7 @@ macro_rules! contract_of_all {
 macro_rules! contract_of_real_ones {
     ($($behaviour:ident),* $(,)?) => {
         play_on!(real_runtime_docker, crate::docker::stage, $($behaviour),*);
+        play_on!(real_runtime_process, crate::process::stage, $($behaviour),*);
     };
 }
 

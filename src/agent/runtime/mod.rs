@@ -9,6 +9,7 @@
 
 pub mod docker;
 pub mod fake;
+pub mod process;
 pub mod rootfs;
 
 use crate::model::{Exit, NodeName, ObjectKey, PodUid, Protocol, Revision, RuntimeKind, SecretBytes, TemplateHash};
@@ -221,6 +222,14 @@ pub struct Limits {
     pub memory_bytes: Option<u64>,
     /// Relative weight under contention, from the request: thousandths of a core.
     pub cpu_request_milli: Option<u64>,
+}
+
+impl Limits {
+    /// Whether nothing is limited.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.cpu_milli.is_none() && self.memory_bytes.is_none()
+    }
 }
 
 /// One port of a container.

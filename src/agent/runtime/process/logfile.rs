@@ -1,0 +1,232 @@
+//! The log of one process, as its shim writes it.
+//!
+//! One line per line of output, in the format of the container runtime interface, which log shippers know:
+//! `2026-11-21T09:42:00.123Z stdout F message`. A line longer than 16 KiB is split; its parts but the last have `P` instead of `F`. A
+//! file that has reached its size becomes `….log.1`, the older one `….log.2`, and so on; the oldest is deleted.
+
+use crate::agent::runtime::LogRetention;
+use crate::model::Moment;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// A longer line is split, as the kubelet's runtimes do.
+const LINE_MAX: usize = 16 * 1024;
+
+/// Which output a line came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stream {
+    Stdout,
+    Stderr,
+}
+
+/// Splits output into lines.
+#[derive(Debug)]
+pub(super) struct Lines {
+    stream: Stream,
+    rest: Vec<u8>,
+}
+
+impl Lines {
+    pub(super) fn new(stream: Stream) -> Self {
+        Self { stream, rest: Vec::new() }
+    }
+
+    /// Takes output in and gives the finished lines, formatted.
+    pub(super) fn push(&mut self, bytes: &[u8], now: Moment) -> Vec<u8> {
+        let mut out = Vec::with_capacity(bytes.len() + 64);
+        let stamp = stamp(now);
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            self.rest.extend_from_slice(piece);
+            while self.rest.len() > LINE_MAX && self.rest.last() != Some(&b'\n') || self.rest.len() > LINE_MAX + 1 {
+                let tail = self.rest.split_off(LINE_MAX);
+                self.format(&mut out, &stamp, b'P');
+                self.rest = tail;
+            }
+            if self.rest.last() == Some(&b'\n') {
+                self.rest.pop();
+                self.format(&mut out, &stamp, b'F');
+                self.rest.clear();
+            }
+        }
+        out
+    }
+
+    /// The end of the output: an unfinished line counts as one.
+    pub(super) fn finish(&mut self, now: Moment) -> Vec<u8> {
+        let mut out = Vec::new();
+        if !self.rest.is_empty() {
+            self.format(&mut out, &stamp(now), b'F');
+            self.rest.clear();
+        }
+        out
+    }
+
+    fn format(&self, out: &mut Vec<u8>, stamp: &str, tag: u8) {
+        let stream = match self.stream {
+            Stream::Stdout => " stdout ",
+            Stream::Stderr => " stderr ",
+        };
+        out.extend_from_slice(stamp.as_bytes());
+        out.extend_from_slice(stream.as_bytes());
+        out.extend_from_slice(&[tag, b' ']);
+        out.extend_from_slice(&self.rest);
+        out.push(b'\n');
+    }
+}
+
+/// RFC 3339 in UTC with milliseconds.
+fn stamp(now: Moment) -> String {
+    let seconds = now.rfc3339();
+    format!("{}.{:03}Z", seconds.trim_end_matches('Z'), now.0 % 1000)
+}
+
+/// The file being written, and its rotation.
+#[derive(Debug)]
+pub(super) struct LogFile {
+    path: PathBuf,
+    retention: LogRetention,
+    file: Option<File>,
+    size: u64,
+}
+
+impl LogFile {
+    pub(super) fn new(path: PathBuf, retention: LogRetention) -> Self {
+        Self { path, retention, file: None, size: 0 }
+    }
+
+    /// Appends finished lines. An error (a full disk) loses these lines, and the next ones are tried again: a workload must
+    /// never wait for its log.
+    pub(super) fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+        if lines.is_empty() {
+            return Ok(());
+        }
+        if self.size >= self.retention.file_bytes_max {
+            self.rotate();
+        }
+        let file = match &mut self.file {
+            Some(file) => file,
+            None => {
+                let file = open(&self.path)?;
+                self.size = file.metadata()?.len();
+                self.file.insert(file)
+            }
+        };
+        file.write_all(lines)?;
+        self.size += u64::try_from(lines.len()).unwrap_or(0);
+        Ok(())
+    }
+
+    fn rotate(&mut self) {
+        self.file = None;
+        self.size = 0;
+        let kept = self.retention.files_max.max(1) - 1;
+        // A file that is missing is no error, and one that cannot be renamed is written on.
+        for index in (1..kept).rev() {
+            let _ = fs::rename(rotated(&self.path, index), rotated(&self.path, index + 1));
+        }
+        let _ = if kept == 0 { fs::remove_file(&self.path) } else { fs::rename(&self.path, rotated(&self.path, 1)) };
+    }
+
+    /// Opens the file again if somebody has deleted it.
+    pub(super) fn check(&mut self) {
+        let there = fs::metadata(&self.path).map(|metadata| metadata.ino()).ok();
+        let ours = self.file.as_ref().and_then(|file| file.metadata().ok()).map(|metadata| metadata.ino());
+        if there != ours {
+            self.file = None;
+        }
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    OpenOptions::new().create(true).append(true).mode(0o600).open(path)
+}
+
+/// `web.0.log.1`, the newest of the rotated files, `.2` and so on.
+pub(super) fn rotated(path: &Path, index: u32) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{index}"));
+    PathBuf::from(name)
+}
+
+/// All files of a log, oldest first.
+pub(super) fn files(path: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = (1..).map(|index| rotated(path, index)).take_while(|file| file.exists()).collect();
+    found.reverse();
+    found.push(path.to_owned());
+    found
+}
+
+/// The output in formatted lines: stamps and tags taken off, split lines joined again.
+pub(super) fn strip(lines: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(lines.len());
+    for line in lines.split_inclusive(|byte| *byte == b'\n') {
+        let mut parts = line.splitn(4, |byte| *byte == b' ');
+        let (tag, message) = (parts.nth(2), parts.next());
+        match (tag, message) {
+            (Some(b"P"), Some(message)) => out.extend_from_slice(message.strip_suffix(b"\n").unwrap_or(message)),
+            (Some(b"F"), Some(message)) => out.extend_from_slice(message),
+            // Not ours, or cut off: better shown than hidden.
+            _ => out.extend_from_slice(line),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LINE_MAX, Lines, LogFile, Stream, files, strip};
+    use crate::agent::runtime::LogRetention;
+    use crate::model::Moment;
+
+    #[test]
+    fn output_becomes_stamped_lines_however_it_is_cut() {
+        let mut lines = Lines::new(Stream::Stderr);
+        let now = Moment(1_000_007);
+        let mut out = lines.push(b"one\ntw", now);
+        out.extend(lines.push(b"o\n\nrest", now));
+        out.extend(lines.finish(now));
+        let expected = ["one", "two", "", "rest"].map(|text| format!("1970-01-01T00:16:40.007Z stderr F {text}\n")).concat();
+        assert_eq!(String::from_utf8(out).expect("text"), expected);
+    }
+
+    #[test]
+    fn a_long_line_is_split_and_read_back_whole() {
+        for length in [LINE_MAX, LINE_MAX + 1, 3 * LINE_MAX + 5] {
+            let mut text = vec![b'x'; length];
+            text.push(b'\n');
+            let mut lines = Lines::new(Stream::Stdout);
+            let out = lines.push(&text, Moment(0));
+            assert_eq!(strip(&out), text, "{length}");
+            assert!(out.split(|byte| *byte == b'\n').all(|line| line.len() < LINE_MAX + 64));
+        }
+    }
+
+    #[test]
+    fn files_are_rotated_and_the_oldest_deleted() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("web.0.log");
+        let mut log = LogFile::new(path.clone(), LogRetention { file_bytes_max: 10, files_max: 3 });
+        for text in ["aaaaaaaaaa\n", "bbbbbbbbbb\n", "cccccccccc\n", "dddddddddd\n"] {
+            log.append(text.as_bytes()).expect("written");
+        }
+        let kept: Vec<String> = files(&path).iter().map(|file| std::fs::read_to_string(file).expect("text")).collect();
+        assert_eq!(kept, ["bbbbbbbbbb\n", "cccccccccc\n", "dddddddddd\n"], "oldest first");
+    }
+
+    #[test]
+    fn a_deleted_file_is_made_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("logs/web.0.log");
+        let mut log = LogFile::new(path.clone(), LogRetention::default());
+        log.append(b"one\n").expect("written");
+        std::fs::remove_dir_all(folder.path().join("logs")).expect("deleted");
+        log.check();
+        log.append(b"two\n").expect("written");
+        assert_eq!(std::fs::read_to_string(&path).expect("text"), "two\n");
+    }
+}

@@ -1,0 +1,18 @@
+//! What a process and its children have used.
+
+use super::protocol::Record;
+use super::{cgroup, procfs};
+use crate::agent::runtime::Usage;
+
+/// From the cgroups where they count, else from `/proc`.
+pub(super) fn of(record: &Record) -> Usage {
+    let (cpu, memory) = cgroup::usage(&record.cgroups);
+    let walked = || procfs::usage(&procfs::descendants(record.shim.pid));
+    match (cpu, memory) {
+        (Some(cpu_nanos), Some(memory_bytes)) => Usage { cpu_nanos, memory_bytes },
+        (cpu, memory) => {
+            let (cpu_walked, memory_walked) = walked();
+            Usage { cpu_nanos: cpu.unwrap_or(cpu_walked), memory_bytes: memory.unwrap_or(memory_walked) }
+        }
+    }
+}
