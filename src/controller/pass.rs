@@ -111,6 +111,10 @@ impl Controller {
                     Ok(()) => acted.changed = true,
                     Err(refusals) => acted.refused = Some(refusals),
                 },
+                Action::Reinstate { uid } => {
+                    self.reinstate(uid);
+                    acted.changed = true;
+                }
                 Action::Retire { uid, reason } => {
                     self.note_ended(key, *reason);
                     self.retire(uid, *reason, self.commit_for(*reason));

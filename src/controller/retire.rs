@@ -25,6 +25,23 @@ impl Controller {
         self.happenings.note(happening, self.now);
     }
 
+    /// Takes a retired pod back that was not told to stop yet: it returns to its Services.
+    pub(super) fn reinstate(&mut self, uid: &PodUid) {
+        let Some(placement) = self.placements.get_mut(uid) else { return };
+        if placement.retired.as_ref().is_none_or(|retired| retired.told) {
+            return;
+        }
+        placement.retired = None;
+        let workload = placement.run.workload.clone();
+        let name = placement.run.name.clone();
+        self.timers.clear(&Timer::Drained(*uid));
+        self.mark_services(&workload);
+        self.records.touch(&workload);
+        let message = format!("{name} is needed after all");
+        let happening = Happening { about: &workload, pod: Some(&name), warning: false, reason: "Reinstated", message };
+        self.happenings.note(happening, self.now);
+    }
+
     /// Tells the node to stop a retired pod, if it is out of use; else looks again later.
     pub(super) fn release(&mut self, uid: &PodUid) {
         let Some(placement) = self.placements.get(uid) else { return };

@@ -20,11 +20,21 @@ pub(super) fn act(input: &RolloutInput<'_>, census: &Census, memory: &RolloutMem
     for found in hashes {
         let (alive, target) = (census.of(found).alive, memory.target(found));
         retire(input, memory, found, alive.saturating_sub(target), &mut actions);
-        let missing = target.saturating_sub(alive).min(room);
+        let missing = target.saturating_sub(alive);
+        let back = reinstate(input, found, missing, &mut actions);
+        let missing = (missing - back).min(room);
         room -= missing;
         actions.extend((0..missing).map(|_| Action::Create { slot: slots.take(), hash: found.clone() }));
     }
     actions
+}
+
+/// Takes up to `missing` retired pods back that were not told to stop yet. Returns how many.
+fn reinstate(input: &RolloutInput<'_>, hash: &TemplateHash, missing: u32, actions: &mut Vec<Action>) -> u32 {
+    let draining = input.pods.iter().filter(|pod| pod.hash == hash && pod.standing == Standing::Draining);
+    let before = actions.len();
+    actions.extend(draining.take(missing as usize).map(|pod| Action::Reinstate { uid: pod.uid }));
+    u32::try_from(actions.len() - before).unwrap_or(missing)
 }
 
 /// Retires what has ended, and `surplus` more: those that serve least go first.

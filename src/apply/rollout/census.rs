@@ -30,6 +30,8 @@ pub(super) struct Count {
     pub(super) alive: u32,
     /// Those ready for `minReadySeconds`.
     pub(super) available: u32,
+    /// Retired ones that are still to be told, and could be taken back.
+    pub(super) draining: u32,
 }
 
 impl Census {
@@ -42,7 +44,9 @@ impl Census {
             }
             count.occupied += 1;
             census.occupied += 1;
-            census.draining += u32::from(pod.standing == Standing::Draining);
+            let draining = u32::from(pod.standing == Standing::Draining);
+            count.draining += draining;
+            census.draining += draining;
             census.stopping += u32::from(pod.standing == Standing::Stopping);
             if is_alive(input, pod.standing) {
                 count.alive += 1;

@@ -14,6 +14,8 @@
 //!   limits hold between telling and hearing. Pods on a lost node are not counted: nobody can acknowledge for them.
 //! - Rolling never has more than replicas + maxSurge pods, and retires an available pod only while more than
 //!   replicas - maxUnavailable are available. Blue/green never has more than two sets.
+//! - A retired pod that was not told to stop yet is taken back before a new one is made, and where the limits would be broken
+//!   by its end: what was retired beside a healthy pod stays if that pod fails meanwhile.
 //! - A failed template is quarantined if an old one still serves, and the old one stays.
 //!
 //! Deliberately absent: nodes and placement (`apply::schedule`), Services and draining (`controller`), and any state.
@@ -145,6 +147,11 @@ pub enum Action {
         slot: u32,
         /// Its template.
         hash: TemplateHash,
+    },
+    /// Bring a retired pod that has not been told to stop back into its Services: it is needed after all.
+    Reinstate {
+        /// The pod.
+        uid: PodUid,
     },
     /// Take a pod out of its Services, then stop it.
     Retire {

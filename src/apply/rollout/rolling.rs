@@ -16,7 +16,9 @@ pub(super) fn aim(input: &RolloutInput<'_>, census: &Census, memory: &mut Rollou
         return limit;
     }
     grow(input, memory, limit);
-    shrink(input, census, memory, input.replicas.saturating_sub(unavailable));
+    let min_available = input.replicas.saturating_sub(unavailable);
+    take_back(input, census, memory, min_available);
+    shrink(input, census, memory, min_available);
     limit
 }
 
@@ -32,6 +34,21 @@ fn grow(input: &RolloutInput<'_>, memory: &mut RolloutMemory, limit: u32) {
         target + room.min(input.replicas - target)
     };
     memory.targets.insert(hash.clone(), next);
+}
+
+/// Old templates grow again by retired pods that were not told to stop yet, where fewer than `min_available` are available: what
+/// was to take their place has failed meanwhile.
+fn take_back(input: &RolloutInput<'_>, census: &Census, memory: &mut RolloutMemory, min_available: u32) {
+    let hash = input.hash();
+    let mut missing = min_available.saturating_sub(census.available);
+    for (old, count) in census.sets().filter(|(old, _)| *old != hash) {
+        let coming_back = memory.target(old).saturating_sub(count.alive);
+        let back = count.draining.saturating_sub(coming_back).min(missing);
+        if back > 0 {
+            memory.targets.insert(old.clone(), memory.target(old) + back);
+        }
+        missing = missing.saturating_sub(back + coming_back.min(count.draining));
+    }
 }
 
 /// Old templates shrink while at least `min_available` pods are available.
