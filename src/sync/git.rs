@@ -6,6 +6,7 @@
 
 use super::SyncError;
 use super::address::{Address, Credentials, redact};
+use rustix::process::{Pid, Signal, kill_process_group};
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -17,6 +18,8 @@ use std::time::Duration;
 
 /// At most so much of git's output is kept; the rest is read and dropped.
 const OUTPUT_BYTES_MAX: u64 = 16 << 20;
+/// How long git may take to end when it is told to.
+const TERM_LIMIT: Duration = Duration::from_secs(5);
 
 /// Variables that would point git at another repository, for example when we are started from a hook.
 const FOREIGN: &[&str] = &[
@@ -102,15 +105,20 @@ impl Git {
     }
 }
 
-/// Waits for a child and reads it out; a child that takes too long is killed with its whole group (ssh, remote helpers).
+/// Waits for a child and reads it out; a child that takes too long is stopped with its whole group (ssh, remote helpers).
 fn collect(mut child: Child, what: &str, limit: Duration) -> Result<Output, SyncError> {
     let (done, finished) = mpsc::channel::<()>();
     let stdout = read_aside(child.stdout.take(), done.clone());
     let stderr = read_aside(child.stderr.take(), done);
     // The channel carries nothing: it closes when both pipes have ended, which is when git has.
-    let late = matches!(finished.recv_timeout(limit), Err(mpsc::RecvTimeoutError::Timeout));
+    let is_late = |limit| matches!(finished.recv_timeout(limit), Err(mpsc::RecvTimeoutError::Timeout));
+    let late = is_late(limit);
     if late {
-        kill_group(&child);
+        // First a chance to take its locks and temporary packs away.
+        signal_group(&child, Signal::TERM);
+        if is_late(TERM_LIMIT) {
+            signal_group(&child, Signal::KILL);
+        }
     }
     let failed = |source| SyncError::NoGit { source };
     let status = child.wait().map_err(failed)?;
@@ -135,11 +143,11 @@ fn read_aside<R: Read + Send + 'static>(pipe: Option<R>, done: mpsc::Sender<()>)
     })
 }
 
-fn kill_group(child: &Child) {
-    let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
+fn signal_group(child: &Child, signal: Signal) {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     if let Some(pid) = pid {
         // It may have ended just now.
-        let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+        let _ = kill_process_group(pid, signal);
     }
 }
 
@@ -191,8 +199,12 @@ fn quoted(value: &str) -> String {
     format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
 }
 
-/// Writes a file that only we may read, replacing it whole.
-pub(super) fn write_private(path: &Path, text: &str) -> Result<(), SyncError> {
+/// Writes a file that only we may read, replacing it whole. One that is as it should be is left alone: a full disk is no reason to
+/// stop reading.
+fn write_private(path: &Path, text: &str) -> Result<(), SyncError> {
+    if fs::read_to_string(path).is_ok_and(|there| there == text) {
+        return Ok(());
+    }
     let fresh = path.with_extension("new");
     let write = || -> io::Result<()> {
         let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;

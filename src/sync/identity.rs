@@ -132,10 +132,6 @@ impl Identity {
 
     /// Makes a fresh identity beside the folder and renames it into place, so that it is there whole or not at all.
     fn create(dir: &Path) -> Result<Self, IdentityError> {
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            move |source| IdentityError::Io { what: "create", path, source }
-        };
         let cluster_id = random_hex(16);
         let damaged = |error: ssh_key::Error| IdentityError::Damaged { path: dir.join(SIGNING_KEY), detail: error.to_string() };
         let mut key = PrivateKey::random(&mut OsRng, Algorithm::Ed25519).map_err(damaged)?;
@@ -143,14 +139,23 @@ impl Identity {
         let private = key.to_openssh(LineEnding::LF).map_err(damaged)?;
         let public = key.public_key().to_openssh().map_err(damaged)?;
 
+        let files = [
+            (CLUSTER_ID, format!("{cluster_id}\n")),
+            (PUBLIC_KEY, format!("{public}\n")),
+            (ALLOWED_SIGNERS, format!("{cluster_id} namespaces=\"git\" {public}\n")),
+        ];
         let fresh = dir.with_extension(format!("new-{}", random_hex(4)));
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&fresh).map_err(failed(&fresh))?;
-        let write = |name: &str, text: &str| write_new(&fresh.join(name), text).map_err(failed(&fresh.join(name)));
-        write(CLUSTER_ID, &format!("{cluster_id}\n"))?;
-        write(SIGNING_KEY, &private)?;
-        write(PUBLIC_KEY, &format!("{public}\n"))?;
-        write(ALLOWED_SIGNERS, &format!("{cluster_id} namespaces=\"git\" {public}\n"))?;
-        fs::rename(&fresh, dir).map_err(failed(dir))?;
+        let write = || {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(&fresh)?;
+            write_new(&fresh.join(SIGNING_KEY), &private)?;
+            files.iter().try_for_each(|(name, text)| write_new(&fresh.join(name), text))?;
+            fs::rename(&fresh, dir)
+        };
+        write().map_err(|source| {
+            // Half of a fresh identity is of no use to anybody.
+            let _ = fs::remove_dir_all(&fresh);
+            IdentityError::Io { what: "create", path: dir.to_owned(), source }
+        })?;
         Ok(Self { cluster_id, key })
     }
 

@@ -60,6 +60,7 @@ impl Mirror {
     pub fn open(dir: &Path, spec: &RepoSpec) -> Result<Self, SyncError> {
         let path = normal_path(&spec.path)?;
         let source = Remote::new("source", &spec.url);
+        sweep(&dir.join("repo.git"));
         let (repo, git) = open_repo(dir, &source)?;
         let asked_branch = spec.branch.clone().map(|name| name.strip_prefix("refs/heads/").map(String::from).unwrap_or(name));
         let branch = asked_branch.clone();
@@ -205,6 +206,24 @@ pub(super) fn repack(git: &Git) -> Result<(), SyncError> {
     let args = ["-c", "gc.auto=2000", "-c", "gc.autoDetach=false", "-c", "gc.pruneExpire=never", "gc", "--auto", "--quiet"];
     let output = git.run("repacking the mirror", &args, REPACK_LIMIT)?;
     if output.ok { Ok(()) } else { Err(SyncError::Git { what: "repacking the mirror".into(), detail: output.stderr }) }
+}
+
+/// Removes what a git that was killed left behind: locks that would stop every later fetch, and halves of packs. The state directory is
+/// ours alone, so at our start nobody holds them.
+fn sweep(bare: &Path) {
+    let mut folders = vec![bare.to_owned(), bare.join("objects/pack"), bare.join("refs")];
+    while let Some(folder) = folders.pop() {
+        // What is not there, or cannot be removed, is met again where it matters.
+        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+            let in_refs = path.starts_with(bare.join("refs"));
+            if in_refs && path.is_dir() {
+                folders.push(path);
+            } else if name.ends_with(".lock") || (folder.ends_with("objects/pack") && name.starts_with("tmp_")) {
+                let _ = std::fs::remove_file(path);
+            }
+        }
+    }
 }
 
 /// Makes or opens `dir/repo.git`, and git with a config that knows `remote`.

@@ -75,6 +75,21 @@ fn only_what_a_push_changes_is_parsed_again_and_the_rest_is_forgotten() {
 }
 
 #[test]
+fn many_files_are_parsed_in_parallel_and_none_is_mistaken_for_another() {
+    let lab = Lab::new();
+    for number in 0..100 {
+        lab.write(&format!("unit-{}/web-{number}.yaml", number % 7), &deployment(&format!("web-{number}"), "nginx:1"));
+    }
+    lab.commit("Many");
+    lab.push();
+    let loaded = load(&mut loader(&lab), &Good::new());
+    assert_eq!(loaded.desired.objects.len(), 100);
+    for (key, object) in &loaded.desired.objects {
+        assert!(object.source.file.ends_with(&format!("/{}.yaml", key.name)), "{key} is in {}", object.source.file);
+    }
+}
+
+#[test]
 fn a_unit_whose_files_cannot_be_read_is_held_and_the_others_go_on() {
     let lab = Lab::new();
     lab.write("a/web.yaml", &deployment("web", "nginx:1"));

@@ -67,6 +67,20 @@ fn an_error_heals_when_its_cause_does() {
 }
 
 #[test]
+fn what_a_killed_git_left_behind_does_not_stop_the_next_start() {
+    let lab = Lab::new();
+    lab.push_file("web.yaml", "a: 1\n");
+    mirror(&lab, &spec(&lab)).fetch().unwrap();
+    let second = lab.push_file("web.yaml", "a: 2\n");
+    let bare = lab.path("mirror/repo.git");
+    for left in ["refs/remotes/source/main.lock", "packed-refs.lock", "objects/pack/tmp_pack_x"] {
+        std::fs::write(bare.join(left), "").unwrap();
+    }
+    assert_eq!(mirror(&lab, &spec(&lab)).fetch().unwrap().revision.as_str(), second);
+    assert!(!bare.join("objects/pack/tmp_pack_x").exists());
+}
+
+#[test]
 fn a_forced_push_counts_when_it_is_seen_twice() {
     let lab = Lab::new();
     let first = lab.push_file("web.yaml", "a: 1\n");

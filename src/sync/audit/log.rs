@@ -18,6 +18,8 @@ const EXCHANGE_LIMIT: Duration = Duration::from_secs(60);
 const TRIES: u32 = 8;
 /// After so many records the mirror is repacked if that is worth it.
 const RECORDS_PER_REPACK: u32 = 256;
+/// With less room than this on its disk, a write that failed did so because the disk is full.
+const ROOM_MIN_BYTES: u64 = 256 << 10;
 
 /// Where the audit branch lives.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -184,6 +186,14 @@ impl AuditLog {
     }
 
     fn commit(&self, record: &AuditRecord, now: Moment, parent: Option<Oid>) -> Result<Oid, AuditError> {
+        self.try_commit(record, now, parent).map_err(|error| {
+            // libgit2 does not say so itself, but repeats what it said last.
+            let full = matches!(error, AuditError::Mirror(SyncError::Objects { .. })) && is_full(&self.dir);
+            if full { SyncError::DiskFull { at: self.dir.clone() }.into() } else { error }
+        })
+    }
+
+    fn try_commit(&self, record: &AuditRecord, now: Moment, parent: Option<Oid>) -> Result<Oid, AuditError> {
         let changes = commit::write_blobs(&self.repo, &record.tree)?;
         let parent = parent.map(|id| self.repo.find_commit(id)).transpose().map_err(failed("cannot read the audit branch"))?;
         let tree = commit::change_tree(&self.repo, parent.as_ref(), &changes)?;
@@ -381,6 +391,15 @@ impl AuditLog {
         };
         walk().map_err(failed("cannot list the audit branch"))
     }
+}
+
+/// Whether the disk under a folder has no room left to speak of.
+fn is_full(dir: &Path) -> bool {
+    rustix::fs::statvfs(dir).is_ok_and(|disk| {
+        // A file system without a fixed number of inodes says 0 of 0.
+        let no_inodes = disk.f_files > 0 && disk.f_favail == 0;
+        no_inodes || disk.f_bavail.saturating_mul(disk.f_frsize) < ROOM_MIN_BYTES
+    })
 }
 
 /// Why a ref was not updated.
