@@ -1,10 +1,11 @@
 //! What the core is told, and what it answers.
 
+use crate::apply::prune;
 use crate::model::{
     Assignment, AuditRecord, ClusterNotes, CurrentObject, Desired, EndpointSet, Epoch, Hello, Moment, NodeName, Object,
     ObjectKey, PodSnapshot, Report, Revision, TemplateHash, Trigger,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What a controller is, for as long as it runs.
@@ -112,6 +113,16 @@ pub struct Commit {
     pub subject: String,
     /// Its trailers, in order.
     pub trailers: Vec<(String, String)>,
+    /// For one that approves deletions, the objects that its own tree has: what a later commit deletes is not approved by it.
+    pub objects: BTreeSet<ObjectKey>,
+}
+
+impl Commit {
+    /// Whether it carries an approval of deletions.
+    #[must_use]
+    pub fn approves_deletions(&self) -> bool {
+        !prune::approvals([(&self.revision, self.trailers.as_slice())]).is_empty()
+    }
 }
 
 /// Something to do. The shell does it as it is, and in order.

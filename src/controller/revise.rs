@@ -66,7 +66,11 @@ impl Controller {
         }
         let old = &self.inputs.effective.objects;
         let trailers = commits.iter().map(|commit| (&commit.revision, commit.trailers.as_slice()));
-        let approvals = prune::approvals(trailers);
+        let mut approvals = prune::approvals(trailers);
+        for approval in &mut approvals {
+            let commit = commits.iter().find(|commit| commit.revision == approval.revision);
+            approval.kept = commit.map(|commit| commit.objects.clone()).unwrap_or_default();
+        }
         let (allowed, block) = prune::brake(&deletions, old, &desired.policy.prune, &approvals);
         for key in deletions.difference(&allowed) {
             if let Some(object) = old.get(key) {

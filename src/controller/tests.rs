@@ -268,6 +268,18 @@ fn deleting_everything_is_held_back_until_a_commit_approves_it() {
 }
 
 #[test]
+fn an_approval_does_not_reach_what_a_later_commit_of_the_push_deletes() {
+    let mut world = shop();
+    world.outcomes();
+    world.push_both("deployment web a 3", &[("Driftless-Allow-Prune", "all")], "");
+    world.seconds(30);
+    assert_eq!((world.running("web"), world.outcomes().starts_with("blocked")), ("aaa".to_owned(), true));
+    world.push_both("", &[("Driftless-Allow-Prune", "all")], "");
+    world.seconds(30);
+    assert_eq!(world.running("web"), "");
+}
+
+#[test]
 fn a_blocked_deletion_still_lets_the_rest_out() {
     let mut world = World::new(&["n1"]);
     let many: Vec<String> = (0..8).map(|index| format!("deployment w{index} a 1")).collect();

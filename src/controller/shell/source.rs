@@ -11,7 +11,7 @@ use crate::sync::{
     AuditError, AuditLog, AuditSpec, AuditState, Claim, CommitInfo, Head, Identity, Loader, Mirror, RepoWatch, SyncError,
     watch_repo,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
@@ -264,8 +264,9 @@ impl Desk {
         let start = clock::now();
         let Loaded { desired, good } = self.loader.load(revision, &self.good, &self.key)?;
         let mirror = self.loader.mirror();
-        let commits = mirror.commits_between(self.applied.as_ref(), revision)?;
         let head = mirror.commit(revision)?;
+        let commits = mirror.commits_between(self.applied.as_ref(), revision)?;
+        let commits = commits.into_iter().map(|info| self.commit(info)).collect::<Result<Vec<Commit>, SyncError>>()?;
         let took = clock::now().since(start);
         tracing::info!(
             revision = revision.short(),
@@ -277,13 +278,26 @@ impl Desk {
             "revision read"
         );
         report_problems(&desired);
-        let event =
-            LoadedRevision { desired, trigger, actor: head.committer, commits: commits.into_iter().map(commit).collect() };
+        let event = LoadedRevision { desired, trigger, actor: head.committer, commits };
         self.good = good;
         self.applied = Some(revision.clone());
         self.has_given = true;
         self.send(Input::Core(Box::new(Event::Loaded(Box::new(event)))));
         Ok(())
+    }
+
+    /// A commit for the core. One that approves deletions says which objects its own tree has; none, if the watched path was not there.
+    fn commit(&mut self, info: CommitInfo) -> Result<Commit, SyncError> {
+        let CommitInfo { revision, subject, trailers, .. } = info;
+        let mut commit = Commit { revision, subject, trailers, objects: BTreeSet::new() };
+        if commit.approves_deletions() {
+            commit.objects = match self.loader.load(&commit.revision, &self.good, &self.key) {
+                Ok(loaded) => loaded.desired.objects.into_keys().collect(),
+                Err(SyncError::MissingPath { .. }) => BTreeSet::new(),
+                Err(error) => return Err(error),
+            };
+        }
+        Ok(commit)
     }
 }
 
@@ -309,10 +323,6 @@ fn check_claim(claim: &Claim, known: &AuditState) -> Result<(), Trouble> {
 
 fn last_revision(state: &AuditState) -> Option<Revision> {
     state.notes.as_ref().and_then(|notes| notes.revision.clone())
-}
-
-fn commit(info: CommitInfo) -> Commit {
-    Commit { revision: info.revision, subject: info.subject, trailers: info.trailers }
 }
 
 /// Errors of a revision in the log, so that whoever follows it sees why a unit is held.

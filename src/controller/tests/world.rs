@@ -332,6 +332,19 @@ impl World {
         self.load(desired, trailers);
     }
 
+    /// Two commits in one push: one with trailers, and a later one without.
+    pub(super) fn push_both(&mut self, first: &str, trailers: &[(&str, &str)], second: &str) {
+        let revision = |count: u64| Revision::new(format!("{count:040}"));
+        let (early, late) = (revision(self.revisions + 1), revision(self.revisions + 2));
+        self.revisions += 2;
+        let trailers = trailers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let objects = desired(first, &early).objects.into_keys().collect();
+        let commit = Commit { revision: early, subject: "early".to_owned(), trailers, objects };
+        let (desired, actor) = (desired(second, &late), "someone".to_owned());
+        let loaded = LoadedRevision { desired, trigger: Trigger::Push, actor, commits: vec![commit] };
+        self.give(Event::Loaded(Box::new(loaded)));
+    }
+
     pub(super) fn push(&mut self, text: &str) {
         self.push_with(text, &[]);
     }
@@ -345,7 +358,7 @@ impl World {
             }
         }
         let trailers = trailers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let commit = Commit { revision, subject: "test".to_owned(), trailers };
+        let commit = Commit { revision, subject: "test".to_owned(), trailers, objects: BTreeSet::new() };
         let loaded = LoadedRevision { desired, trigger: Trigger::Push, actor: "someone".to_owned(), commits: vec![commit] };
         self.give(Event::Loaded(Box::new(loaded)));
     }
