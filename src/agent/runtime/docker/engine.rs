@@ -73,6 +73,13 @@ struct EngineVersion {
     api_min: String,
 }
 
+/// `GET /info`, as far as we read it.
+#[derive(Debug, Deserialize)]
+struct Info {
+    #[serde(rename = "SecurityOptions", default)]
+    security: Option<Vec<String>>,
+}
+
 /// An agreed connection.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -146,6 +153,7 @@ impl Engine {
         let client = client(&self.socket, api).map_err(|error| self.failed("connecting", &error))?;
         let mut session = Session { client, engine_version: answer.version, gateway: None, socket: self.socket.clone(), api };
         session.gateway = network::ensure(self, &session, &self.cluster).await?;
+        warn_if_rootless(&session).await;
         tracing::debug!(engine = session.engine_version, api = ?session.api, "connected to the Docker Engine");
         Ok(session)
     }
@@ -201,6 +209,18 @@ impl Engine {
     fn lost(&self, reason: &str) -> RuntimeError {
         self.forget();
         unavailable(format!("the Docker Engine at {} was lost: {reason}", self.socket.display()))
+    }
+}
+
+/// A rootless Engine keeps its containers in a network of its own, which this host cannot reach. Pods run there; probes and Services
+/// do not work, and that should not have to be found out.
+async fn warn_if_rootless(session: &Session) {
+    let Ok(info) = session.get::<Info>("/info").await else { return };
+    if info.security.iter().flatten().any(|option| option.contains("rootless")) {
+        tracing::warn!(
+            "the Docker Engine is rootless: its containers' addresses cannot be reached from this host, so that Services and \
+             network probes will fail; use a rootful Engine"
+        );
     }
 }
 
