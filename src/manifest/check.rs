@@ -68,9 +68,8 @@ fn tidy(table: &Table, shape: Shape<'_>, value: &mut Value, pointer: String, ign
 
 fn warn_of_ignored(ignored: &[String], findings: &mut Findings<'_>) {
     let Some(first) = ignored.first() else { return };
-    let mut names: Vec<String> = ignored.iter().map(|pointer| findings.place(pointer).1).collect();
-    let more = names.len().saturating_sub(IGNORED_NAMED_MAX);
-    names.truncate(IGNORED_NAMED_MAX);
+    let names: Vec<String> = ignored.iter().take(IGNORED_NAMED_MAX).map(|pointer| findings.place(pointer).1).collect();
+    let more = ignored.len().saturating_sub(IGNORED_NAMED_MAX);
     let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
     let message = format!("without effect here: {}{rest}", names.join(", "));
     findings.warning(first, message, None);
@@ -109,6 +108,10 @@ impl Checker<'_> {
 
     fn report_unknown(&self, parent: &str, shape: Shape<'_>, name: &str, findings: &mut Findings<'_>) {
         let Shape::One(owner) = shape else { return };
+        if findings.is_full() {
+            findings.error_at_key(parent, name, "is not a known field", None);
+            return;
+        }
         let known = self.table.fields(owner).into_iter().flat_map(|fields| fields.keys().map(String::as_str));
         if let Some(Type::Object { others: Some(row), .. }) = self.table.types.get(owner)
             && nearest(name, known.clone()).is_none()

@@ -10,8 +10,8 @@ use crate::model::{Kind, Location, Meta, ObjectKey, Problem, Scope, Severity};
 use serde_json::Value;
 use std::sync::Arc;
 
-/// How many problems of one document are listed.
-const PROBLEMS_MAX: usize = 100;
+/// How many keys that are there twice are listed.
+const DUPLICATES_MAX: usize = 100;
 
 /// The largest file that is read.
 pub const FILE_BYTES_MAX: usize = 4 << 20;
@@ -196,7 +196,7 @@ impl Reader<'_> {
     }
 
     fn report_duplicates(&self, composed: &Composed, document: &mut Document) {
-        for duplicate in composed.duplicates.iter().take(PROBLEMS_MAX) {
+        for duplicate in composed.duplicates.iter().take(DUPLICATES_MAX) {
             let message = format!("the key {:?} is there twice, first on line {}", duplicate.key, duplicate.first.line);
             document.problems.push(self.problem(duplicate.at, message, Some("keep one of them".to_owned())));
         }
@@ -215,13 +215,12 @@ impl Reader<'_> {
         } else {
             self.sorted(node, &mut header, &mut findings)
         };
-        let mut problems = findings.problems;
+        let mut problems = findings.into_problems();
         if let Some(hint) = template_hint(chunk.text) {
             for problem in problems.iter_mut().filter(|problem| problem.is_error() && problem.hint.is_none()) {
                 problem.hint = Some(hint.clone());
             }
         }
-        problems.sort();
         finish(chunk.index, header, verdict, problems)
     }
 
@@ -302,17 +301,7 @@ fn draft(key: ObjectKey, meta: Meta, value: &Value, body: DraftBody, node: &Node
     Draft { key, meta, written, fingerprint, at: findings.place("/metadata/name").0, line: node.at.line, body, references }
 }
 
-fn finish(index: usize, header: Header, verdict: Verdict, mut problems: Vec<Problem>) -> Document {
-    let more = problems.len().saturating_sub(PROBLEMS_MAX);
-    if let Some(last) = problems.get(PROBLEMS_MAX - 1).cloned().filter(|_| more > 0) {
-        problems.truncate(PROBLEMS_MAX);
-        problems.push(Problem {
-            path: String::new(),
-            message: format!("{more} more problems in this document"),
-            hint: None,
-            ..last
-        });
-    }
+fn finish(index: usize, header: Header, verdict: Verdict, problems: Vec<Problem>) -> Document {
     let Header { api_version, kind, namespace, name } = header;
     Document { index, api_version, kind, namespace, name, verdict, problems }
 }

@@ -3,6 +3,9 @@
 use super::yaml::{Mark, Node};
 use crate::model::{Location, Problem, Scope, Severity};
 
+/// How many problems of one document are listed; the rest is counted. It bounds the work on a hostile document, too.
+const PROBLEMS_MAX: usize = 100;
+
 /// The problems of one document, with what is needed to say where they are.
 pub(crate) struct Findings<'a> {
     file: &'a str,
@@ -11,12 +14,14 @@ pub(crate) struct Findings<'a> {
     prefix: String,
     /// In a Secret no value is ever quoted.
     pub(crate) is_secret: bool,
-    pub(crate) problems: Vec<Problem>,
+    problems: Vec<Problem>,
+    /// Errors beyond the limit.
+    more: usize,
 }
 
 impl<'a> Findings<'a> {
     pub(crate) fn new(file: &'a str, node: &'a Node, prefix: String, is_secret: bool) -> Self {
-        Self { file, node, prefix, is_secret, problems: Vec::new() }
+        Self { file, node, prefix, is_secret, problems: Vec::new(), more: 0 }
     }
 
     /// Where a pointer leads, and how people write it.
@@ -31,6 +36,10 @@ impl<'a> Findings<'a> {
 
     /// An error at a value; the message follows the path.
     pub(crate) fn error(&mut self, pointer: &str, message: &str, hint: Option<String>) {
+        if self.is_full() {
+            self.more += 1;
+            return;
+        }
         let (at, path) = self.place(pointer);
         let message = if path.is_empty() { message.to_owned() } else { format!("{path} {message}") };
         self.push(at, path, Severity::Error, message, hint);
@@ -38,10 +47,19 @@ impl<'a> Findings<'a> {
 
     /// An error at a key of the mapping that `parent` leads to.
     pub(crate) fn error_at_key(&mut self, parent: &str, key: &str, message: &str, hint: Option<String>) {
+        if self.is_full() {
+            self.more += 1;
+            return;
+        }
         let (mark, path) = self.node.locate_key(parent, key);
         let path = format!("{}{path}", self.prefix);
         let message = format!("{path} {message}");
         self.push(self.at(mark), path, Severity::Error, message, hint);
+    }
+
+    /// True once so many problems are listed that further ones are only counted.
+    pub(crate) fn is_full(&self) -> bool {
+        self.problems.len() >= PROBLEMS_MAX
     }
 
     /// A warning, in its own words.
@@ -50,10 +68,24 @@ impl<'a> Findings<'a> {
         self.push(at, path, Severity::Warning, message, hint);
     }
 
-    /// True if an error lies at or below a pointer.
+    /// True if an error lies at or below a pointer; if there are too many to list, one more is not worth the search.
     pub(crate) fn has_error_below(&self, pointer: &str) -> bool {
+        if self.is_full() {
+            return true;
+        }
         let (_, path) = self.place(pointer);
         self.problems.iter().any(|problem| problem.is_error() && problem.path.starts_with(&path))
+    }
+
+    /// The problems, from top to bottom, and how many more there are.
+    pub(crate) fn into_problems(self) -> Vec<Problem> {
+        let mut problems = self.problems;
+        problems.sort();
+        if let Some(last) = problems.last().cloned().filter(|_| self.more > 0) {
+            let message = format!("{} more problems in this document", self.more);
+            problems.push(Problem { path: String::new(), severity: Severity::Error, message, hint: None, ..last });
+        }
+        problems
     }
 
     pub(crate) fn has_errors(&self) -> bool {
