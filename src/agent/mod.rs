@@ -10,3 +10,4 @@ pub mod core;
 pub mod launch;
 pub mod net;
 pub mod runtime;
+pub mod shell;

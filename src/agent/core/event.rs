@@ -107,8 +107,8 @@ pub enum Event {
     Wake,
 }
 
-/// What the shell must do. Effects of one call are performed in order; those that take time run beside each other, but the calls
-/// about one container one after another.
+/// What the shell must do. Effects are begun in order; those that take time run beside each other. About one container the core
+/// asks for one thing at a time.
 #[derive(Debug, Clone, PartialEq)]
 #[must_use = "an effect that is not performed leaves the core waiting for its outcome"]
 pub enum Effect {

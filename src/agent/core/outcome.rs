@@ -103,7 +103,12 @@ impl Agent {
         let State::Running { since } = member.state else { return };
         let was_ready = member.is_ready();
         let Some(prober) = member.probes.iter_mut().find(|prober| prober.kind == kind) else { return };
+        let trouble = match &outcome {
+            ProbeOutcome::Unknown(why) => format!("{} probe cannot be made: {why}", kind.as_str()),
+            ProbeOutcome::Success | ProbeOutcome::Failure(_) => String::new(),
+        };
         let verdict = prober.observe(outcome);
+        member.waiting = trouble;
         self.dirty.insert(key.pod);
         if let Some(Verdict::Failed(message)) = verdict {
             if kind != ProbeKind::Readiness {

@@ -1,0 +1,210 @@
+//! The agent's shell (tokio): drives the core with real runtimes, probes, the Service proxy, the ledger's file and the wire.
+//!
+//! Role: select into an event, let the core handle it, perform its effects; nothing is decided here. Inputs: messages of the
+//! controller, events and outcomes of the runtimes, time. Outputs: reports and logs to the controller. Invariants: a shell that
+//! ends, in whatever way, leaves every pod running; one host folder has one agent; an agent without memory says no hello before
+//! its runtimes were listed. Deliberately absent: decisions, and waiting: what takes time is a task that comes back as an event.
+
+mod ledger_file;
+mod logs;
+mod perform;
+mod probe;
+#[cfg(test)]
+mod tests;
+mod volumes;
+
+use super::core::{Agent, Event, Settings};
+use super::runtime::Runtime;
+use crate::clock;
+use crate::model::{Hello, RuntimeKind};
+use crate::wire::{Connector, FromAgent, ToAgent, client};
+use futures_util::StreamExt;
+use perform::Performer;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// Messages between the shell and the wire.
+const LINK_MAX: usize = 64;
+
+/// Where no timer is set.
+const FAR: Duration = Duration::from_secs(3600);
+
+/// Why an agent cannot run. What runs keeps running in any case.
+#[derive(Debug, thiserror::Error)]
+pub enum ShellError {
+    /// A folder cannot be used.
+    #[error("cannot use {path}")]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Another agent has the folder.
+    #[error("another agent of this cluster runs on this host: it holds {path}")]
+    Taken {
+        /// The lock.
+        path: PathBuf,
+    },
+}
+
+/// The core, and nobody waits while it is locked.
+type Shared = Arc<Mutex<Agent>>;
+
+/// Runs an agent until `shutdown`. The controller is reached by `connector`, again and again.
+///
+/// # Errors
+/// What cannot heal by itself.
+pub async fn run(
+    settings: Settings,
+    runtimes: Vec<Arc<dyn Runtime>>,
+    connector: Connector,
+    shutdown: CancellationToken,
+) -> Result<(), ShellError> {
+    let _lock = lock_folder(&settings.folders.run)?;
+    let folders = settings.folders.clone();
+    let ledger =
+        ledger_file::load(&folders).map_err(|source| ShellError::Folder { path: ledger_file::path(&folders), source })?;
+    let agent: Shared = Arc::new(Mutex::new(Agent::new(settings, ledger, clock::now())));
+    let runtimes: BTreeMap<RuntimeKind, Arc<dyn Runtime>> =
+        runtimes.into_iter().map(|runtime| (runtime.kind(), runtime)).collect();
+    let (events, happened) = mpsc::unbounded_channel();
+    // Before the first listing, so that nothing falls in between.
+    for (kind, runtime) in &runtimes {
+        watch(*kind, Arc::clone(runtime), events.clone(), shutdown.clone());
+    }
+    let (outgoing, to_wire) = mpsc::channel(LINK_MAX);
+    let (from_wire, incoming) = mpsc::channel(LINK_MAX);
+    let performer = Performer::new(runtimes, folders.clone(), events, outgoing);
+    let link = Link { connector, to_wire, from_wire, shutdown: shutdown.clone() };
+    let end = Shell { agent: Arc::clone(&agent), performer, link: Some(link) };
+    end.run(happened, incoming, shutdown).await;
+    // What was waiting for the next write.
+    if let Err(error) = ledger_file::save(&folders, &lock(&agent).ledger()) {
+        tracing::warn!(error, "the ledger could not be written at the end; containers are adopted by their labels");
+    }
+    Ok(())
+}
+
+fn lock(agent: &Shared) -> MutexGuard<'_, Agent> {
+    // The core's state is whole between two calls even if one of them panicked.
+    agent.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn lock_folder(folder: &Path) -> Result<fs::File, ShellError> {
+    use std::os::unix::fs::DirBuilderExt;
+    let path = folder.join("agent.lock");
+    let failed = |source| ShellError::Folder { path: path.clone(), source };
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+    let file = fs::File::create(&path).map_err(failed)?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(ShellError::Taken { path }),
+        Err(error) => Err(failed(error.into())),
+    }
+}
+
+/// Passes on what a runtime notices.
+fn watch(kind: RuntimeKind, runtime: Arc<dyn Runtime>, events: mpsc::UnboundedSender<Event>, shutdown: CancellationToken) {
+    let mut stream = runtime.watch();
+    tokio::spawn(async move {
+        let pass_on = async {
+            while let Some(event) = stream.next().await {
+                if events.send(Event::Runtime { runtime: kind, event }).is_err() {
+                    break;
+                }
+            }
+        };
+        tokio::select! {
+            () = pass_on => {}
+            () = shutdown.cancelled() => {}
+        }
+    });
+}
+
+/// What it takes to talk to the controller, until the agent has something to say.
+struct Link {
+    connector: Connector,
+    to_wire: mpsc::Receiver<FromAgent>,
+    from_wire: mpsc::Sender<ToAgent>,
+    shutdown: CancellationToken,
+}
+
+struct Shell {
+    agent: Shared,
+    performer: Performer,
+    link: Option<Link>,
+}
+
+impl Shell {
+    async fn run(
+        mut self,
+        mut happened: mpsc::UnboundedReceiver<Event>,
+        mut incoming: mpsc::Receiver<ToAgent>,
+        shutdown: CancellationToken,
+    ) {
+        self.handle(Event::Wake);
+        loop {
+            let alarm = self.performer.alarm().map_or(FAR, |at| at.since(clock::now()));
+            let event = tokio::select! {
+                () = shutdown.cancelled() => return,
+                Some(event) = happened.recv() => Some(event),
+                Some(message) = incoming.recv() => self.told(message),
+                () = tokio::time::sleep(alarm) => Some(Event::Wake),
+            };
+            if let Some(event) = event {
+                self.handle(event);
+            }
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        if matches!(event, Event::Wake) {
+            self.performer.alarm_rang();
+        }
+        let (effects, can_greet) = {
+            let mut agent = lock(&self.agent);
+            (agent.handle(event, clock::now()), agent.can_greet())
+        };
+        for effect in effects {
+            self.performer.perform(effect);
+        }
+        if can_greet && let Some(link) = self.link.take() {
+            self.connect(link);
+        }
+    }
+
+    fn connect(&self, link: Link) {
+        let agent = Arc::clone(&self.agent);
+        let hello = move || -> Hello { lock(&agent).hello(clock::now()) };
+        tokio::spawn(client::run(link.connector, hello, link.to_wire, link.from_wire, link.shutdown));
+    }
+
+    /// What a message means to the core, if anything.
+    fn told(&mut self, message: ToAgent) -> Option<Event> {
+        match message {
+            ToAgent::Welcome { epoch, .. } => {
+                tracing::debug!(epoch = epoch.0, "the controller says welcome");
+                Some(Event::Connected)
+            }
+            ToAgent::Assign(assignment) => Some(Event::Assigned(Box::new(Arc::unwrap_or_clone(assignment)))),
+            ToAgent::Endpoints(set) => Some(Event::Endpoints(Box::new(Arc::unwrap_or_clone(set)))),
+            ToAgent::Logs(request) => {
+                let of = lock(&self.agent).log_of(request.pod, request.container.as_deref(), request.previous);
+                self.performer.send_logs(&request, of);
+                None
+            }
+            ToAgent::CancelLogs(id) => {
+                self.performer.cancel_logs(id);
+                None
+            }
+        }
+    }
+}

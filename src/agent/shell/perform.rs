@@ -1,0 +1,214 @@
+//! Performs effects: each that takes time is a task whose outcome comes back as an event.
+
+use super::{ledger_file, logs, probe, volumes};
+use crate::agent::core::{ContainerKey, Effect, Event, Ledger};
+use crate::agent::launch::Folders;
+use crate::agent::net::Proxy;
+use crate::agent::runtime::{ContainerId, ContainerLaunch, Runtime, RuntimeError, Started, Usage};
+use crate::clock;
+use crate::model::{Moment, PodUid, Report, RuntimeKind};
+use crate::wire::{FromAgent, LogRequest};
+use futures_util::future::join_all;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+/// A runtime that has not listed after so long is out of reach.
+const LIST_MAX: Duration = Duration::from_secs(20);
+
+type Runtimes = BTreeMap<RuntimeKind, Arc<dyn Runtime>>;
+
+pub(super) struct Performer {
+    runtimes: Runtimes,
+    folders: Folders,
+    proxy: Proxy,
+    events: mpsc::UnboundedSender<Event>,
+    /// To the wire, for logs, which wait for their reader.
+    outgoing: mpsc::Sender<FromAgent>,
+    /// To the wire, for reports, which never wait here.
+    reports: mpsc::UnboundedSender<Box<Report>>,
+    alarm: Option<Moment>,
+    reading: BTreeMap<u64, AbortHandle>,
+}
+
+impl Performer {
+    pub(super) fn new(
+        runtimes: Runtimes,
+        folders: Folders,
+        events: mpsc::UnboundedSender<Event>,
+        outgoing: mpsc::Sender<FromAgent>,
+    ) -> Self {
+        let (reports, mut waiting) = mpsc::unbounded_channel();
+        let to_wire = outgoing.clone();
+        tokio::spawn(async move {
+            while let Some(report) = waiting.recv().await {
+                if to_wire.send(FromAgent::Report(report)).await.is_err() {
+                    break;
+                }
+            }
+        });
+        let proxy = Proxy::default();
+        Self { runtimes, folders, proxy, events, outgoing, reports, alarm: None, reading: BTreeMap::new() }
+    }
+
+    pub(super) fn alarm(&self) -> Option<Moment> {
+        self.alarm
+    }
+
+    pub(super) fn alarm_rang(&mut self) {
+        self.alarm = None;
+    }
+
+    pub(super) fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::WakeAt(at) => self.alarm = Some(at),
+            Effect::Report(report) => {
+                // The wire is gone only at the end.
+                let _ = self.reports.send(report);
+            }
+            Effect::Endpoints { set, extra } => {
+                let version = self.proxy.apply(&set, &extra);
+                self.tell(Event::EndpointsInUse { service: set.service.clone(), version });
+            }
+            Effect::SaveLedger(ledger) => self.save(*ledger),
+            Effect::Forget(pod) => self.forget(pod),
+            Effect::List(kind) => self.list(kind),
+            Effect::Start(launch) => self.start(launch),
+            Effect::Stop { runtime, key, id, grace } => self.stop(runtime, key, id, grace),
+            Effect::Remove { runtime, key, id } => self.remove(runtime, key, id),
+            Effect::Probe(request) => {
+                let runtime = self.runtimes.get(&request.runtime).cloned();
+                self.spawn(async move {
+                    let outcome = probe::probe(runtime.as_deref(), &request).await;
+                    Event::Probed { key: request.key, kind: request.kind, outcome }
+                });
+            }
+            Effect::Sample(wanted) => self.sample(wanted),
+        }
+    }
+
+    fn tell(&self, event: Event) {
+        // The shell is gone only at the end.
+        let _ = self.events.send(event);
+    }
+
+    /// Runs work beside the loop; its event comes back.
+    fn spawn(&self, work: impl Future<Output = Event> + Send + 'static) {
+        let events = self.events.clone();
+        tokio::spawn(async move {
+            let event = work.await;
+            let _ = events.send(event);
+        });
+    }
+
+    fn runtime(&self, kind: RuntimeKind) -> Result<Arc<dyn Runtime>, RuntimeError> {
+        let absent = || RuntimeError::Unavailable { runtime: kind, message: "this node does not offer it".to_owned() };
+        self.runtimes.get(&kind).cloned().ok_or_else(absent)
+    }
+
+    fn list(&self, kind: RuntimeKind) {
+        let runtime = self.runtime(kind);
+        self.spawn(async move {
+            let asked = clock::now();
+            let lost = |message: String| Event::RuntimeLost { runtime: kind, message };
+            let runtime = match runtime {
+                Ok(runtime) => runtime,
+                Err(error) => return lost(error.to_string()),
+            };
+            match tokio::time::timeout(LIST_MAX, runtime.list()).await {
+                Ok(Ok(containers)) => Event::Found { runtime: kind, asked, containers, gateway: runtime.gateway() },
+                Ok(Err(RuntimeError::Unavailable { message, .. })) => lost(message),
+                Ok(Err(error)) => lost(error.to_string()),
+                Err(_) => lost(format!("it has not listed its containers within {} s", LIST_MAX.as_secs())),
+            }
+        });
+    }
+
+    fn start(&self, launch: Box<ContainerLaunch>) {
+        let runtime = self.runtime(launch.runtime);
+        self.spawn(async move {
+            let key = ContainerKey::from(&launch.labels);
+            Event::Started { key, outcome: start(runtime, *launch).await }
+        });
+    }
+
+    fn stop(&self, kind: RuntimeKind, key: ContainerKey, id: ContainerId, grace: Duration) {
+        let runtime = self.runtime(kind);
+        self.spawn(async move {
+            let outcome = match runtime {
+                Ok(runtime) => runtime.stop(&id, grace).await,
+                Err(error) => Err(error),
+            };
+            Event::Stopped { key, outcome }
+        });
+    }
+
+    fn remove(&self, kind: RuntimeKind, key: ContainerKey, id: ContainerId) {
+        let runtime = self.runtime(kind);
+        self.spawn(async move {
+            let outcome = match runtime {
+                Ok(runtime) => runtime.remove(&id).await,
+                Err(error) => Err(error),
+            };
+            Event::Removed { key, outcome }
+        });
+    }
+
+    fn sample(&self, wanted: Vec<(RuntimeKind, ContainerKey, ContainerId)>) {
+        let runtimes = self.runtimes.clone();
+        self.spawn(async move {
+            let ask = async |(kind, key, id): (RuntimeKind, ContainerKey, ContainerId)| -> Option<(ContainerKey, Usage)> {
+                Some((key, runtimes.get(&kind)?.usage(&id).await.ok()?))
+            };
+            Event::Sampled(join_all(wanted.into_iter().map(ask)).await.into_iter().flatten().collect())
+        });
+    }
+
+    fn save(&self, ledger: Ledger) {
+        let folders = self.folders.clone();
+        self.spawn(async move {
+            let written = tokio::task::spawn_blocking(move || ledger_file::save(&folders, &ledger)).await;
+            Event::LedgerSaved(written.unwrap_or_else(|error| Err(error.to_string())))
+        });
+    }
+
+    fn forget(&self, pod: PodUid) {
+        let folders = [self.folders.pod_run(pod), self.folders.pod_state(pod)];
+        tokio::task::spawn_blocking(move || {
+            for folder in folders {
+                match fs::remove_dir_all(&folder) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        tracing::warn!(folder = %folder.display(), %error, "the folder of a pod that is gone could not be deleted");
+                    }
+                    Ok(()) | Err(_) => {}
+                }
+            }
+        });
+    }
+
+    /// Starts to send a log.
+    pub(super) fn send_logs(&mut self, request: &LogRequest, of: Option<(RuntimeKind, ContainerId)>) {
+        self.reading.retain(|_, task| !task.is_finished());
+        let found = of.and_then(|(kind, id)| Some((self.runtimes.get(&kind).cloned()?, id)));
+        let task = tokio::spawn(logs::send(request.clone(), found, self.outgoing.clone()));
+        self.reading.insert(request.id, task.abort_handle());
+    }
+
+    pub(super) fn cancel_logs(&mut self, id: u64) {
+        if let Some(task) = self.reading.remove(&id) {
+            task.abort();
+        }
+    }
+}
+
+async fn start(runtime: Result<Arc<dyn Runtime>, RuntimeError>, launch: ContainerLaunch) -> Result<Started, RuntimeError> {
+    let runtime = runtime?;
+    let contents = launch.volumes.clone();
+    let written = tokio::task::spawn_blocking(move || volumes::write(&contents)).await;
+    written.map_err(|error| RuntimeError::Failed { action: "cannot write volumes".to_owned(), message: error.to_string() })??;
+    runtime.start(&launch).await
+}

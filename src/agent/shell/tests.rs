@@ -1,0 +1,253 @@
+//! The whole agent on a small runtime of its own, with a controller at the other end of a real wire in memory.
+
+use super::run;
+use crate::agent::core::Settings;
+use crate::agent::launch::Folders;
+use crate::agent::runtime::{
+    Call, ContainerId, ContainerLaunch, ContainerStatus, ExecResult, LogOptions, RunState, Runtime, RuntimeError, RuntimeEvent,
+    Started, Usage,
+};
+use crate::model::*;
+use crate::wire::server::{self, LinkEvent, ServerSettings};
+use crate::wire::{Connector, FromAgent, ToAgent, local};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+/// Containers that exist in memory, and outlive the agent.
+#[derive(Clone, Default)]
+struct Memory {
+    containers: Arc<Mutex<BTreeMap<ContainerId, ContainerStatus>>>,
+    changes: Arc<Mutex<Vec<&'static str>>>,
+}
+
+impl Memory {
+    fn note(&self, call: &'static str) {
+        self.changes.lock().unwrap().push(call);
+    }
+}
+
+impl Runtime for Memory {
+    fn kind(&self) -> RuntimeKind {
+        RuntimeKind::Process
+    }
+
+    fn engine(&self) -> Option<String> {
+        None
+    }
+
+    fn gateway(&self) -> Option<IpAddr> {
+        None
+    }
+
+    fn list(&self) -> Call<'_, Vec<ContainerStatus>> {
+        Box::pin(async { Ok(self.containers.lock().unwrap().values().cloned().collect()) })
+    }
+
+    fn start<'a>(&'a self, launch: &'a ContainerLaunch) -> Call<'a, Started> {
+        Box::pin(async {
+            self.note("start");
+            let id = ContainerId(format!("{}#{}", launch.labels.pod, launch.labels.attempt));
+            let address = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+            let status = ContainerStatus {
+                id: id.clone(),
+                runtime: RuntimeKind::Process,
+                labels: launch.labels.clone(),
+                state: RunState::Running,
+                age: Duration::ZERO,
+                address,
+                ports: launch.ports.clone(),
+                image_digest: None,
+            };
+            self.containers.lock().unwrap().insert(id.clone(), status);
+            Ok(Started { id, address, image_digest: None })
+        })
+    }
+
+    fn stop<'a>(&'a self, id: &'a ContainerId, _grace: Duration) -> Call<'a, Exit> {
+        Box::pin(async {
+            self.note("stop");
+            let exit = Exit { code: 0, reason: "Completed".to_owned() };
+            let mut containers = self.containers.lock().unwrap();
+            let container = containers.get_mut(id).ok_or_else(|| RuntimeError::NotFound(id.clone()))?;
+            container.state = RunState::Exited(exit.clone());
+            Ok(exit)
+        })
+    }
+
+    fn remove<'a>(&'a self, id: &'a ContainerId) -> Call<'a, ()> {
+        Box::pin(async {
+            self.note("remove");
+            self.containers.lock().unwrap().remove(id);
+            Ok(())
+        })
+    }
+
+    fn exec<'a>(&'a self, _: &'a ContainerId, _: &'a [String], _: Duration) -> Call<'a, ExecResult> {
+        Box::pin(async { Ok(ExecResult { code: Some(0), output: String::new() }) })
+    }
+
+    fn logs<'a>(&'a self, _: &'a ContainerId, _: LogOptions) -> Call<'a, BoxStream<'static, Result<Bytes, RuntimeError>>> {
+        Box::pin(async { Ok(futures_util::stream::iter([Ok(Bytes::from_static(b"hello\n"))]).boxed()) })
+    }
+
+    fn usage<'a>(&'a self, _: &'a ContainerId) -> Call<'a, Usage> {
+        Box::pin(async { Ok(Usage::default()) })
+    }
+
+    fn watch(&self) -> BoxStream<'static, RuntimeEvent> {
+        futures_util::stream::pending().boxed()
+    }
+}
+
+fn settings(at: &Path) -> Settings {
+    Settings {
+        cluster: "test".to_owned(),
+        facts: NodeFacts {
+            name: NodeName::new("n1"),
+            labels: BTreeMap::new(),
+            capacity: Amounts::default(),
+            allocatable: Amounts::default(),
+            runtimes: BTreeSet::from([RuntimeKind::Process]),
+            os: "linux".to_owned(),
+            arch: "amd64".to_owned(),
+            kernel: String::new(),
+            engine: None,
+            agent_version: String::new(),
+            address: "127.0.0.1".to_owned(),
+        },
+        folders: Folders { run: at.join("run"), state: at.join("state") },
+        host_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        ports: 20000..=20100,
+        sample_every: None,
+        list_every: Duration::from_secs(60),
+    }
+}
+
+/// A controller's end of the wire.
+struct Controller {
+    connector: Connector,
+    events: mpsc::Receiver<LinkEvent>,
+    /// Ends with the test.
+    _epoch: watch::Sender<Epoch>,
+}
+
+impl Controller {
+    fn new(shutdown: &CancellationToken) -> Self {
+        let (connector, incoming) = local();
+        let (sender, events) = mpsc::channel(64);
+        let (epoch, reigning) = watch::channel(Epoch(1));
+        tokio::spawn(server::serve(incoming, ServerSettings::new(reigning), sender, shutdown.clone()));
+        Self { connector, events, _epoch: epoch }
+    }
+
+    async fn next(&mut self) -> LinkEvent {
+        tokio::time::timeout(Duration::from_secs(30), self.events.recv()).await.expect("in time").expect("goes on")
+    }
+
+    async fn connected(&mut self) -> (server::Link, Hello) {
+        loop {
+            if let LinkEvent::Connected { hello, link, .. } = self.next().await {
+                return (link, *hello);
+            }
+        }
+    }
+
+    /// The first thing that a message of the agent says, in the eyes of `look`.
+    async fn hears<T>(&mut self, mut look: impl FnMut(&FromAgent) -> Option<T>) -> T {
+        loop {
+            if let LinkEvent::Message { message, .. } = self.next().await
+                && let Some(found) = look(&message)
+            {
+                return found;
+            }
+        }
+    }
+}
+
+fn assignment(generation: u64) -> (Assignment, PodUid) {
+    let template: PodTemplate = serde_json::from_value(serde_json::json!({
+        "spec": { "runtimeClassName": "process", "containers": [{ "name": "web", "command": ["web"] }] }
+    }))
+    .expect("a template");
+    let hash = TemplateHash::new("ab".repeat(20));
+    let snapshot = Arc::new(PodSnapshot { hash: hash.clone(), template, config: Arc::default() });
+    let workload = ObjectKey::new(Kind::Deployment, "shop", "web");
+    let uid = PodUid::derive(&workload, 0, &hash, Incarnation { epoch: Epoch(1), counter: 1 });
+    let run = PodRun { uid, name: "web-1".to_owned(), workload, slot: 0, hash: hash.clone(), revision: Revision::new("c0") };
+    let assignment = Assignment {
+        epoch: Epoch(1),
+        generation: Generation(generation),
+        run: BTreeMap::from([(uid, run)]),
+        stop: BTreeMap::new(),
+        templates: BTreeMap::from([(hash, snapshot)]),
+    };
+    (assignment, uid)
+}
+
+fn is_ready(message: &FromAgent, uid: PodUid) -> Option<()> {
+    match message {
+        FromAgent::Report(report) => report.pods.iter().any(|pod| pod.uid == uid && pod.ready).then_some(()),
+        FromAgent::Hello(_) | FromAgent::Heartbeat | FromAgent::LogChunk { .. } => None,
+    }
+}
+
+#[tokio::test]
+async fn a_pod_is_run_survives_its_agent_and_is_stopped_by_order() {
+    let at = tempfile::tempdir().expect("a folder");
+    let memory = Memory::default();
+    let all = CancellationToken::new();
+    let mut controller = Controller::new(&all);
+    let agent = |token: &CancellationToken, connector: &Connector| {
+        let runtimes: Vec<Arc<dyn Runtime>> = vec![Arc::new(memory.clone())];
+        tokio::spawn(run(settings(at.path()), runtimes, connector.clone(), token.clone()))
+    };
+
+    let first = CancellationToken::new();
+    let running = agent(&first, &controller.connector);
+    let (link, hello) = controller.connected().await;
+    assert!(hello.pods.is_empty());
+    let (mut told, uid) = assignment(1);
+    link.send(ToAgent::Assign(Arc::new(told.clone())));
+    controller.hears(|message| is_ready(message, uid)).await;
+    first.cancel();
+    running.await.expect("no panic").expect("an orderly end");
+    assert_eq!(*memory.changes.lock().unwrap(), ["start"], "the end of an agent stops nothing");
+
+    let second = CancellationToken::new();
+    let running = agent(&second, &controller.connector);
+    let (link, hello) = controller.connected().await;
+    assert_eq!(hello.assignment, (Epoch(1), Generation(1)));
+    assert_eq!(hello.pods.iter().map(|pod| (pod.uid, pod.ready)).collect::<Vec<_>>(), [(uid, true)]);
+    assert_eq!(hello.templates.len(), 1, "it need not be sent again");
+    let order = StopOrder { uid, reason: StopReason::ScaledDown, commit: None };
+    (told.generation, told.run, told.stop) = (Generation(2), BTreeMap::new(), BTreeMap::from([(uid, order)]));
+    link.send(ToAgent::Assign(Arc::new(told)));
+    controller
+        .hears(|message| match message {
+            FromAgent::Report(report) => report.gone.contains(&uid).then_some(()),
+            FromAgent::Hello(_) | FromAgent::Heartbeat | FromAgent::LogChunk { .. } => None,
+        })
+        .await;
+    assert_eq!(*memory.changes.lock().unwrap(), ["start", "stop", "remove"]);
+    second.cancel();
+    running.await.expect("no panic").expect("an orderly end");
+    all.cancel();
+}
+
+#[tokio::test]
+async fn one_host_folder_has_one_agent() {
+    let at = tempfile::tempdir().expect("a folder");
+    let lock = super::lock_folder(&at.path().join("run")).expect("the first");
+    let error = super::lock_folder(&at.path().join("run")).expect_err("the second");
+    assert!(matches!(error, super::ShellError::Taken { .. }), "{error}");
+    drop(lock);
+    super::lock_folder(&at.path().join("run")).expect("free again");
+}
