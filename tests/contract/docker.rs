@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// Debian's `busybox-static`.
 const BUSYBOX: &str = "/bin/busybox";
 
-pub(crate) const REPOSITORY: &str = "driftless-test/busybox";
+const REPOSITORY: &str = "driftless-test/busybox";
 const TAG: &str = "1";
 
 const APPLETS: [&str; 16] = [

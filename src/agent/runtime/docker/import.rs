@@ -3,7 +3,7 @@
 use super::{Docker, wire};
 use crate::agent::runtime::RuntimeError;
 use crate::agent::runtime::rootfs::RootFs;
-use bollard::query_parameters::CreateImageOptionsBuilder;
+use bollard::query_parameters::{CreateImageOptionsBuilder, RemoveImageOptions};
 use futures_util::TryStreamExt;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +16,7 @@ const CONTENT: &str = "driftless.dev/content";
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Image {
+    id: String,
     #[serde(default)]
     config: Option<Config>,
 }
@@ -28,8 +29,8 @@ struct Config {
 }
 
 impl Docker {
-    /// Imports `root` as the image `repository:tag`, unless an image of the same content has that name. The image has no entry
-    /// point and no command.
+    /// Imports `root` as the image `repository:tag`, unless an image of the same content has that name. An image that we imported
+    /// under that name before is taken away. The image has no entry point and no command.
     ///
     /// # Errors
     /// What the Engine says.
@@ -38,7 +39,8 @@ impl Docker {
         let archive =
             root.to_tar().map_err(|error| RuntimeError::Failed { action: action.clone(), message: error.to_string() })?;
         let content = blake3::hash(&archive).to_hex();
-        if self.has_image(&format!("{repository}:{tag}"), content.as_str()).await? {
+        let before = self.imported(&format!("{repository}:{tag}")).await?;
+        if before.as_ref().is_some_and(|(_, known)| known == content.as_str()) {
             return Ok(());
         }
         let session = self.shared.engine.session().await?;
@@ -50,7 +52,14 @@ impl Docker {
             .build();
         let progress = session.client.create_image(Some(options), Some(bollard::body_full(archive.into())), None);
         let done = progress.try_for_each(|_| std::future::ready(Ok(()))).await;
-        done.map_err(|error| self.shared.engine.failed(&action, &error))
+        done.map_err(|error| self.shared.engine.failed(&action, &error))?;
+        if let Some((id, _)) = before
+            && let Err(error) = session.client.remove_image(&id, None::<RemoveImageOptions>, None).await
+        {
+            // A container still uses it; without a name it goes with `docker image prune`.
+            tracing::debug!("the image that {repository}:{tag} was before stays: {error}");
+        }
+        Ok(())
     }
 
     /// Imports an image that holds one program of this host, with the shared libraries that it needs, at
@@ -63,16 +72,17 @@ impl Docker {
         self.import_image(repository, tag, &root).await
     }
 
-    async fn has_image(&self, name: &str, content: &str) -> Result<bool, RuntimeError> {
+    /// Id and content of the image of that name, if we imported it.
+    async fn imported(&self, name: &str) -> Result<Option<(String, String)>, RuntimeError> {
         let session = self.shared.engine.session().await?;
         // A name's slashes belong to the path of this call.
         let path = format!("/images/{}/json", wire::encode(name).replace("%2F", "/"));
         match session.get::<Image>(&path).await {
             Ok(image) => {
-                let labels = image.config.and_then(|config| config.labels).unwrap_or_default();
-                Ok(labels.get(CONTENT).is_some_and(|label| label == content))
+                let mut labels = image.config.and_then(|config| config.labels).unwrap_or_default();
+                Ok(labels.remove(CONTENT).map(|content| (image.id, content)))
             }
-            Err(wire::ReadError::Refused { .. }) => Ok(false),
+            Err(wire::ReadError::Refused { .. }) => Ok(None),
             Err(error) => Err(self.shared.engine.read_failed("looking for an image", error)),
         }
     }
