@@ -1,11 +1,10 @@
 //! Parse, run, print the error chain once, exit code.
 
-use clap::Parser;
 use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match driftless::cli::run(driftless::cli::Cli::parse()) {
+    match driftless::cli::parse().and_then(driftless::cli::run) {
         Ok(code) => code,
         Err(error) => {
             // A closed stderr leaves nobody to tell.

@@ -3,24 +3,32 @@
 //! Data goes to stdout, everything else to stderr. Errors are values that travel to `main`, which prints the chain and the hint
 //! once.
 
+mod agent;
 mod client;
 mod columns;
 mod completions;
+mod controller;
 mod demo;
 mod demo_server;
 mod error;
 mod events;
 mod get;
 mod get_own;
+mod halves;
 mod history;
 mod kubeconfig;
 mod logs;
+mod node;
+mod options;
 mod plan;
 mod schema;
 mod shim;
+pub mod up;
 mod validate;
 
 pub use error::{CliError, CliResult};
+pub use halves::Running;
+pub use options::parse;
 
 use clap::{Parser, Subcommand};
 use std::io::Write;
@@ -39,6 +47,9 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 #[expect(missing_docs, reason = "the arguments' own docs are the help; a doc here would hide them")]
 pub enum Command {
+    Up(up::UpArgs),
+    Controller(controller::ControllerArgs),
+    Agent(agent::AgentArgs),
     Plan(plan::PlanArgs),
     Validate(validate::ValidateArgs),
     Get(get::GetArgs),
@@ -61,6 +72,9 @@ pub enum Command {
 /// What went wrong, with its hint, for `main` to print.
 pub fn run(cli: Cli) -> CliResult<ExitCode> {
     match cli.command {
+        Command::Up(args) => up::run(&args),
+        Command::Controller(args) => controller::run(&args),
+        Command::Agent(args) => agent::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Validate(args) => validate::run(&args),
         Command::Get(args) => get::run(&args),

@@ -116,21 +116,16 @@ async fn serve_agents(
         return Err(ShellError::Ended("reign"));
     }
     let (events, mut happened) = mpsc::channel::<LinkEvent>(INPUTS_MAX);
+    let served = server::serve(incoming, ServerSettings::new(reigning), events, shutdown);
     let relay = async {
         while let Some(event) = happened.recv().await {
             if inputs.send(Input::Link(event)).await.is_err() {
                 break;
             }
         }
-        Ok(())
     };
-    let served = async {
-        server::serve(incoming, ServerSettings::new(reigning), events, shutdown.clone()).await?;
-        // The reign ends by itself, and says how.
-        std::future::pending().await
-    };
-    tokio::select! {
-        end = served => end,
-        end = relay => end,
-    }
+    let (served, ()) = tokio::join!(served, relay);
+    served?;
+    // Nobody can come in any more; the reign ends by itself, and says how.
+    std::future::pending().await
 }

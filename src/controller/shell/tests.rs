@@ -166,3 +166,40 @@ async fn a_push_is_read_and_a_broken_one_holds_its_unit() {
     assert!(view.units[&UnitName::new("shop")].is_held(), "{:?}", view.units);
     shell.stop().await;
 }
+
+/// Whether the audit branch in the mirror remembers a revision.
+fn remembers(folder: &Path, repo: &Path, revision: &Revision) -> bool {
+    let repo = Repository::open(repo).or_else(|_| Repository::open(folder.join("mirror/repo.git"))).expect("opens");
+    let memory = repo.revparse_single("refs/heads/driftless/audit:current/_cluster/memory.yaml");
+    memory.is_ok_and(|blob| {
+        let text = String::from_utf8_lossy(blob.as_blob().expect("a file").content()).into_owned();
+        text.contains(revision.as_str())
+    })
+}
+
+#[tokio::test]
+async fn without_the_remote_a_reign_begins_from_the_mirror_and_an_empty_mirror_waits() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (repo, away, state) = (folder.path().join("shop.git"), folder.path().join("away.git"), folder.path().join("state"));
+    let first = commit(&repo, "shop/ns.yaml", NAMESPACE);
+    let mut shell = Shell::start(&state, &repo);
+    let (_told, _outgoing) = agent(&shell, Epoch(0));
+    shell.sees("a record of the revision", |_| remembers(&state, &repo, &first)).await;
+    shell.stop().await;
+
+    std::fs::rename(&repo, &away).expect("moved away");
+    let mut shell = Shell::start(&state, &repo);
+    let view = shell.sees("the trouble and the revision", |view| !view.problems.is_empty() && view.revision.is_some()).await;
+    assert_eq!(view.revision.as_ref(), Some(&first));
+    assert_eq!(view.epoch, Epoch(2));
+    shell.stop().await;
+
+    std::fs::remove_dir_all(state.join("mirror")).expect("wiped");
+    let mut shell = Shell::start(&state, &repo);
+    let view = shell.sees("the trouble", |view| !view.problems.is_empty()).await;
+    assert_eq!((view.epoch, &view.revision), (Epoch(0), &None), "an empty memory is not an empty cluster");
+    std::fs::rename(&away, &repo).expect("moved back");
+    let view = shell.sees("the revision again", |view| view.revision.as_ref() == Some(&first)).await;
+    assert_eq!(view.epoch, Epoch(2), "the claim that was never pushed is gone with the mirror");
+    shell.stop().await;
+}

@@ -1,0 +1,259 @@
+//! This host as a node: its name, what it has, where files of pods go, and its runtimes.
+
+use super::{CliError, CliResult};
+use crate::agent::launch::Folders;
+use crate::agent::runtime::Runtime;
+use crate::agent::runtime::docker::{Docker, DockerSettings, socket_of};
+use crate::agent::runtime::process::{ProcessRuntime, ProcessSettings};
+use crate::model::{Amounts, NodeFacts, NodeName, RuntimeKind};
+use clap::ValueEnum;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::DirBuilder;
+use std::net::{IpAddr, Ipv4Addr};
+use std::ops::RangeInclusive;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// Where host processes listen.
+pub(super) const HOST_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// The largest part of the memory that is kept from pods.
+const RESERVE_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// Ports for host processes where the kernel does not say which ones it gives to clients.
+const PORTS: RangeInclusive<u16> = 20_000..=32_767;
+
+/// How long Docker may take to answer before it counts as absent.
+const DOCKER_ANSWER: Duration = Duration::from_secs(5);
+
+/// `TMPFS_MAGIC` of statfs(2).
+const TMPFS: i64 = 0x0102_1994;
+
+/// The name: as given, else the host's, made into a DNS label.
+pub(super) fn name(given: Option<&str>) -> NodeName {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    NodeName::new(label(given.unwrap_or(&host)))
+}
+
+fn label(host: &str) -> String {
+    let first = host.split('.').next().unwrap_or("").to_lowercase();
+    let fitting: String = first.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(63).collect();
+    match fitting.trim_matches('-') {
+        "" => "node".to_owned(),
+        name => name.to_owned(),
+    }
+}
+
+/// What the agent says of this host.
+pub(super) fn facts(name: &NodeName, runtimes: &Runtimes) -> NodeFacts {
+    let system = rustix::system::uname();
+    let arch = go_arch(&system.machine().to_string_lossy());
+    let capacity = capacity();
+    let reserve = (capacity.memory_bytes / 10).min(RESERVE_BYTES_MAX);
+    NodeFacts {
+        name: name.clone(),
+        labels: BTreeMap::from([
+            ("kubernetes.io/hostname".to_owned(), name.to_string()),
+            ("kubernetes.io/os".to_owned(), "linux".to_owned()),
+            ("kubernetes.io/arch".to_owned(), arch.clone()),
+        ]),
+        capacity,
+        allocatable: Amounts { memory_bytes: capacity.memory_bytes - reserve, ..capacity },
+        runtimes: runtimes.kinds(),
+        os: "linux".to_owned(),
+        arch,
+        kernel: system.release().to_string_lossy().into_owned(),
+        engine: runtimes.offered.iter().find_map(|runtime| runtime.engine()),
+        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        address: HOST_ADDRESS.to_string(),
+    }
+}
+
+/// As Go, and so Kubernetes, names it.
+fn go_arch(machine: &str) -> String {
+    match machine {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "armv7l" | "armv6l" => "arm",
+        other => other,
+    }
+    .to_owned()
+}
+
+fn capacity() -> Amounts {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let memory = rustix::system::sysinfo();
+    let memory_bytes = memory.totalram.saturating_mul(memory.mem_unit.into());
+    Amounts { cpu_milli: u64::try_from(cores).unwrap_or(1) * 1_000, memory_bytes }
+}
+
+/// Ports for host processes: outside of the range that the kernel gives to clients, so that no connection takes one away.
+pub(super) fn ports() -> RangeInclusive<u16> {
+    let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    ports_beside(&text)
+}
+
+fn ports_beside(range: &str) -> RangeInclusive<u16> {
+    let mut ends = range.split_whitespace().filter_map(|number| number.parse::<u16>().ok());
+    let (Some(low), Some(high)) = (ends.next(), ends.next()) else { return PORTS };
+    if low > *PORTS.start() + 1_000 {
+        *PORTS.start()..=(low - 1).min(*PORTS.end())
+    } else if high < u16::MAX - 1_000 {
+        high + 1..=u16::MAX
+    } else {
+        PORTS
+    }
+}
+
+/// Where files of pods go. Secrets are among them, so one folder is on tmpfs. It is named after the state directory, so that
+/// clusters of one name beside each other do not meet.
+///
+/// # Errors
+/// No tmpfs may be written.
+pub(super) fn folders(cluster: &str, state: &Path) -> CliResult<Folders> {
+    let digest = blake3::hash(state.as_os_str().as_encoded_bytes()).to_hex();
+    let own = format!("{cluster}-{}", digest.get(..8).unwrap_or_default());
+    let uid = rustix::process::getuid().as_raw();
+    let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_absolute());
+    let bases = [Some(PathBuf::from("/run/driftless")), runtime_dir.map(|dir| dir.join("driftless"))];
+    let shared_memory = PathBuf::from(format!("/dev/shm/driftless-{uid}"));
+    let run = bases.into_iter().flatten().chain([shared_memory]).map(|base| base.join(&own)).find(|dir| is_ours_on_tmpfs(dir));
+    let run = run.ok_or_else(|| {
+        CliError::new("there is no tmpfs to keep secrets of pods on").hint(
+            "tried /run/driftless, $XDG_RUNTIME_DIR/driftless and /dev/shm; run as root, in a login session, or mount a tmpfs at /dev/shm",
+        )
+    })?;
+    Ok(Folders { run, state: state.to_owned() })
+}
+
+fn is_ours_on_tmpfs(dir: &Path) -> bool {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(dir).is_ok();
+    let is_owned = || rustix::fs::stat(dir).is_ok_and(|stat| stat.st_uid == rustix::process::geteuid().as_raw());
+    let is_tmpfs = || rustix::fs::statfs(dir).is_ok_and(|stat| stat.f_type == TMPFS);
+    made && is_owned() && is_tmpfs() && rustix::fs::access(dir, rustix::fs::Access::WRITE_OK).is_ok()
+}
+
+/// Which runtimes to offer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum RuntimeChoice {
+    /// Host processes, and containers if a Docker Engine answers
+    #[default]
+    Auto,
+    /// Containers only
+    Docker,
+    /// Host processes only
+    Process,
+}
+
+/// The runtimes of this host.
+pub(super) struct Runtimes {
+    /// What pods may be run with.
+    pub(super) offered: Vec<Arc<dyn Runtime>>,
+    /// For people: which, and why not the others.
+    pub(super) told: String,
+}
+
+impl Runtimes {
+    fn kinds(&self) -> BTreeSet<RuntimeKind> {
+        self.offered.iter().map(|runtime| runtime.kind()).collect()
+    }
+
+    /// Looks for what was asked for. Docker that was asked for by name and is away is waited for by the agent.
+    ///
+    /// # Errors
+    /// `DOCKER_HOST` names what we cannot use, and Docker was asked for.
+    pub(super) async fn find(choice: RuntimeChoice, cluster: &str, node: &NodeName, folders: &Folders) -> CliResult<Self> {
+        let mut found = Self { offered: Vec::new(), told: String::new() };
+        if choice != RuntimeChoice::Docker {
+            found.add_process(cluster, node, folders);
+        }
+        if choice != RuntimeChoice::Process {
+            found.add_docker(choice, cluster, node).await?;
+        }
+        Ok(found)
+    }
+
+    fn add_process(&mut self, cluster: &str, node: &NodeName, folders: &Folders) {
+        self.offered.push(Arc::new(ProcessRuntime::new(ProcessSettings {
+            cluster: cluster.to_owned(),
+            node: node.clone(),
+            folders: folders.clone(),
+            // Not its path: an upgrade replaces the file there while we run.
+            program: PathBuf::from("/proc/self/exe"),
+            address: HOST_ADDRESS,
+        })));
+        self.told.push_str("process (runtimeClassName: process)");
+    }
+
+    async fn add_docker(&mut self, choice: RuntimeChoice, cluster: &str, node: &NodeName) -> CliResult<()> {
+        let host = std::env::var_os("DOCKER_HOST").map(|host| host.to_string_lossy().into_owned());
+        let refused = |error| CliError::with_source("Docker cannot be used", error);
+        let socket = match socket_of(host.as_deref()) {
+            Ok(socket) => socket,
+            Err(error) if choice == RuntimeChoice::Docker => return Err(refused(error)),
+            Err(error) => {
+                self.tell(&format!("no docker: {error}"));
+                return Ok(());
+            }
+        };
+        let docker = Docker::new(DockerSettings { socket, cluster: cluster.to_owned(), node: node.clone() });
+        let reached = timeout(DOCKER_ANSWER, docker.connect()).await;
+        let trouble = match reached {
+            Ok(Ok(())) => {
+                self.tell(&docker.engine().unwrap_or_else(|| "docker".to_owned()));
+                self.offered.push(Arc::new(docker));
+                return Ok(());
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no answer within {} s", DOCKER_ANSWER.as_secs()),
+        };
+        if choice == RuntimeChoice::Docker {
+            self.tell(&format!("docker, once it can be reached: {trouble}"));
+            self.offered.push(Arc::new(docker));
+        } else {
+            self.tell(&format!("no docker: {trouble}"));
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, text: &str) {
+        if !self.told.is_empty() {
+            self.told.push_str("; ");
+        }
+        self.told.push_str(text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_name_becomes_a_label() {
+        for (host, expected) in [("Web_1.example.org", "web-1"), ("a", "a"), ("-x-", "x"), ("", "node"), ("___", "node")] {
+            assert_eq!(label(host), expected, "{host}");
+        }
+    }
+
+    #[test]
+    fn ports_for_processes_lie_outside_the_range_of_clients() {
+        assert_eq!(ports_beside("32768\t60999\n"), 20_000..=32_767);
+        assert_eq!(ports_beside("1024\t60999\n"), 61_000..=65_535);
+        assert_eq!(ports_beside("25000 60999"), 20_000..=24_999);
+        assert_eq!(ports_beside("nonsense"), PORTS);
+    }
+
+    #[test]
+    fn folders_of_clusters_with_one_name_differ_by_their_state() {
+        let (a, b) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+        let run = |state: &Path| folders("default", state).expect("a tmpfs").run;
+        let (first, second) = (run(a.path()), run(b.path()));
+        assert_ne!(first, second);
+        for dir in [first, second] {
+            std::fs::remove_dir(dir).expect("removed");
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Options that several commands share: what to watch, where to keep state, and the config file behind them.
+
+mod config;
+mod listen;
+mod period;
+mod state;
+
+pub(crate) use config::ConfigArgs;
+pub use config::parse;
+pub(crate) use listen::bind_status;
+pub(crate) use period::Period;
+pub(crate) use state::{StateArgs, StateDir};
+
+use crate::controller::shell::ShellSettings;
+use crate::sync::RepoSpec;
+use clap::Args;
+
+/// What to watch.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct WatchArgs {
+    /// The repository: a URL, user@host:path, or the path of one on this machine
+    #[arg(long, env = "DRIFTLESS_REPO", value_name = "URL_OR_PATH", hide_env_values = true)]
+    pub(crate) repo: String,
+    /// The branch to follow [default: the one that the repository's HEAD names]
+    #[arg(long, env = "DRIFTLESS_BRANCH", value_name = "BRANCH")]
+    pub(crate) branch: Option<String>,
+    /// The folder of the repository that holds the manifests [default: its root]
+    #[arg(long, env = "DRIFTLESS_PATH", value_name = "DIR")]
+    pub(crate) path: Option<String>,
+    /// The cluster's name: on labels, and in the audit branch's (`driftless/audit-NAME`; plain `driftless/audit` by default)
+    #[arg(long, env = "DRIFTLESS_CLUSTER", value_name = "NAME", default_value = "default", value_parser = cluster_name)]
+    pub(crate) cluster: String,
+    /// How often the repository is asked for news; one on this machine is watched as well, so a push counts at once
+    #[arg(long, env = "DRIFTLESS_POLL_INTERVAL", value_name = "DURATION", default_value = "30s")]
+    pub(crate) poll_interval: Period,
+    /// Push the audit branch to this repository instead of the watched one
+    #[arg(long, env = "DRIFTLESS_AUDIT_REMOTE", value_name = "URL_OR_PATH", hide_env_values = true)]
+    pub(crate) audit_remote: Option<String>,
+}
+
+impl WatchArgs {
+    /// What the controller's shell is told.
+    pub(crate) fn settings(&self, state: &StateDir) -> ShellSettings {
+        let repo = RepoSpec { url: self.repo.clone(), branch: self.branch.clone(), path: self.path.clone().unwrap_or_default() };
+        ShellSettings {
+            repo,
+            cluster: self.cluster.clone(),
+            identity_dir: state.identity(),
+            mirror_dir: state.mirror(),
+            poll_interval: self.poll_interval.duration(),
+            audit_remote: self.audit_remote.clone(),
+        }
+    }
+}
+
+/// A DNS label, since it becomes part of a ref and of labels.
+pub(crate) fn cluster_name(text: &str) -> Result<String, String> {
+    let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let fits = !text.is_empty() && text.len() <= 63 && text.chars().all(|c| is_word(c) || c == '-');
+    if fits && text.starts_with(is_word) && text.ends_with(is_word) {
+        return Ok(text.to_owned());
+    }
+    Err("a name is made of lower-case letters, digits and inner dashes, at most 63".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_name_fits_into_a_ref_and_a_label() {
+        assert_eq!(cluster_name("prod-2"), Ok("prod-2".to_owned()));
+        for bad in ["", "Prod", "-prod", "prod-", "a/b", "a..b", &"x".repeat(64)] {
+            assert!(cluster_name(bad).is_err(), "{bad}");
+        }
+    }
+}
