@@ -55,6 +55,8 @@ fn retire(input: &RolloutInput<'_>, memory: &RolloutMemory, hash: &TemplateHash,
 fn reason(input: &RolloutInput<'_>, memory: &RolloutMemory, hash: &TemplateHash) -> StopReason {
     if memory.quarantined.contains(hash) {
         StopReason::RolledBack
+    } else if memory.is_frozen(input) {
+        StopReason::ScaledDown
     } else if hash != input.hash() {
         StopReason::Replaced
     } else if memory.replicas.is_none_or(|replicas| replicas <= input.replicas) {

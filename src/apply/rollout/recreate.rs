@@ -7,7 +7,7 @@ use super::{RolloutInput, RolloutMemory};
 /// Moves the targets. Returns the most pods that there may be.
 pub(super) fn aim(input: &RolloutInput<'_>, census: &Census, memory: &mut RolloutMemory) -> u32 {
     if memory.is_frozen(input) {
-        scale_frozen(input, memory);
+        scale_frozen(input, census, memory, (0, 0));
         return input.replicas;
     }
     let hash = input.hash();

@@ -12,7 +12,7 @@ pub(super) fn aim(input: &RolloutInput<'_>, census: &Census, memory: &mut Rollou
     let (surge, unavailable) = bounds;
     let limit = input.replicas.saturating_add(surge);
     if memory.is_frozen(input) {
-        scale_frozen(input, memory);
+        scale_frozen(input, census, memory, bounds);
         return limit;
     }
     grow(input, memory, limit);
@@ -82,21 +82,33 @@ fn old_targets<'m>(
     memory.targets.iter_mut().filter(move |(other, _)| *other != hash)
 }
 
-/// No new template goes out; the wanted number still follows, on the template that serves.
-pub(super) fn scale_frozen(input: &RolloutInput<'_>, memory: &mut RolloutMemory) {
-    let hash = input.hash();
-    let Some(serving) = memory.serving(hash) else {
-        if memory.target(hash) > 0 {
-            memory.targets.insert(hash.clone(), input.replicas);
+/// No new template goes out; the wanted number still follows, on the template that serves. New pods that are not available
+/// stay as they are, within `surge`, for people to look at.
+pub(super) fn scale_frozen(input: &RolloutInput<'_>, census: &Census, memory: &mut RolloutMemory, bounds: (u32, u32)) {
+    let hash = input.hash().clone();
+    let Some(serving) = memory.serving(&hash) else {
+        if memory.target(&hash) > 0 {
+            memory.targets.insert(hash, input.replicas);
         }
         return;
     };
-    let before = memory.replicas.unwrap_or(input.replicas);
-    let target = memory.target(&serving);
-    let next = if input.replicas >= before {
-        target + (input.replicas - before)
-    } else {
-        target.saturating_sub(before - input.replicas)
-    };
-    memory.targets.insert(serving, next);
+    let total = memory.target(&hash) + memory.target_of_others(&hash);
+    if total < input.replicas {
+        *memory.targets.entry(serving).or_default() += input.replicas - total;
+        return;
+    }
+    let (surge, unavailable) = bounds;
+    let unready = memory.target(&hash).saturating_sub(census.of(&hash).available);
+    let mut over = total.saturating_sub(input.replicas + surge.min(unready));
+    let mut spare = census.available.saturating_sub(input.replicas.saturating_sub(unavailable));
+    let mut order: Vec<TemplateHash> = memory.targets.keys().cloned().collect();
+    order.sort_by_key(|found| (*found != serving, *found != hash));
+    for found in order {
+        let Some(target) = memory.targets.get_mut(&found) else { continue };
+        let useless = target.saturating_sub(census.of(&found).available).min(over);
+        let spared = (*target - useless).min(over - useless).min(spare);
+        *target -= useless + spared;
+        over -= useless + spared;
+        spare -= spared;
+    }
 }
