@@ -83,6 +83,10 @@ impl Placement {
         self.retired.is_none() && self.report.as_ref().is_some_and(ready)
     }
 
+    fn is_ready(&self) -> bool {
+        self.report.as_ref().is_some_and(|report| report.ready && report.phase == PodPhase::Running)
+    }
+
     /// True if its agent is to stop it now.
     pub(super) fn stop_order(&self) -> Option<StopOrder> {
         let retired = self.retired.as_ref().filter(|retired| retired.told)?;
@@ -106,9 +110,9 @@ impl Placement {
         }
         match (&self.retired, &self.report) {
             (Some(retired), _) if retired.told => Standing::Stopping,
-            (Some(_), _) => Standing::Draining,
+            (Some(_), _) => Standing::Draining { since: self.ready_since.filter(|_| node_ready && self.is_ready()) },
             (None, Some(report)) if report.phase.is_terminal() => Standing::Ended,
-            (None, Some(report)) if node_ready && report.ready && report.phase == PodPhase::Running => {
+            (None, Some(_)) if node_ready && self.is_ready() => {
                 self.ready_since.map_or(Standing::Unready, |since| Standing::Ready { since })
             }
             (None, _) => Standing::Unready,

@@ -29,12 +29,16 @@ pub(super) fn act(input: &RolloutInput<'_>, census: &Census, memory: &RolloutMem
     actions
 }
 
-/// Takes up to `missing` retired pods back that were not told to stop yet. Returns how many.
+/// Takes up to `missing` retired pods back that are ready and were not told to stop yet. Returns how many.
 fn reinstate(input: &RolloutInput<'_>, hash: &TemplateHash, missing: u32, actions: &mut Vec<Action>) -> u32 {
-    let draining = input.pods.iter().filter(|pod| pod.hash == hash && pod.standing == Standing::Draining);
+    let draining = input.pods.iter().filter(|pod| pod.hash == hash && is_ready_to_return(pod.standing));
     let before = actions.len();
     actions.extend(draining.take(missing as usize).map(|pod| Action::Reinstate { uid: pod.uid }));
     u32::try_from(actions.len() - before).unwrap_or(missing)
+}
+
+fn is_ready_to_return(standing: Standing) -> bool {
+    matches!(standing, Standing::Draining { since: Some(_) })
 }
 
 /// Retires what has ended, and `surplus` more: those that serve least go first.

@@ -30,8 +30,8 @@ pub(super) struct Count {
     pub(super) alive: u32,
     /// Those ready for `minReadySeconds`.
     pub(super) available: u32,
-    /// Retired ones that are still to be told, and could be taken back.
-    pub(super) draining: u32,
+    /// Retired ones that are still to be told, and would be available if they were taken back.
+    pub(super) returnable: u32,
 }
 
 impl Census {
@@ -44,9 +44,10 @@ impl Census {
             }
             count.occupied += 1;
             census.occupied += 1;
-            let draining = u32::from(pod.standing == Standing::Draining);
-            count.draining += draining;
-            census.draining += draining;
+            if let Standing::Draining { since } = pod.standing {
+                census.draining += 1;
+                count.returnable += u32::from(since.is_some_and(|since| input.now >= since + min_ready(input)));
+            }
             census.stopping += u32::from(pod.standing == Standing::Stopping);
             if is_alive(input, pod.standing) {
                 count.alive += 1;
@@ -76,7 +77,7 @@ pub(super) fn is_alive(input: &RolloutInput<'_>, standing: Standing) -> bool {
     match standing {
         Standing::Unready | Standing::Ready { .. } => true,
         Standing::Ended => runs_once(input),
-        Standing::Lost | Standing::Draining | Standing::Stopping => false,
+        Standing::Lost | Standing::Draining { .. } | Standing::Stopping => false,
     }
 }
 
@@ -85,7 +86,7 @@ pub(super) fn is_available(input: &RolloutInput<'_>, standing: Standing) -> bool
     match standing {
         Standing::Ready { since } => input.now >= since + min_ready(input),
         Standing::Ended => runs_once(input),
-        Standing::Unready | Standing::Lost | Standing::Draining | Standing::Stopping => false,
+        Standing::Unready | Standing::Lost | Standing::Draining { .. } | Standing::Stopping => false,
     }
 }
 

@@ -80,7 +80,10 @@ pub enum Standing {
     /// Its node has been away for too long: it is replaced elsewhere, and counts again if the node returns.
     Lost,
     /// It was retired and is leaving its Services; its agent has not been told to stop it yet.
-    Draining,
+    Draining {
+        /// Since when it is ready, if it is: then it can be taken back.
+        since: Option<Moment>,
+    },
     /// Its agent has been told to stop it.
     Stopping,
 }

@@ -43,11 +43,11 @@ fn take_back(input: &RolloutInput<'_>, census: &Census, memory: &mut RolloutMemo
     let mut missing = min_available.saturating_sub(census.available);
     for (old, count) in census.sets().filter(|(old, _)| *old != hash) {
         let coming_back = memory.target(old).saturating_sub(count.alive);
-        let back = count.draining.saturating_sub(coming_back).min(missing);
+        let back = count.returnable.saturating_sub(coming_back).min(missing);
         if back > 0 {
             memory.targets.insert(old.clone(), memory.target(old) + back);
         }
-        missing = missing.saturating_sub(back + coming_back.min(count.draining));
+        missing = missing.saturating_sub(back + coming_back.min(count.returnable));
     }
 }
 

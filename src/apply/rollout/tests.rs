@@ -1,7 +1,7 @@
 //! Tables for each strategy, and properties over random histories.
 //!
 //! The text language: a pod is `slot template state`, with `+` available, `-` not ready, `x` ended, `?` lost with its node,
-//! `~` draining, `!` told to stop. `0a+ 1b-` are two pods. A target is `a=3`.
+//! `~` draining and ready, `=` draining and not ready, `!` told to stop. `0a+ 1b-` are two pods. A target is `a=3`.
 
 use super::*;
 use crate::model::{BlueGreen, IntOrString, PodSnapshot, PodTemplate, StalledBy, Strategy};
@@ -68,7 +68,8 @@ fn pod(text: &str) -> Pod {
         "-" => Standing::Unready,
         "x" => Standing::Ended,
         "?" => Standing::Lost,
-        "~" => Standing::Draining,
+        "~" => Standing::Draining { since: Some(NOW - Duration::from_secs(100)) },
+        "=" => Standing::Draining { since: None },
         "!" => Standing::Stopping,
         other => panic!("unknown state {other}"),
     };
@@ -94,6 +95,10 @@ fn told(actions: &[Action], pods: &[Pod]) -> String {
     let letter = |hash: &TemplateHash| hash.as_str()[..1].to_owned();
     let texts = actions.iter().map(|action| match action {
         Action::Create { slot, hash } => format!("+{slot}{}", letter(hash)),
+        Action::Reinstate { uid: back } => {
+            let pod = pods.iter().find(|pod| uid(pod.slot, &pod.hash) == *back).unwrap();
+            format!("={}{}", pod.slot, letter(&pod.hash))
+        }
         Action::Retire { uid: gone, reason } => {
             let pod = pods.iter().find(|pod| uid(pod.slot, &pod.hash) == *gone).unwrap();
             format!("-{}{} {reason:?}", pod.slot, letter(&pod.hash))
@@ -126,6 +131,8 @@ fn rolling_takes_these_steps() {
     check(&one_more, 3, "0a+ 1a+ 2a+ 3b+", "-2a Replaced");
     check(&one_more, 3, "0a+ 1a+ 2a~ 3b+", "");
     check(&one_more, 3, "0a+ 1a+ 2a! 3b+", "");
+    check(&one_more, 3, "0a+ 1a+ 2a~ 3b-", "=2a");
+    check(&one_more, 3, "0a+ 1a+ 2a= 3b-", "");
     check(&one_more, 3, "0a+ 1a+ 3b+", "+2b");
     check(&one_more, 3, "0b+ 1b+ 2b+", "");
     let one_fewer = workload('b', rolling(0, 1));
@@ -146,6 +153,7 @@ fn a_pod_that_ended_or_is_lost_is_replaced() {
     let steady = workload('a', rolling(1, 0));
     check(&steady, 3, "0a+ 1a+ 2ax", "-2a Superseded, +3a");
     check(&steady, 3, "0a+ 1a+ 2a?", "+3a");
+    check(&steady, 3, "0a+ 1a+ 2a=", "+3a");
     check(&steady, 3, "0a+ 1a+ 2a+ 3a-", "-3a Superseded");
 }
 
@@ -178,6 +186,7 @@ fn play(workload: &Workload, replicas: u32, pods: &mut Vec<Pod>, memory: &mut Ro
         for action in taken.actions {
             match action {
                 Action::Create { slot, hash } => pods.push(Pod { slot, hash, standing: Standing::Ready { since: now } }),
+                Action::Reinstate { .. } => panic!("nothing drains here"),
                 Action::Retire { uid: gone, .. } => pods.retain(|pod| uid(pod.slot, &pod.hash) != gone),
             }
         }
@@ -320,7 +329,7 @@ impl Story {
             Turn::Ready(index) => self.set(at(index, count), Standing::Unready, Standing::Ready { since: now }),
             Turn::Unready(index) => self.set_ready_to(at(index, count), Standing::Unready),
             Turn::Lose(index) => self.set_ready_to(at(index, count), Standing::Lost),
-            Turn::Told(index) => self.set(at(index, count), Standing::Draining, Standing::Stopping),
+            Turn::Told(index) => self.stop(at(index, count)),
             Turn::Gone(index) => {
                 let found = at(index, count).filter(|index| self.pods[*index].standing == Standing::Stopping);
                 drop(found.map(|index| self.pods.remove(index)));
@@ -331,6 +340,14 @@ impl Story {
     fn set(&mut self, index: Option<usize>, from: Standing, to: Standing) {
         if let Some(pod) = index.map(|index| &mut self.pods[index]).filter(|pod| pod.standing == from) {
             pod.standing = to;
+        }
+    }
+
+    fn stop(&mut self, index: Option<usize>) {
+        if let Some(pod) = index.map(|index| &mut self.pods[index])
+            && matches!(pod.standing, Standing::Draining { .. })
+        {
+            pod.standing = Standing::Stopping;
         }
     }
 
@@ -394,15 +411,21 @@ impl Story {
                     assert!(self.pods.iter().all(|pod| pod.slot != *slot), "slot {slot} is taken: {:?}", self.pods);
                     self.pods.push(Pod { slot: *slot, hash: hash.clone(), standing: Standing::Unready });
                 }
+                Action::Reinstate { uid: back } => {
+                    let pod = self.pods.iter_mut().find(|pod| uid(pod.slot, &pod.hash) == *back).unwrap();
+                    let Standing::Draining { since: Some(since) } = pod.standing else { panic!("{pod:?} is taken back") };
+                    pod.standing = Standing::Ready { since };
+                }
                 Action::Retire { uid: gone, .. } => {
                     let pod = self.pods.iter_mut().find(|pod| uid(pod.slot, &pod.hash) == *gone).unwrap();
-                    pod.standing = Standing::Draining;
+                    let since = if let Standing::Ready { since } = pod.standing { Some(since) } else { None };
+                    pod.standing = Standing::Draining { since };
                 }
             }
         }
         assert!(creates == 0 || self.occupied() <= most, "{} pods of at most {most}: {:?}", self.occupied(), self.pods);
         let after = self.available();
-        assert!(after == before || after >= least, "{after} of at least {least} available: {actions:?} {:?}", self.pods);
+        assert!(after >= before || after >= least, "{after} of at least {least} available: {actions:?} {:?}", self.pods);
     }
 
     /// Everything that can become ready or end does, again and again.
@@ -414,7 +437,7 @@ impl Story {
             for pod in &mut self.pods {
                 match pod.standing {
                     Standing::Unready => pod.standing = Standing::Ready { since: now },
-                    Standing::Draining => pod.standing = Standing::Stopping,
+                    Standing::Draining { .. } => pod.standing = Standing::Stopping,
                     Standing::Ready { .. } | Standing::Ended | Standing::Lost | Standing::Stopping => {}
                 }
             }
