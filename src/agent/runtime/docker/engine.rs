@@ -147,15 +147,20 @@ impl Engine {
     }
 
     async fn connect(&self) -> Result<Session, RuntimeError> {
-        let answer: EngineVersion =
-            wire::get(&self.socket, "/version").await.map_err(|error| self.read_failed("asking for its version", error))?;
-        let api = agree(&answer)?;
-        let client = client(&self.socket, api).map_err(|error| self.failed("connecting", &error))?;
-        let mut session = Session { client, engine_version: answer.version, gateway: None, socket: self.socket.clone(), api };
+        let mut session = self.reach().await?;
         session.gateway = network::ensure(self, &session, &self.cluster).await?;
         warn_if_rootless(&session).await;
         tracing::debug!(engine = session.engine_version, api = ?session.api, "connected to the Docker Engine");
         Ok(session)
+    }
+
+    /// A session of one's own, for calls that need no network: nothing is made for it.
+    pub(super) async fn reach(&self) -> Result<Session, RuntimeError> {
+        let answer: EngineVersion =
+            wire::get(&self.socket, "/version").await.map_err(|error| self.read_failed("asking for its version", error))?;
+        let api = agree(&answer)?;
+        let client = client(&self.socket, api).map_err(|error| self.failed("connecting", &error))?;
+        Ok(Session { client, engine_version: answer.version, gateway: None, socket: self.socket.clone(), api })
     }
 
     pub(super) async fn remove_network(&self) -> Result<(), RuntimeError> {

@@ -1,5 +1,6 @@
 //! Images without a registry: made from files of this host, and imported.
 
+use super::engine::Session;
 use super::{Docker, wire};
 use crate::agent::runtime::RuntimeError;
 use crate::agent::runtime::rootfs::RootFs;
@@ -39,11 +40,11 @@ impl Docker {
         let archive =
             root.to_tar().map_err(|error| RuntimeError::Failed { action: action.clone(), message: error.to_string() })?;
         let content = blake3::hash(&archive).to_hex();
-        let before = self.imported(&format!("{repository}:{tag}")).await?;
+        let session = self.shared.engine.reach().await?;
+        let before = self.imported(&session, &format!("{repository}:{tag}")).await?;
         if before.as_ref().is_some_and(|(_, known)| known == content.as_str()) {
             return Ok(());
         }
-        let session = self.shared.engine.session().await?;
         let options = CreateImageOptionsBuilder::new()
             .from_src("-")
             .repo(repository)
@@ -73,8 +74,7 @@ impl Docker {
     }
 
     /// Id and content of the image of that name, if we imported it.
-    async fn imported(&self, name: &str) -> Result<Option<(String, String)>, RuntimeError> {
-        let session = self.shared.engine.session().await?;
+    async fn imported(&self, session: &Session, name: &str) -> Result<Option<(String, String)>, RuntimeError> {
         // A name's slashes belong to the path of this call.
         let path = format!("/images/{}/json", wire::encode(name).replace("%2F", "/"));
         match session.get::<Image>(&path).await {
