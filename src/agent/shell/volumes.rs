@@ -18,9 +18,12 @@ const READABLE: u32 = 0o755;
 /// The first that cannot be written.
 pub(super) fn write(volumes: &[VolumeContents]) -> Result<(), RuntimeError> {
     volumes.iter().try_for_each(|volume| {
-        let failed = |error: io::Error| match error.kind() {
-            io::ErrorKind::StorageFull => RuntimeError::NoSpace { path: volume.folder.display().to_string() },
-            _ => RuntimeError::Failed { action: format!("cannot write {}", volume.folder.display()), message: error.to_string() },
+        let path = volume.folder.display();
+        let failed = |error: io::Error| {
+            if error.kind() == io::ErrorKind::StorageFull {
+                return RuntimeError::NoSpace { path: path.to_string() };
+            }
+            RuntimeError::Failed { action: format!("cannot write {path}"), message: error.to_string() }
         };
         write_one(volume).map_err(failed)
     })

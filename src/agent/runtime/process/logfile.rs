@@ -99,12 +99,22 @@ impl LogFile {
     /// Appends finished lines. An error (a full disk) loses these lines, and the next ones are tried again: a workload must
     /// never wait for its log.
     pub(super) fn append(&mut self, lines: &[u8]) -> io::Result<()> {
-        if lines.is_empty() {
-            return Ok(());
+        let mut rest = lines;
+        while !rest.is_empty() {
+            if self.size >= self.retention.file_bytes_max {
+                self.rotate();
+            }
+            // The line that reaches the size is the last of its file.
+            let room = usize::try_from(self.retention.file_bytes_max - self.size).unwrap_or(usize::MAX);
+            let end = rest.iter().skip(room.saturating_sub(1)).position(|byte| *byte == b'\n');
+            let (now, later) = rest.split_at(end.map_or(rest.len(), |end| room.saturating_sub(1) + end + 1));
+            self.write(now)?;
+            rest = later;
         }
-        if self.size >= self.retention.file_bytes_max {
-            self.rotate();
-        }
+        Ok(())
+    }
+
+    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
             None => {
@@ -216,6 +226,16 @@ mod tests {
         }
         let kept: Vec<String> = files(&path).iter().map(|file| std::fs::read_to_string(file).expect("text")).collect();
         assert_eq!(kept, ["bbbbbbbbbb\n", "cccccccccc\n", "dddddddddd\n"], "oldest first");
+    }
+
+    #[test]
+    fn a_large_piece_of_output_is_spread_over_files() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("web.0.log");
+        let mut log = LogFile::new(path.clone(), LogRetention { file_bytes_max: 10, files_max: 2 });
+        log.append("one two three\nfour\nfive\nsix\n".as_bytes()).expect("written");
+        let kept: Vec<String> = files(&path).iter().map(|file| std::fs::read_to_string(file).expect("text")).collect();
+        assert_eq!(kept, ["four\nfive\n", "six\n"]);
     }
 
     #[test]
