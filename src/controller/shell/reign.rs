@@ -188,7 +188,10 @@ impl Reign {
             match effect {
                 Effect::Assign { node, assignment } => self.links.send(&node, ToAgent::Assign(assignment)),
                 Effect::Endpoints { node, set } => self.links.send(&node, ToAgent::Endpoints(set)),
-                Effect::Record(record) => acting.recorder.record(record),
+                Effect::Record(record) => {
+                    tracing::info!(outcome = %record.outcome, trigger = %record.trigger, "{}", record.subject);
+                    acting.recorder.record(record);
+                }
                 Effect::WakeAt(at) => acting.wake = Some(at.max(now + WAKE_PAUSE)),
             }
         }
