@@ -54,7 +54,7 @@ pub(super) fn run(args: &AgentArgs) -> CliResult<ExitCode> {
 async fn start(args: &AgentArgs) -> CliResult<Running> {
     let state = args.state.open()?;
     let mut running = Running::new();
-    running.keep(state.lock_agent()?);
+    running.keep(state.lock_agent().await?);
     let controller = args.controller.clone().unwrap_or_else(|| WireAddress::unix(state.socket()));
     running.note("controller", controller.to_string());
     let options = AgentOptions {

@@ -48,7 +48,7 @@ pub(super) fn run(args: &ControllerArgs) -> CliResult<ExitCode> {
 async fn start(args: &ControllerArgs) -> CliResult<Running> {
     let state = args.state.open()?;
     let mut running = Running::new();
-    running.keep(state.lock_controller()?);
+    running.keep(state.lock_controller().await?);
     let agents = args.agents.clone().unwrap_or_else(|| WireAddress::unix(state.socket()));
     let (incoming, socket) = wire::unix(agents.path()).map_err(halves::wire_error)?;
     running.keep(socket);

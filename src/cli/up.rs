@@ -64,8 +64,8 @@ pub(super) fn run(args: &UpArgs) -> CliResult<ExitCode> {
 pub async fn start(args: &UpArgs) -> CliResult<Running> {
     let state: StateDir = args.state.open()?;
     let mut running = Running::new();
-    running.keep(state.lock_controller()?);
-    running.keep(state.lock_agent()?);
+    running.keep(state.lock_controller().await?);
+    running.keep(state.lock_agent().await?);
     let (connector, incoming) = wire::local();
     halves::start_controller(&mut running, args.watch.settings(&state), &args.listen, incoming).await?;
     let agent = halves::AgentOptions {

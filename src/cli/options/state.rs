@@ -10,11 +10,20 @@
 //! ```
 
 use crate::cli::{CliError, CliResult};
+use crate::clock;
 use clap::Args;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// How long the lock of a process that was just killed may last.
+const LAST_BREATH: Duration = Duration::from_secs(2);
+
+/// Between two tries of a lock.
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// Where to keep state.
 #[derive(Debug, Clone, Args)]
@@ -82,21 +91,21 @@ impl StateDir {
     }
 
     /// Makes this process the only controller here, for as long as the lock is kept.
-    pub(crate) fn lock_controller(&self) -> CliResult<StateLock> {
-        self.lock("controller")
+    pub(crate) async fn lock_controller(&self) -> CliResult<StateLock> {
+        self.lock("controller").await
     }
 
     /// Makes this process the only agent here, for as long as the lock is kept.
-    pub(crate) fn lock_agent(&self) -> CliResult<StateLock> {
-        self.lock("agent")
+    pub(crate) async fn lock_agent(&self) -> CliResult<StateLock> {
+        self.lock("agent").await
     }
 
-    fn lock(&self, role: &str) -> CliResult<StateLock> {
+    async fn lock(&self, role: &str) -> CliResult<StateLock> {
         let path = self.root.join(format!("{role}.lock"));
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let mut file = options.open(&path).map_err(|error| unusable(&self.root, error))?;
-        match file.try_lock() {
+        match patiently(&file).await {
             Ok(()) => {
                 note_pid(&mut file).map_err(|error| unusable(&self.root, error))?;
                 Ok(StateLock { _file: file })
@@ -109,6 +118,17 @@ impl StateDir {
                     .hint("stop it, or give this one a --state-dir (and a --cluster) of its own"))
             }
             Err(TryLockError::Error(error)) => Err(unusable(&self.root, error)),
+        }
+    }
+}
+
+/// Locks, and gives a process that was killed a moment ago the time to be gone.
+async fn patiently(file: &File) -> Result<(), TryLockError> {
+    let start = clock::now();
+    loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if clock::now().since(start) < LAST_BREATH => sleep(LOCK_PAUSE).await,
+            outcome => return outcome,
         }
     }
 }
@@ -129,16 +149,16 @@ pub(crate) struct StateLock {
 mod tests {
     use super::*;
 
-    #[test]
-    fn two_controllers_do_not_share_a_state_directory() {
+    #[tokio::test]
+    async fn two_controllers_do_not_share_a_state_directory() {
         let folder = tempfile::tempdir().expect("a folder");
         let state = StateArgs { state_dir: Some(folder.path().join("new/state")) }.open().expect("made");
-        let held = state.lock_controller().expect("free");
-        let agent = state.lock_agent().expect("an agent may be here too");
-        let refused = state.lock_controller().expect_err("held").render();
+        let held = state.lock_controller().await.expect("free");
+        let agent = state.lock_agent().await.expect("an agent may be here too");
+        let refused = state.lock_controller().await.expect_err("held").render();
         assert!(refused.contains(&format!("another controller (process {})", std::process::id())), "{refused}");
         drop((held, agent));
-        state.lock_controller().expect("free again");
+        state.lock_controller().await.expect("free again");
     }
 
     #[test]
