@@ -205,8 +205,10 @@ fn adopt(input: &RolloutInput<'_>, census: &Census, memory: &mut RolloutMemory) 
     if memory.mark.as_ref().is_some_and(|mark| mark.hash != *hash) {
         memory.mark = None;
     }
-    if memory.completed.is_none() && memory.mark.is_none() && memory.only(hash) && memory.target(hash) >= input.replicas {
-        memory.completed = (input.replicas > 0).then(|| hash.clone());
+    // After a restart: what is whole was completed before; what is not may be a first rollout that never worked.
+    let whole = memory.only(hash) && memory.target(hash) >= input.replicas && census.of(hash).available >= input.replicas;
+    if memory.completed.is_none() && memory.mark.is_none() && whole && input.replicas > 0 {
+        memory.completed = Some(hash.clone());
     }
 }
 
