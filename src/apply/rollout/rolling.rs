@@ -11,14 +11,17 @@ use crate::model::TemplateHash;
 pub(super) fn aim(input: &RolloutInput<'_>, census: &Census, memory: &mut RolloutMemory, bounds: (u32, u32)) -> u32 {
     let (surge, unavailable) = bounds;
     let limit = input.replicas.saturating_add(surge);
-    if memory.is_frozen(input) {
-        scale_frozen(input, census, memory, bounds);
-        return limit;
-    }
-    grow(input, memory, limit);
     let min_available = input.replicas.saturating_sub(unavailable);
-    take_back(input, census, memory, min_available);
-    shrink(input, census, memory, min_available);
+    let frozen = memory.is_frozen(input);
+    if frozen {
+        scale_frozen(input, census, memory, bounds);
+    } else {
+        grow(input, memory, limit);
+    }
+    // What comes back is counted in the next step, and not taken away again in this one.
+    if !take_back(census, memory, min_available) && !frozen {
+        shrink(input, census, memory, min_available);
+    }
     limit
 }
 
@@ -36,19 +39,21 @@ fn grow(input: &RolloutInput<'_>, memory: &mut RolloutMemory, limit: u32) {
     memory.targets.insert(hash.clone(), next);
 }
 
-/// Old templates grow again by retired pods that were not told to stop yet, where fewer than `min_available` are available: what
-/// was to take their place has failed meanwhile.
-fn take_back(input: &RolloutInput<'_>, census: &Census, memory: &mut RolloutMemory, min_available: u32) {
-    let hash = input.hash();
-    let mut missing = min_available.saturating_sub(census.available);
-    for (old, count) in census.sets().filter(|(old, _)| *old != hash) {
-        let coming_back = memory.target(old).saturating_sub(count.alive);
-        let back = count.returnable.saturating_sub(coming_back).min(missing);
+/// Templates grow again by retired pods that were not told to stop yet, where fewer than `min_available` are available: what
+/// was to take their place has failed meanwhile. Returns whether any pod comes back.
+fn take_back(census: &Census, memory: &mut RolloutMemory, min_available: u32) -> bool {
+    let least = min_available.saturating_sub(census.available);
+    let mut missing = least;
+    for (hash, count) in census.sets().filter(|(_, count)| count.returnable > 0) {
+        let coming_back = memory.target(hash).saturating_sub(count.alive).min(count.returnable);
+        let back = (count.returnable - coming_back).min(missing.saturating_sub(coming_back));
         if back > 0 {
-            memory.targets.insert(old.clone(), memory.target(old) + back);
+            // Alive ones that do not serve make room for it in the next step.
+            memory.targets.insert(hash.clone(), memory.target(hash).max(count.alive) + back);
         }
-        missing = missing.saturating_sub(back + coming_back.min(count.returnable));
+        missing = missing.saturating_sub(back + coming_back);
     }
+    missing < least
 }
 
 /// Old templates shrink while at least `min_available` pods are available.
