@@ -4,7 +4,7 @@ use super::core::Controller;
 use super::happenings::Happening;
 use super::placements::Placement;
 use super::timers::Timer;
-use crate::apply::rollout::{Action, PodState, RolloutInput, RolloutStep, step};
+use crate::apply::rollout::{Action, PodState, RolloutInput, RolloutMemory, RolloutStep, step};
 use crate::apply::schedule::place;
 use crate::model::{
     Incarnation, Kind, Object, ObjectKey, PodRun, PodUid, Progress, Revision, StopReason, TemplateHash, WaitingOn, Workload,
@@ -66,7 +66,8 @@ impl Controller {
             Some(_) | None => step.progress,
         };
         let before = std::mem::replace(&mut work.progress, progress);
-        let moved = work.memory.targets != step.memory.targets || work.memory.promoted != step.memory.promoted;
+        let decided = |memory: &RolloutMemory| (memory.targets.clone(), memory.promoted.clone(), memory.quarantined.clone());
+        let moved = decided(&work.memory) != decided(&step.memory);
         work.memory = step.memory;
         match [step.wake, delay.filter(|_| acted.delayed)].into_iter().flatten().min() {
             Some(at) => self.timers.set(Timer::Workload(key.clone()), at),
