@@ -343,10 +343,12 @@ impl Controller {
     /// Tells the corrections that were gathered, once they are done or have taken too long.
     pub(super) fn flush_batch(&mut self) {
         let since = self.records.batch_since.unwrap_or(self.now);
-        let waits = self.records.batch.values().flatten().any(|(key, _)| {
-            let settled = |progress: &Progress| matches!(progress, Progress::Done | Progress::Stalled(_));
-            self.works.get(key).is_some_and(|work| !settled(&work.progress))
-        });
+        let waits = self
+            .records
+            .batch
+            .values()
+            .flatten()
+            .any(|(key, _)| self.works.get(key).is_some_and(|work| !is_settled(&work.progress)));
         if waits && self.now.since(since) < BATCH_MAX {
             return self.timers.set(Timer::Batch, self.now + BATCH_AFTER);
         }
@@ -365,6 +367,12 @@ impl Controller {
             self.record(draft, None);
         }
     }
+}
+
+/// True if nothing more is to be expected of a correction. What waits for a person is as whole as it can be.
+fn is_settled(progress: &Progress) -> bool {
+    use WaitingOn::{Promotion, Unpause};
+    matches!(progress, Progress::Done | Progress::Stalled(_) | Progress::Waiting(Promotion(_) | Unpause))
 }
 
 /// The digest of an intent that changes nothing.
