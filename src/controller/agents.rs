@@ -239,8 +239,21 @@ impl Controller {
 
     fn judge(&mut self) {
         let replace_after = self.inputs.newest_policy().replace_after;
+        let braked = self.nodes.is_braked();
         for name in self.nodes.judge(replace_after, self.now) {
             self.node_changed(&name);
+        }
+        if self.nodes.is_braked() != braked {
+            self.brake_changed();
+        }
+    }
+
+    /// Services lead to pods of silent nodes again, or no more.
+    fn brake_changed(&mut self) {
+        let silent: Vec<NodeName> =
+            self.nodes.by_name.iter().filter(|(_, node)| !node.ready).map(|(name, _)| name.clone()).collect();
+        for name in silent {
+            self.dirty.workloads.append(&mut self.placements.workloads_of_node(&name));
         }
     }
 

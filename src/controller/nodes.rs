@@ -62,6 +62,8 @@ impl Node {
 #[derive(Debug, Default)]
 pub(super) struct Nodes {
     pub(super) by_name: BTreeMap<NodeName, Node>,
+    /// As it was last judged.
+    braked: bool,
 }
 
 impl Nodes {
@@ -90,6 +92,10 @@ impl Nodes {
 
     /// True if most nodes are silent at once: then it is probably us who are cut off, and nothing is replaced.
     pub(super) fn is_braked(&self) -> bool {
+        self.braked
+    }
+
+    fn most_are_silent(&self) -> bool {
         let heard = || self.by_name.values().filter(|node| node.heard.is_some());
         let (known, silent) = (heard().count(), heard().filter(|node| !node.ready).count());
         known >= BRAKE_NODES_MIN && silent * 2 > known
@@ -102,7 +108,8 @@ impl Nodes {
             node.ready = node.heard.is_some_and(|heard| now.since(heard) < SILENCE);
         }
         let others = self.by_name.values().any(|node| node.ready);
-        let may_replace = others && !self.is_braked();
+        self.braked = self.most_are_silent();
+        let may_replace = others && !self.braked;
         for node in self.by_name.values_mut() {
             let away = node.heard.is_some_and(|heard| now.since(heard) >= replace_after);
             // What was once given up stays so until the node is heard again, even if the brake falls in meanwhile.
