@@ -34,6 +34,9 @@ impl Controller {
         self.heard(name);
         self.timers.set(Timer::Node(name.clone()), now + super::nodes::SILENCE);
         self.dirty.nodes.insert(name.clone());
+        self.dirty
+            .retired
+            .extend(self.placements.of_node(name).filter(|placement| placement.is_draining()).map(|placement| placement.run.uid));
         for service in self.services.waiting() {
             self.recheck(&service);
         }

@@ -21,7 +21,7 @@ impl Controller {
         for key in self.services.keys() {
             self.check_service(&key)?;
         }
-        for (name, node) in &self.nodes.by_name {
+        for (name, node) in self.nodes.by_name.iter().filter(|(_, node)| node.connected) {
             let Some(assignment) = &node.assignment else { continue };
             let (run, stop) = self.orders(name);
             if assignment.run != run || assignment.stop != stop {

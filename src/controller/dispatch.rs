@@ -9,11 +9,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl Controller {
-    /// Makes the assignment of a node anew, and tells it if it says something else than the last.
+    /// Makes the assignment of a node anew, and tells it if it says something else than the last. A node that is not connected
+    /// hears of nothing: its hello marks it again.
     pub(super) fn dispatch(&mut self, name: &NodeName) {
+        let Some(node) = self.nodes.get(name).filter(|node| node.connected) else { return };
         let (run, stop) = self.orders(name);
-        let Some(node) = self.nodes.get(name) else { return };
-        if node.facts.is_none() || node.assignment.as_ref().is_some_and(|last| last.run == run && last.stop == stop) {
+        if node.assignment.as_ref().is_some_and(|last| last.run == run && last.stop == stop) {
             return;
         }
         let generation = Generation(node.generation().max(node.floor).0 + 1);
@@ -23,6 +24,7 @@ impl Controller {
         for uid in new {
             if let Some(placement) = self.placements.get_mut(&uid) {
                 placement.generation.get_or_insert(generation);
+                placement.untold = false;
             }
         }
         if let Some(node) = self.nodes.get_mut(name) {
@@ -53,8 +55,7 @@ impl Controller {
 
     /// Sends the last assignment, if the node can hear it.
     fn assign(&mut self, name: &NodeName) {
-        let Some(node) = self.nodes.get(name).filter(|node| node.connected) else { return };
-        let Some(assignment) = node.assignment.clone() else { return };
+        let Some(assignment) = self.nodes.get(name).and_then(|node| node.assignment.clone()) else { return };
         self.out.push(Effect::Assign { node: name.clone(), assignment });
         self.timers.set(Timer::Resend(name.clone()), self.now + RESEND_AFTER);
     }

@@ -19,6 +19,8 @@ pub(super) struct Placement {
     pub(super) request: Arc<Request>,
     /// The first assignment that names it: 0 if it was adopted, `None` if there is none yet.
     pub(super) generation: Option<Generation>,
+    /// True until its node is told of it: nobody would miss it.
+    pub(super) untold: bool,
     /// When it was told or adopted.
     pub(super) since: Moment,
     /// What its agent last said of it.
@@ -43,7 +45,18 @@ pub(super) struct Retired {
 impl Placement {
     /// A pod that was just decided.
     pub(super) fn new(node: NodeName, run: PodRun, request: Arc<Request>, now: Moment) -> Self {
-        Self { run, node, request, generation: None, since: now, report: None, ready_since: None, cpu: None, retired: None }
+        Self {
+            run,
+            node,
+            request,
+            generation: None,
+            untold: true,
+            since: now,
+            report: None,
+            ready_since: None,
+            cpu: None,
+            retired: None,
+        }
     }
 
     /// A pod that an agent brought with it.
@@ -59,7 +72,8 @@ impl Placement {
         let stopping = report.phase == PodPhase::Stopping;
         let retired = stopping.then_some(Retired { reason: StopReason::Superseded, commit: None, told: true });
         let since = now - report.age;
-        let mut placement = Self { generation: Some(Generation(0)), retired, ..Self::new(node.clone(), run, request, since) };
+        let mut placement =
+            Self { generation: Some(Generation(0)), untold: false, retired, ..Self::new(node.clone(), run, request, since) };
         placement.hear(report, now);
         placement
     }
@@ -85,6 +99,11 @@ impl Placement {
 
     fn is_ready(&self) -> bool {
         self.report.as_ref().is_some_and(|report| report.ready && report.phase == PodPhase::Running)
+    }
+
+    /// True if it is on its way out and its agent was not told to stop it yet.
+    pub(super) fn is_draining(&self) -> bool {
+        self.retired.as_ref().is_some_and(|retired| !retired.told)
     }
 
     /// True if its agent is to stop it now.

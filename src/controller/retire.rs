@@ -8,13 +8,17 @@ use super::timers::Timer;
 use crate::model::{ObjectKey, PodUid, Revision, StopReason};
 
 impl Controller {
-    /// Decides that a pod goes. It leaves its Services at once and is told to stop when nobody is sent to it any more.
+    /// Decides that a pod goes. It leaves its Services at once and is told to stop when nobody is sent to it any more. One that
+    /// its node was never told of is forgotten.
     pub(super) fn retire(&mut self, uid: &PodUid, reason: StopReason, commit: Option<Revision>) {
         let Some(placement) = self.placements.get_mut(uid) else { return };
         if placement.retired.is_some() {
             return;
         }
         placement.retired = Some(Retired { reason, commit, told: false });
+        if placement.untold {
+            return self.gone(uid);
+        }
         let workload = placement.run.workload.clone();
         let name = placement.run.name.clone();
         self.mark_services(&workload);
@@ -50,7 +54,10 @@ impl Controller {
         }
         let workload = placement.run.workload.clone();
         let node = placement.node.clone();
-        // A lost node serves nobody that we know of, and acknowledges nothing: the order waits for its return.
+        // An order that nobody hears would be heard later, when it may be wrong: it is decided when the node is back.
+        if self.nodes.get(&node).is_none_or(|node| !node.connected) {
+            return;
+        }
         match self.services.in_use(uid, self.services.of_workload.get(&workload), self.now) {
             Use::Held => return,
             Use::Until(at) => return self.timers.set(Timer::Drained(*uid), at),

@@ -399,6 +399,36 @@ fn when_most_nodes_vanish_at_once_nothing_is_replaced() {
 }
 
 #[test]
+fn when_most_nodes_vanish_one_after_the_other_endpoints_lead_to_all_again() {
+    let mut world = World::new(&["n1", "n2", "n3"]);
+    world.push("deployment web a 3\nservice web");
+    world.seconds(10);
+    world.agents.get_mut(&node("n2")).unwrap().up = false;
+    world.seconds(20);
+    assert_eq!(world.behind("web").len(), 2);
+    world.agents.get_mut(&node("n3")).unwrap().up = false;
+    world.seconds(20);
+    assert_eq!(world.behind("web").len(), 3, "it is probably us who are cut off");
+}
+
+#[test]
+fn a_stop_that_a_node_cannot_hear_is_decided_again_when_it_is_back() {
+    let mut world = shop();
+    let pods = world.uids();
+    world.agents.get_mut(&node("n1")).unwrap().up = false;
+    world.give(crate::controller::Event::AgentLost { node: node("n1") });
+    world.push("deployment web a 2\nservice web");
+    world.seconds(5);
+    world.push("deployment web a 4\nservice web");
+    world.push(SHOP);
+    world.agents.get_mut(&node("n1")).unwrap().up = true;
+    world.hello(&node("n1"));
+    world.seconds(20);
+    assert_eq!(world.uids(), pods, "none was stopped, and the fourth was never told");
+    assert_eq!(world.core.view().counters.drift, 0);
+}
+
+#[test]
 fn a_pod_that_no_node_can_take_waits_with_the_reason_and_goes_out_when_there_is_room() {
     let mut world = World::new(&["n1"]);
     world.capacity.cpu_milli = 250;
