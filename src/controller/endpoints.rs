@@ -22,6 +22,13 @@ pub(super) struct Service {
     leaving: BTreeMap<PodUid, Leaving>,
 }
 
+impl Service {
+    /// True if a pod that left it waits for somebody to acknowledge that.
+    fn is_waited_for(&self) -> bool {
+        self.leaving.values().any(|leaving| leaving.clear.is_none())
+    }
+}
+
 /// A pod that left a set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Leaving {
@@ -136,8 +143,8 @@ impl Services {
         let version = |key: &ObjectKey| known.and_then(|known| known.get(key)).copied().unwrap_or(0);
         let news = self.by_key.iter().filter(|(key, service)| {
             let version = version(key);
-            // One that was removed matters only to those who had it.
-            version < service.set.version && (version > 0 || !service.set.removed)
+            // One that was removed matters only to those who had it, unless a pod waits for everybody's word.
+            version < service.set.version && (version > 0 || !service.set.removed || service.is_waited_for())
         });
         news.map(|(_, service)| Arc::clone(&service.set)).collect()
     }
@@ -169,8 +176,7 @@ impl Services {
 
     /// Services that somebody has not acknowledged and that a pod waits for.
     pub(super) fn waiting(&self) -> Vec<ObjectKey> {
-        let waits = |service: &Service| service.leaving.values().any(|leaving| leaving.clear.is_none());
-        self.by_key.iter().filter(|(_, service)| waits(service)).map(|(key, _)| key.clone()).collect()
+        self.by_key.iter().filter(|(_, service)| service.is_waited_for()).map(|(key, _)| key.clone()).collect()
     }
 
     /// Whether a pod is out of use. `candidates` are the Services that may have it.
