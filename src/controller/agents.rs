@@ -223,6 +223,8 @@ impl Controller {
         if let Some(node) = self.nodes.get_mut(name) {
             node.connected = false;
         }
+        // Where to start a pod is decided for nodes that hear it at once.
+        self.capacity.set_ready(name, false);
         self.timers.clear(&Timer::Resend(name.clone()));
     }
 
@@ -264,7 +266,7 @@ impl Controller {
     fn node_changed(&mut self, name: &NodeName) {
         let Some(node) = self.nodes.get(name) else { return };
         let (ready, lost) = (node.ready, node.lost);
-        self.capacity.set_ready(name, ready);
+        self.capacity.set_ready(name, ready && node.connected);
         let workloads = self.placements.workloads_of_node(name);
         if ready {
             self.dirty.workloads.append(&mut self.dirty.unplaced);
