@@ -74,6 +74,7 @@ fn work(pods: &CurrentPods) -> Work {
     Work {
         memory: RolloutMemory {
             targets: targets.collect(),
+            remembered: true,
             replicas: Some(pods.replicas),
             promoted: pods.promoted.clone(),
             quarantined: pods.quarantined.clone(),

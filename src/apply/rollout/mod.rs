@@ -104,6 +104,8 @@ pub struct RolloutMemory {
     pub failed: Option<(TemplateHash, String)>,
     /// Templates that failed while an old one served; not tried again until they change.
     pub quarantined: BTreeSet<TemplateHash>,
+    /// True if the targets come from the cluster memory, which is only as new as the last record: what runs by now counts.
+    pub remembered: bool,
     /// Blue/green: the template that the active Service leads to.
     pub promoted: Option<TemplateHash>,
     /// Blue/green: when it was promoted.
@@ -191,9 +193,11 @@ fn adopt(input: &RolloutInput<'_>, census: &Census, memory: &mut RolloutMemory) 
     let hash = input.hash();
     for (found, count) in census.sets() {
         if count.alive > 0 {
-            memory.targets.entry(found.clone()).or_insert(count.alive);
+            let target = memory.targets.entry(found.clone()).or_insert(count.alive);
+            *target = if memory.remembered { count.alive.max(*target) } else { *target };
         }
     }
+    memory.remembered = false;
     for (old, target) in &mut memory.targets {
         if old != hash && !input.known.contains(old) {
             *target = (*target).min(census.of(old).alive);

@@ -294,6 +294,15 @@ fn an_old_replica_comes_back_with_its_old_template() {
     assert_eq!(told(&take(&workload('b', rolling(1, 0)), 3, &before, &stalled, NOW).actions, &before), "+2a");
 }
 
+#[test]
+fn what_was_started_after_the_last_record_is_not_undone_by_a_restart() {
+    let remembered = RolloutMemory { remembered: true, replicas: Some(3), ..memory("a=3 b=1") };
+    let before = pods("0a+ 2a! 1a+ 3b+ 4b-");
+    assert_eq!(told(&take(&workload('b', rolling(1, 0)), 3, &before, &remembered, NOW).actions, &before), "");
+    let vanished = pods("0a+ 3b-");
+    assert_eq!(told(&take(&workload('b', rolling(1, 0)), 3, &vanished, &remembered, NOW).actions, &vanished), "+1a, +2a");
+}
+
 /// What may happen to a workload.
 #[derive(Debug, Clone)]
 enum Turn {
