@@ -3,10 +3,13 @@
 use super::core::Controller;
 use super::event::{Commit, LoadedRevision};
 use super::inputs::{Applied, Pruning};
+use super::placements::Placement;
 use super::records::Reconcile;
 use crate::apply::prune;
 use crate::diff;
-use crate::model::{Action, Change, Desired, Kind, Object, ObjectKey, Plan, PruneBlock, TemplateHash, Trigger};
+use crate::model::{
+    Action, Change, Desired, Kind, Object, ObjectKey, Plan, PodUid, PruneBlock, StopReason, TemplateHash, Trigger, UnitState,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -59,8 +62,11 @@ impl Controller {
 
     /// Holds deletions back where the brake says so: their objects stay desired. Returns what is held back and why.
     fn hold_back(&self, plan: &mut Plan, desired: &mut Desired, commits: &[Commit]) -> Option<PruneBlock> {
-        let deletions: BTreeSet<ObjectKey> =
-            plan.changes.iter().filter(|change| change.action == Action::Delete).map(|change| change.key.clone()).collect();
+        let deletions = |plan: &Plan| -> BTreeSet<ObjectKey> {
+            plan.changes.iter().filter(|change| change.action == Action::Delete).map(|change| change.key.clone()).collect()
+        };
+        self.keep_unread(&deletions(plan), plan, desired);
+        let deletions = deletions(plan);
         if deletions.is_empty() {
             return None;
         }
@@ -80,6 +86,22 @@ impl Controller {
         plan.changes.retain(|change| change.action != Action::Delete || allowed.contains(&change.key));
         plan.blocked.clone_from(&block);
         block
+    }
+
+    /// A unit that cannot be read and whose last good state is not known deletes nothing: what was applied of it stays desired.
+    fn keep_unread(&self, deletions: &BTreeSet<ObjectKey>, plan: &mut Plan, desired: &mut Desired) {
+        let is_unread = |key: &ObjectKey| {
+            let unit = self.inputs.applied.get(key).map(|applied| applied.unit.as_str());
+            let state = desired.units.iter().find(|(name, _)| Some(name.as_str()) == unit).map(|(_, state)| state);
+            matches!(state, Some(UnitState::Held { at: None, .. }))
+        };
+        let unread: BTreeSet<&ObjectKey> = deletions.iter().filter(|key| is_unread(key)).collect();
+        for key in &unread {
+            if let Some(object) = self.inputs.effective.objects.get(*key) {
+                desired.objects.insert((*key).clone(), Arc::clone(object));
+            }
+        }
+        plan.changes.retain(|change| change.action != Action::Delete || !unread.contains(&change.key));
     }
 
     /// What runs of the workloads that change, for the estimate.
@@ -160,13 +182,25 @@ impl Controller {
         if let Some(snapshot) = object.snapshot() {
             let revision = object.source.revision.clone();
             self.inputs.snapshots.insert(snapshot.hash.clone(), Arc::clone(snapshot));
-            self.inputs.pruning.remove(key);
+            if self.inputs.pruning.remove(key).is_some() {
+                self.take_back_pruned(key);
+            }
             self.inputs.pruned.remove(key);
             let work = self.works.entry(key.clone()).or_default();
             work.forgone = 0;
             work.churn = super::work::Churn::default();
             work.origins.entry(snapshot.hash.clone()).or_insert(revision);
             self.dirty.workloads.insert(key.clone());
+        }
+    }
+
+    /// A workload that was deleted is wanted again: what was not told to stop yet is its own again.
+    fn take_back_pruned(&mut self, key: &ObjectKey) {
+        let pruned =
+            |placement: &&Placement| placement.retired.as_ref().is_some_and(|retired| retired.reason == StopReason::Pruned);
+        let left: Vec<PodUid> = self.placements.of_workload(key).filter(pruned).map(|placement| placement.run.uid).collect();
+        for uid in left {
+            self.reinstate(&uid);
         }
     }
 

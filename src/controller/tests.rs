@@ -429,6 +429,51 @@ fn a_stop_that_a_node_cannot_hear_is_decided_again_when_it_is_back() {
 }
 
 #[test]
+fn a_node_that_never_had_a_service_does_not_hold_its_pods_up() {
+    let mut world = World::new(&["n1", "n2"]);
+    world.give(crate::controller::Event::AgentLost { node: node("n2") });
+    world.push("deployment web a 2\nservice web\ndeployment other a 2");
+    world.seconds(5);
+    world.push("deployment other a 2");
+    world.seconds(1);
+    world.hello(&node("n2"));
+    world.seconds(30);
+    assert_eq!(world.running("web"), "");
+    assert_eq!(world.running("other"), "aa");
+}
+
+#[test]
+fn a_deleted_workload_that_is_wanted_again_keeps_the_pods_that_were_not_told_to_stop() {
+    let mut world = shop();
+    world.push("deployment web a 3\nservice web\ndeployment other a 1\ndeployment third a 1");
+    world.seconds(10);
+    let pods = world.uids();
+    world.push("deployment other a 1\ndeployment third a 1");
+    world.push("deployment web a 3\nservice web\ndeployment other a 1\ndeployment third a 1");
+    world.seconds(20);
+    assert_eq!(world.uids(), pods);
+    assert_eq!(world.behind("web"), "aaa");
+}
+
+#[test]
+fn a_unit_that_cannot_be_read_and_whose_last_good_state_is_lost_deletes_nothing() {
+    let mut world = shop();
+    let pods = world.uids();
+    let revision = Revision::new(format!("{:040}", 2));
+    let mut desired = world::desired("deployment other a 1", &revision);
+    let other = UnitName::new("other");
+    for object in desired.objects.values_mut() {
+        std::sync::Arc::make_mut(object).source.unit = other.clone();
+    }
+    let held = UnitState::Held { at: None, failed: revision, problems: Vec::new() };
+    desired.units.insert(UnitName::new("."), held);
+    world.load(desired, &[("Driftless-Allow-Prune", "all")]);
+    world.seconds(20);
+    assert!(pods.is_subset(&world.uids()), "{:?}", world.subjects());
+    assert_eq!((world.behind("web"), world.running("other")), ("aaa".into(), "a".into()));
+}
+
+#[test]
 fn a_pod_that_no_node_can_take_waits_with_the_reason_and_goes_out_when_there_is_room() {
     let mut world = World::new(&["n1"]);
     world.capacity.cpu_milli = 250;
