@@ -71,12 +71,13 @@ impl Addresses {
         }
     }
 
-    /// Gives a Service its address: by its name, so that it is the same after a lost memory, or the next free one.
-    pub(super) fn allot(&mut self, key: &ObjectKey) {
+    /// Gives a Service its address: by its name and its cluster's, so that it is the same after a lost memory and clusters beside
+    /// each other on one host rarely meet, or the next free one.
+    pub(super) fn allot(&mut self, cluster: &str, key: &ObjectKey) {
         if self.of.contains_key(key) {
             return;
         }
-        let digest = blake3::hash(key.short().as_bytes());
+        let digest = blake3::hash(format!("{cluster}\n{}", key.short()).as_bytes());
         let [a, b, c, d, ..] = *digest.as_bytes();
         let start = u32::from_be_bytes([a, b, c, d]) % Self::COUNT;
         let probes = (0..Self::COUNT).map(|step| Ipv4Addr::from(Self::START + (start + step) % Self::COUNT));

@@ -175,7 +175,7 @@ impl Controller {
             if spec.is_headless() {
                 self.inputs.addresses.free(key);
             } else {
-                self.inputs.addresses.allot(key);
+                self.inputs.addresses.allot(&self.settings.cluster, key);
             }
             self.dirty.services.insert(key.clone());
         }

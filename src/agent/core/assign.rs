@@ -6,11 +6,12 @@ use super::ledger::ServiceRecord;
 use super::pod::{Member, Pod, State};
 use super::ports::{self, Ports};
 use crate::agent::net::ExtraAddress;
-use crate::model::{Assignment, EndpointSet, Moment, ObjectKey, PodRun, PodUid, Protocol, RuntimeKind, StopOrder};
+use crate::model::{Assignment, EndpointSet, Moment, ObjectKey, PodRun, Protocol, RuntimeKind, StopOrder};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use uuid::Uuid;
 
 /// How long the end of a pod is remembered at least, so that a listing that was under way cannot bring it back.
 const REMEMBER_GONE: Duration = Duration::from_secs(300);
@@ -139,7 +140,7 @@ impl Agent {
         let mut extra = Vec::new();
         if let (Some(gateway), false) = (gateway, record.set.removed) {
             for port in &record.set.ports {
-                let seed = crate::model::object_uid(service).as_u128().wrapping_add(u128::from(port.port));
+                let seed = seed(&self.settings.cluster, crate::model::object_uid(service), port.port);
                 let known = record.gateway_ports.get(&port.port).copied();
                 let Some(at) = known.or_else(|| ports::pick(&self.settings.ports, seed, &taken)) else { continue };
                 taken.insert(at);
@@ -175,7 +176,7 @@ impl Agent {
             if pod.ports.contains_key(port) {
                 continue;
             }
-            let seed = seed(pod.run.uid, *port);
+            let seed = seed(&self.settings.cluster, pod.run.uid.0, *port);
             let Some(given) = ports::pick(&self.settings.ports, seed, &taken) else { return false };
             taken.insert(given);
             pod.ports.insert(*port, given);
@@ -185,7 +186,8 @@ impl Agent {
     }
 }
 
-fn seed(uid: PodUid, port: u16) -> u128 {
-    // The first bits of the uid vary as much as any; the port tells the ports of one pod apart.
-    (uid.0.as_u128() >> 64).wrapping_add(u128::from(port))
+/// Where to begin to look for a port: the same for the same pod or Service, and another one in another cluster.
+fn seed(cluster: &str, uid: Uuid, port: u16) -> u128 {
+    let digest = blake3::hash(format!("{cluster}\n{uid}\n{port}").as_bytes());
+    digest.as_bytes().iter().take(8).fold(0, |sum, byte| sum << 8 | u128::from(*byte))
 }
