@@ -176,7 +176,7 @@ impl Controller {
         loop {
             self.incarnations += 1;
             let incarnation = Incarnation { epoch: self.epoch, counter: self.incarnations };
-            let uid = PodUid::derive(&workload, slot, hash, incarnation);
+            let uid = PodUid::derive(&self.settings.cluster_id, &workload, slot, hash, incarnation);
             let bare = workload.kind == Kind::Pod;
             let name = if bare { workload.name.clone() } else { format!("{}-{}-{}", workload.name, hash.short(), uid.tail()) };
             if bare || self.placements.of_workload(&workload).all(|placement| placement.run.name != name) {

@@ -320,7 +320,7 @@ fn the_controllers_picture_counts_pods_that_are_told_or_reported_and_not_stoppin
     let incarnation = |counter| Incarnation { epoch: Epoch(1), counter };
     let hash = TemplateHash::new("h");
     let pod = |counter, node: &str, stopping| {
-        let uid = PodUid::derive(&workload, 0, &hash, incarnation(counter));
+        let uid = PodUid::derive("test", &workload, 0, &hash, incarnation(counter));
         let (name, revision) = (String::new(), Revision::new("r"));
         let told = PodRun { uid, name, workload: workload.clone(), slot: 0, hash: hash.clone(), revision };
         PodView { node: NodeName::new(node), told: Some(told), stopping, report: None, since: Moment(0), cpu_milli: None }

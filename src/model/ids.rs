@@ -228,10 +228,11 @@ pub struct PodUid(pub Uuid);
 const ID_SPACE: Uuid = Uuid::from_u128(0x6472_6966_746c_6573_7300_0000_0000_0001);
 
 impl PodUid {
-    /// The uid of the pod of `workload` in `slot` with template `hash` and this incarnation.
+    /// The uid of the pod of `workload` in `slot` with template `hash` and this incarnation. The cluster's id is part of it: two
+    /// clusters may run the same manifests on one Engine, whose containers have one space of names.
     #[must_use]
-    pub fn derive(workload: &ObjectKey, slot: u32, hash: &TemplateHash, incarnation: Incarnation) -> Self {
-        let text = format!("{workload}\n{slot}\n{hash}\n{}\n{}", incarnation.epoch.0, incarnation.counter);
+    pub fn derive(cluster: &str, workload: &ObjectKey, slot: u32, hash: &TemplateHash, incarnation: Incarnation) -> Self {
+        let text = format!("{cluster}\n{workload}\n{slot}\n{hash}\n{}\n{}", incarnation.epoch.0, incarnation.counter);
         Self(Uuid::new_v5(&ID_SPACE, text.as_bytes()))
     }
 

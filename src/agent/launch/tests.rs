@@ -21,7 +21,7 @@ fn snapshot(spec: Value) -> PodSnapshot {
 fn launch(spec: Value) -> Result<ContainerLaunch, LaunchError> {
     let snapshot = snapshot(spec);
     let workload = ObjectKey::new(Kind::Deployment, "shop", "web");
-    let uid = PodUid::derive(&workload, 0, &snapshot.hash, Incarnation { epoch: Epoch(1), counter: 1 });
+    let uid = PodUid::derive("test", &workload, 0, &snapshot.hash, Incarnation { epoch: Epoch(1), counter: 1 });
     let run = PodRun {
         uid,
         name: "web-1".to_owned(),

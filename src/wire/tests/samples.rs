@@ -7,7 +7,7 @@ use std::time::Duration;
 
 pub(super) fn uid(n: u32) -> PodUid {
     let incarnation = Incarnation { epoch: Epoch(1), counter: u64::from(n) };
-    PodUid::derive(&web(), n, &hash("aa"), incarnation)
+    PodUid::derive("test", &web(), n, &hash("aa"), incarnation)
 }
 
 pub(super) fn web() -> ObjectKey {

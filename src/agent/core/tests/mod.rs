@@ -71,7 +71,7 @@ pub(super) fn simple(image: &str, more: serde_json::Value) -> Arc<PodSnapshot> {
 
 pub(super) fn pod(slot: u32, snapshot: &PodSnapshot) -> PodRun {
     let workload = ObjectKey::new(Kind::Deployment, "shop", "web");
-    let uid = PodUid::derive(&workload, slot, &snapshot.hash, Incarnation { epoch: Epoch(1), counter: u64::from(slot) });
+    let uid = PodUid::derive("test", &workload, slot, &snapshot.hash, Incarnation { epoch: Epoch(1), counter: u64::from(slot) });
     PodRun {
         uid,
         name: format!("web-{}-{}", snapshot.hash.short(), uid.tail()),
