@@ -296,7 +296,8 @@ fn pods() -> Vec<PodView> {
 
 fn pod(made: &Made) -> PodView {
     let hash = TemplateHash::new(made.hash);
-    let uid = PodUid::derive(&made.workload, made.slot, &hash, Incarnation { epoch: Epoch(7), counter: u64::from(made.slot) });
+    let uid =
+        PodUid::derive("test", &made.workload, made.slot, &hash, Incarnation { epoch: Epoch(7), counter: u64::from(made.slot) });
     let name = format!("{}-{}-{}", made.workload.name, hash.short(), uid.tail());
     let ready = made.phase == PodPhase::Running;
     let run = PodRun {

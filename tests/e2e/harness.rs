@@ -1,0 +1,382 @@
+//! A cluster of one in a temporary folder: a bare repo, a clone to push from, and `driftless up` as a child process.
+
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// Long enough for a loaded machine; reached only when something is broken.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+pub struct Cluster {
+    pub dir: TempDir,
+    pub name: String,
+    pub runtime: &'static str,
+    pub port: u16,
+    up: Option<Child>,
+}
+
+impl Cluster {
+    /// An empty bare repo and a clone of it; nothing runs yet.
+    pub fn new(runtime: &'static str) -> Self {
+        let dir = tempfile::Builder::new().prefix("driftless-e2e-").tempdir().expect("a temporary folder");
+        let name = format!(
+            "e2e-{}",
+            dir.path().file_name().expect("a name").to_string_lossy().rsplit('-').next().expect("a tail").to_lowercase()
+        );
+        let cluster = Self { dir, name, runtime, port: free_port(), up: None };
+        git(cluster.dir.path(), &["init", "--quiet", "--bare", "--initial-branch=main", "repo.git"]);
+        git(cluster.dir.path(), &["clone", "--quiet", "repo.git", "clone"]);
+        git(&cluster.clone_dir(), &["checkout", "--quiet", "-B", "main"]);
+        cluster
+    }
+
+    pub fn clone_dir(&self) -> PathBuf {
+        self.dir.path().join("clone")
+    }
+
+    pub fn repo(&self) -> PathBuf {
+        self.dir.path().join("repo.git")
+    }
+
+    pub fn state_dir(&self) -> PathBuf {
+        self.dir.path().join("state")
+    }
+
+    /// Writes, commits and pushes: `None` removes a file. Returns the commit.
+    pub fn push(&self, message: &str, files: &[(&str, Option<&str>)]) -> String {
+        let clone = self.clone_dir();
+        for (path, text) in files {
+            let file = clone.join(path);
+            match text {
+                Some(text) => {
+                    fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
+                    fs::write(&file, text).expect("a written file");
+                }
+                None => fs::remove_file(&file).expect("a removed file"),
+            }
+        }
+        git(&clone, &["add", "--all"]);
+        git(&clone, &["commit", "--quiet", "--allow-empty", "--message", message]);
+        git(&clone, &["push", "--quiet", "origin", "main"]);
+        git(&clone, &["rev-parse", "HEAD"]).trim().to_owned()
+    }
+
+    /// The arguments of `driftless up` for this cluster.
+    pub fn up_args(&self) -> Vec<String> {
+        let text = |path: PathBuf| path.to_string_lossy().into_owned();
+        [
+            "up".to_owned(),
+            "--repo".to_owned(),
+            text(self.repo()),
+            "--cluster".to_owned(),
+            self.name.clone(),
+            "--state-dir".to_owned(),
+            text(self.state_dir()),
+            "--listen".to_owned(),
+            format!("127.0.0.1:{}", self.port),
+            "--runtime".to_owned(),
+            self.runtime.to_owned(),
+        ]
+        .to_vec()
+    }
+
+    /// Starts `driftless up` and waits until its status answers.
+    pub fn start(&mut self) {
+        let log = File::options().create(true).append(true).open(self.log_file()).expect("a log file");
+        let child = driftless()
+            .args(self.up_args())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a second handle"))
+            .stderr(log)
+            .spawn()
+            .expect("driftless starts");
+        self.up = Some(child);
+        self.wait_for("status answers", || self.get("/healthz").map(|_| ()));
+    }
+
+    /// `kill -9` of driftless itself.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.up.take() {
+            child.kill().expect("a kill");
+            child.wait().expect("an end");
+        }
+    }
+
+    /// The process id of driftless.
+    pub fn up_pid(&self) -> u32 {
+        self.up.as_ref().map(Child::id).expect("driftless runs")
+    }
+
+    pub fn log_file(&self) -> PathBuf {
+        self.dir.path().join("up.log")
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    /// GET from the status port; the body of a 200 answer.
+    pub fn get(&self, path: &str) -> Result<String, String> {
+        let address = SocketAddr::from(([127, 0, 0, 1], self.port));
+        match http_get(address, path) {
+            Ok((200, body)) => Ok(body),
+            Ok((status, body)) => Err(format!("{path}: {status} {body}")),
+            Err(error) => Err(format!("{path}: {error}")),
+        }
+    }
+
+    pub fn json(&self, path: &str) -> Result<Value, String> {
+        serde_json::from_str(&self.get(path)?).map_err(|error| format!("{path}: {error}"))
+    }
+
+    /// The pods of a namespace, by name.
+    pub fn pods(&self, namespace: &str) -> Result<BTreeMap<String, Value>, String> {
+        let list = self.json(&format!("/api/v1/namespaces/{namespace}/pods"))?;
+        let items = list["items"].as_array().ok_or("no items")?;
+        Ok(items.iter().map(|pod| (pod["metadata"]["name"].as_str().unwrap_or("").to_owned(), pod.clone())).collect())
+    }
+
+    /// Pods whose name starts with `prefix` and that are ready; an error names what is missing.
+    pub fn ready_pods(&self, namespace: &str, prefix: &str, count: usize) -> Result<BTreeMap<String, Value>, String> {
+        let pods = self.pods(namespace)?;
+        let ours: BTreeMap<_, _> = pods.into_iter().filter(|(name, _)| name.starts_with(prefix)).collect();
+        let ready = ours.values().filter(|pod| is_ready(pod)).count();
+        if ready == count && ours.len() == count {
+            Ok(ours)
+        } else {
+            Err(format!("{ready} of {} pods {prefix}* ready, {count} wanted: {}", ours.len(), brief(&ours)))
+        }
+    }
+
+    /// `host:port` of a Service's first port.
+    pub fn service(&self, namespace: &str, name: &str) -> Result<SocketAddr, String> {
+        let service = self.json(&format!("/api/v1/namespaces/{namespace}/services/{name}"))?;
+        let address = service["spec"]["clusterIP"].as_str().ok_or("no clusterIP")?;
+        let port = &service["spec"]["ports"][0]["port"];
+        format!("{address}:{port}").parse().map_err(|error| format!("{address}:{port}: {error}"))
+    }
+
+    /// What a Service answers at `/`.
+    pub fn ask(&self, namespace: &str, name: &str) -> Result<String, String> {
+        match http_get(self.service(namespace, name)?, "/") {
+            Ok((200, body)) => Ok(body),
+            other => Err(format!("{other:?}")),
+        }
+    }
+
+    /// The audit branch's subjects, newest first, and their bodies with trailers.
+    pub fn audit(&self) -> Vec<String> {
+        let branch = format!("driftless/audit-{}", self.name);
+        let out = Command::new("git")
+            .args(["--git-dir"])
+            .arg(self.repo())
+            .args(["log", "--format=%B%x00", &branch])
+            .output()
+            .expect("git runs");
+        let text = String::from_utf8_lossy(&out.stdout).into_owned();
+        text.split('\0').map(|message| message.trim().to_owned()).filter(|message| !message.is_empty()).collect()
+    }
+
+    /// An audit record whose message contains every one of `parts`.
+    pub fn audited(&self, parts: &[&str]) -> Result<String, String> {
+        let records = self.audit();
+        let found = records.iter().find(|record| parts.iter().all(|part| record.contains(part)));
+        found.cloned().ok_or_else(|| format!("no audit record with {parts:?} among:\n{}", records.join("\n---\n")))
+    }
+
+    /// Polls until `check` succeeds; fails with its last error and the end of the log.
+    pub fn wait_for<T>(&self, what: &str, check: impl FnMut() -> Result<T, String>) -> T {
+        poll(what, PATIENCE, check).unwrap_or_else(|error| {
+            let log = self.log();
+            let tail: Vec<&str> = log.lines().rev().take(60).collect();
+            let tail: Vec<&str> = tail.into_iter().rev().collect();
+            panic!("{error}\n--- the end of driftless' log:\n{}", tail.join("\n"))
+        })
+    }
+}
+
+impl Drop for Cluster {
+    /// Leaves nothing running: everything is pruned by a commit if driftless still runs, and killed by its label if not.
+    fn drop(&mut self) {
+        self.kill();
+        kill_processes_of(&self.state_dir());
+        if self.runtime == "docker" {
+            remove_containers(&self.name);
+        }
+    }
+}
+
+/// `driftless` with an environment of its own.
+pub fn driftless() -> Command {
+    let program = Path::new(env!("CARGO_BIN_EXE_driftless"));
+    let mut path = program.parent().expect("a folder").as_os_str().to_owned();
+    path.push(":");
+    path.push(std::env::var_os("PATH").unwrap_or_default());
+    let mut command = Command::new(program);
+    command.env("PATH", path).env("NO_COLOR", "1");
+    for (key, _) in std::env::vars_os() {
+        if key.to_string_lossy().starts_with("DRIFTLESS_") {
+            command.env_remove(key);
+        }
+    }
+    command
+}
+
+pub fn git(dir: &Path, args: &[&str]) -> String {
+    let out = Command::new("git")
+        .args(["-c", "user.name=Test", "-c", "user.email=test@example.org", "-c", "commit.gpgsign=false"])
+        .args(args)
+        .current_dir(dir)
+        .output()
+        .expect("git runs");
+    assert!(out.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8_lossy(&out.stdout).into_owned()
+}
+
+/// A port that was free a moment ago, outside the ephemeral range's usual start.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+}
+
+/// A plain HTTP/1.0 GET: no keep-alive, no chunks.
+pub fn http_get(address: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    let answer = String::from_utf8_lossy(&answer);
+    let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok());
+    let status = status.ok_or_else(|| std::io::Error::other(format!("not an HTTP answer: {answer:?}")))?;
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    Ok((status, body.to_owned()))
+}
+
+pub fn poll<T>(what: &str, patience: Duration, mut check: impl FnMut() -> Result<T, String>) -> Result<T, String> {
+    let start = Instant::now();
+    loop {
+        match check() {
+            Ok(value) => return Ok(value),
+            Err(state) if start.elapsed() > patience => {
+                return Err(format!("not within {patience:?}: {what}; last state: {state}"));
+            }
+            Err(_) => std::thread::sleep(Duration::from_millis(50)),
+        }
+    }
+}
+
+pub fn is_ready(pod: &Value) -> bool {
+    let conditions = pod["status"]["conditions"].as_array();
+    conditions.is_some_and(|all| all.iter().any(|one| one["type"] == "Ready" && one["status"] == "True"))
+}
+
+/// `name=phase/containerID` for messages.
+pub fn brief(pods: &BTreeMap<String, Value>) -> String {
+    pods.iter()
+        .map(|(name, pod)| format!("{name}={}/{}", pod["status"]["phase"], pod["status"]["containerStatuses"][0]["containerID"]))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// Each pod's container id: what must not change when nothing restarts.
+pub fn container_ids(pods: &BTreeMap<String, Value>) -> BTreeMap<String, String> {
+    pods.iter()
+        .map(|(name, pod)| (name.clone(), pod["status"]["containerStatuses"][0]["containerID"].as_str().unwrap_or("").to_owned()))
+        .collect()
+}
+
+/// The process id in `process://PID:START`.
+pub fn pid_of(pod: &Value) -> i32 {
+    let id = pod["status"]["containerStatuses"][0]["containerID"].as_str().unwrap_or("");
+    let pid = id.strip_prefix("process://").and_then(|rest| rest.split(':').next()).and_then(|pid| pid.parse().ok());
+    pid.unwrap_or_else(|| panic!("no pid in {id:?}"))
+}
+
+pub fn kill_9(pid: i32) {
+    let status = Command::new("kill").args(["-9", &pid.to_string()]).status().expect("kill runs");
+    assert!(status.success(), "kill -9 {pid}");
+}
+
+/// Ends every process whose environment or command line names the state directory: shims first, then what they ran.
+fn kill_processes_of(state_dir: &Path) {
+    let needle = state_dir.to_string_lossy().into_owned();
+    for _ in 0..3 {
+        for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let Ok(pid) = entry.file_name().to_string_lossy().parse::<i32>() else { continue };
+            let of = |file: &str| fs::read(entry.path().join(file)).unwrap_or_default();
+            let text = [of("cmdline"), of("environ")].concat();
+            let cwd = fs::read_link(entry.path().join("cwd")).unwrap_or_default();
+            if String::from_utf8_lossy(&text).contains(&needle) || cwd.starts_with(state_dir) {
+                let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
+            }
+        }
+    }
+}
+
+fn remove_containers(cluster: &str) {
+    let out = Command::new("docker")
+        .args(["ps", "-aq", "--filter", &format!("label=driftless.dev/cluster={cluster}")])
+        .output()
+        .expect("docker runs");
+    let ids = String::from_utf8_lossy(&out.stdout).into_owned();
+    for id in ids.split_whitespace() {
+        let _ = Command::new("docker").args(["rm", "-f", id]).output();
+    }
+    let _ = Command::new("docker").args(["network", "rm", &format!("driftless-{cluster}")]).output();
+}
+
+/// A constant load of HTTP requests on one address, from a few threads, each request on a connection of its own.
+pub struct Load {
+    stop: Arc<AtomicBool>,
+    done: Arc<AtomicU64>,
+    failures: Arc<std::sync::Mutex<Vec<String>>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Load {
+    pub fn start(address: SocketAddr) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let done = Arc::new(AtomicU64::new(0));
+        let failures = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let threads = (0..4)
+            .map(|_| {
+                let (stop, done, failures) = (stop.clone(), done.clone(), failures.clone());
+                std::thread::spawn(move || {
+                    while !stop.load(Ordering::Relaxed) {
+                        match http_get(address, "/") {
+                            Ok((200, _)) => {
+                                done.fetch_add(1, Ordering::Relaxed);
+                            }
+                            other => failures.lock().expect("a lock").push(format!("{other:?}")),
+                        }
+                        std::thread::sleep(Duration::from_millis(5));
+                    }
+                })
+            })
+            .collect();
+        Self { stop, done, failures, threads }
+    }
+
+    pub fn answered(&self) -> u64 {
+        self.done.load(Ordering::Relaxed)
+    }
+
+    /// Ends the load: how many requests were answered, and every failure.
+    pub fn finish(self) -> (u64, Vec<String>) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads {
+            thread.join().expect("a load thread");
+        }
+        let failures = self.failures.lock().expect("a lock").clone();
+        (self.done.load(Ordering::Relaxed), failures)
+    }
+}
