@@ -1,6 +1,8 @@
 //! How records and status say things.
 
-use crate::model::{Action, Object, ObjectKey, Outcome, Plan, PodTemplate, Problem, PruneBlock, StalledBy, Trigger, Workload};
+use crate::model::{
+    Action, Change, Object, ObjectKey, Outcome, Plan, PodTemplate, Problem, PruneBlock, StalledBy, Trigger, Workload,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -18,12 +20,13 @@ pub(super) struct Subject {
 impl Subject {
     pub(super) fn of(plan: &Plan, old: &BTreeMap<ObjectKey, Arc<Object>>, new: &BTreeMap<ObjectKey, Arc<Object>>) -> Self {
         match plan.changes.as_slice() {
-            [only] => Self::one(only.action, &only.key, old.get(&only.key), new.get(&only.key)),
+            [only] => Self::one(only, old.get(&only.key), new.get(&only.key)),
             _ => Self::several(plan, old, new),
         }
     }
 
-    fn one(action: Action, key: &ObjectKey, old: Option<&Arc<Object>>, new: Option<&Arc<Object>>) -> Self {
+    fn one(change: &Change, old: Option<&Arc<Object>>, new: Option<&Arc<Object>>) -> Self {
+        let (action, key) = (change.action, &change.key);
         let about = key.short();
         let old = old.and_then(|object| object.workload());
         let Some(workload) = new.and_then(|object| object.workload()) else {
@@ -34,7 +37,8 @@ impl Subject {
             };
             return Self::plain(about, verb, &key.kind.to_string());
         };
-        let count = pods(workload.replicas.unwrap_or(1));
+        // Where an autoscaler decides, the plan knows its number.
+        let count = pods(workload.replicas.unwrap_or(change.effect.starts.max(1)));
         match action {
             Action::Scale => {
                 let before = old.map_or(1, |old| old.replicas.unwrap_or(1));
@@ -61,7 +65,7 @@ impl Subject {
         if let ([only], true) = (rolled.as_slice(), plan.changes.len() <= 2) {
             let others = plan.changes.iter().filter(|change| change.key != only.key).map(|change| change.key.to_string());
             let with = format!(" (with {})", others.collect::<Vec<_>>().join(", "));
-            let one = Self::one(only.action, &only.key, old.get(&only.key), new.get(&only.key));
+            let one = Self::one(only, old.get(&only.key), new.get(&only.key));
             return Self { done: one.done + &with, doing: one.doing + &with, failed: one.failed + &with, about: one.about };
         }
         let namespaces: BTreeSet<&str> =

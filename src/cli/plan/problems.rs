@@ -45,8 +45,13 @@ fn place(problem: &Problem) -> String {
     }
 }
 
+/// The message, which often begins with the field by itself.
 fn sentence(problem: &Problem) -> String {
-    if problem.path.is_empty() { problem.message.clone() } else { format!("{}: {}", problem.path, problem.message) }
+    if problem.message.starts_with(&problem.path) {
+        problem.message.clone()
+    } else {
+        format!("{}: {}", problem.path, problem.message)
+    }
 }
 
 /// The held units as a section of a pull request's comment.
