@@ -36,6 +36,17 @@ pub struct Report {
     pub events: Vec<PodEvent>,
     /// Cpu in use by pod, in thousandths of a core, when a sample was taken.
     pub cpu_milli: BTreeMap<PodUid, u64>,
+    /// What is wrong with Services on this node, the whole list, if it changed.
+    pub service_problems: Option<Vec<ServiceProblem>>,
+}
+
+/// Why a Service cannot be reached on a node as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ServiceProblem {
+    /// The Service.
+    pub service: ObjectKey,
+    /// What is wrong and what to do, one sentence.
+    pub message: String,
 }
 
 /// One pod as its agent sees it.

@@ -125,7 +125,7 @@ impl AgentOutbox {
     }
 
     /// A new connection begins with `hello`, which holds the whole state: of what waits, only events and ends of pods are not in
-    /// it. Logs were asked for on the old connection.
+    /// it. What is wrong with Services is said again once the controller has answered. Logs were asked for on the old connection.
     pub(crate) fn begin_with(&mut self, hello: &Hello) {
         self.logs.clear();
         self.log_bytes = 0;
@@ -157,4 +157,7 @@ fn merge(waiting: &mut Report, newer: Report) {
     let excess = waiting.events.len().saturating_sub(EVENTS_MAX);
     waiting.events.drain(..excess);
     waiting.cpu_milli.extend(newer.cpu_milli);
+    if newer.service_problems.is_some() {
+        waiting.service_problems = newer.service_problems;
+    }
 }

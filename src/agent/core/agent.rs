@@ -7,8 +7,8 @@ use super::ports::Ports;
 use crate::agent::launch::Folders;
 use crate::agent::runtime::{ContainerId, Usage};
 use crate::model::{
-    Epoch, Exit, Generation, Hello, Moment, NodeFacts, ObjectKey, PodEvent, PodSnapshot, PodUid, RuntimeKind, StopOrder,
-    TemplateHash,
+    Epoch, Exit, Generation, Hello, Moment, NodeFacts, ObjectKey, PodEvent, PodSnapshot, PodUid, RuntimeKind, ServiceProblem,
+    StopOrder, TemplateHash,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -64,6 +64,7 @@ pub struct Agent {
     pub(super) lost_secrets: BTreeSet<TemplateHash>,
     pub(super) services: BTreeMap<ObjectKey, ServiceRecord>,
     pub(super) in_use: BTreeMap<ObjectKey, u64>,
+    pub(super) service_problems: Vec<ServiceProblem>,
     pub(super) hosts: BTreeMap<RuntimeKind, Host>,
     pub(super) intact: bool,
     /// Pods that are gone, and since when, until the controller has dropped them.
@@ -97,6 +98,7 @@ pub(super) struct Outbox {
     pub(super) events: Vec<PodEvent>,
     pub(super) cpu_milli: BTreeMap<PodUid, u64>,
     pub(super) acknowledge: bool,
+    pub(super) service_problems: bool,
     pub(super) not_before: Moment,
 }
 
@@ -116,6 +118,7 @@ impl Agent {
             lost_secrets: ledger.lost_secrets,
             services: ledger.services,
             in_use: BTreeMap::new(),
+            service_problems: Vec::new(),
             hosts,
             intact: ledger.intact,
             gone: BTreeMap::new(),
@@ -160,6 +163,7 @@ impl Agent {
             Event::Assigned(assignment) => self.assign(*assignment, now),
             Event::Endpoints(set) => self.take_endpoints(Arc::from(set)),
             Event::EndpointsInUse { service, version } => self.endpoints_in_use(service, version),
+            Event::ServiceProblems(problems) => self.take_service_problems(problems),
             Event::Found { runtime, asked, containers, gateway } => self.found(runtime, asked, containers, gateway, now),
             Event::RuntimeLost { runtime, message } => self.lost(runtime, message, now),
             Event::Started { key, outcome } => self.started(&key, outcome, now),

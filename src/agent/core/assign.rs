@@ -6,7 +6,7 @@ use super::ledger::ServiceRecord;
 use super::pod::{Member, Pod, State};
 use super::ports::{self, Ports};
 use crate::agent::net::ExtraAddress;
-use crate::model::{Assignment, EndpointSet, Moment, ObjectKey, PodRun, Protocol, RuntimeKind, StopOrder};
+use crate::model::{Assignment, EndpointSet, Moment, ObjectKey, PodRun, Protocol, RuntimeKind, ServiceProblem, StopOrder};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,6 +23,12 @@ impl Agent {
         self.outbox.pods.extend(self.pods.keys().copied());
         self.outbox.gone.extend(self.gone.keys().copied());
         self.outbox.endpoints.extend(self.in_use.clone());
+        self.outbox.service_problems = true;
+    }
+
+    pub(super) fn take_service_problems(&mut self, problems: Vec<ServiceProblem>) {
+        self.outbox.service_problems |= problems != self.service_problems;
+        self.service_problems = problems;
     }
 
     /// Puts an assignment in force, unless a newer one is. The same one again is taken again: it may bring missing templates.

@@ -3,7 +3,7 @@
 use super::Ledger;
 use crate::agent::net::ExtraAddress;
 use crate::agent::runtime::{ContainerId, ContainerLaunch, ContainerStatus, Labels, RuntimeError, RuntimeEvent, Started, Usage};
-use crate::model::{Assignment, EndpointSet, Exit, Moment, ObjectKey, PodUid, Report, RuntimeKind};
+use crate::model::{Assignment, EndpointSet, Exit, Moment, ObjectKey, PodUid, Report, RuntimeKind, ServiceProblem};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -44,6 +44,8 @@ pub enum Event {
         /// The version.
         version: u64,
     },
+    /// What is wrong with Services on this host, the whole list.
+    ServiceProblems(Vec<ServiceProblem>),
     /// The answer to [`Effect::List`].
     Found {
         /// Which runtime.

@@ -51,6 +51,7 @@ impl Agent {
             || !outbox.endpoints.is_empty()
             || !outbox.events.is_empty()
             || !outbox.cpu_milli.is_empty()
+            || outbox.service_problems
     }
 
     fn take_report(&mut self, now: Moment) -> Report {
@@ -62,6 +63,7 @@ impl Agent {
             endpoints: outbox.endpoints,
             events: outbox.events,
             cpu_milli: outbox.cpu_milli,
+            service_problems: outbox.service_problems.then(|| self.service_problems.clone()),
         }
     }
 

@@ -494,8 +494,13 @@ impl World {
         if changed.is_empty() && gone.is_empty() && endpoints.is_empty() && cpu_milli.is_empty() && !dirty {
             return self.give(Event::AgentHeartbeat { node: name.clone() });
         }
-        let report = Report { assignment: agent.in_force, pods: changed, gone, endpoints, events: Vec::new(), cpu_milli };
+        let report = Report { assignment: agent.in_force, pods: changed, gone, endpoints, cpu_milli, ..Report::default() };
         self.give(Event::AgentReport { node: name.clone(), report: Box::new(report) });
+    }
+
+    /// An agent says something beside what it says by itself.
+    pub(super) fn report(&mut self, name: &str, report: Report) {
+        self.give(Event::AgentReport { node: node(name), report: Box::new(report) });
     }
 
     /// Removes a pod behind the agent's back.

@@ -3,7 +3,7 @@
 use super::{ConvertError, invalid, key, key_to_proto, port, uid, uid_to_proto};
 use crate::model::{
     Amounts, ContainerReport, ContainerState, Epoch, Exit, Generation, Hello, NodeFacts, NodeName, ObjectKey, PodEvent, PodPhase,
-    PodReport, Report, Revision, RuntimeKind, TemplateHash, millis,
+    PodReport, Report, Revision, RuntimeKind, ServiceProblem, TemplateHash, millis,
 };
 use crate::wire::proto;
 use std::collections::BTreeMap;
@@ -48,6 +48,7 @@ pub(super) fn report_to_proto(report: &Report) -> proto::Report {
         endpoints: versions_to_proto(&report.endpoints),
         events: events.collect(),
         cpu: cpu.collect(),
+        service_problems: report.service_problems.as_deref().map(problems_to_proto),
     }
 }
 
@@ -60,7 +61,23 @@ pub(super) fn report(report: proto::Report) -> Result<Report, ConvertError> {
         endpoints: versions(report.endpoints)?,
         events: report.events.into_iter().map(event).collect::<Result<_, _>>()?,
         cpu_milli: cpu.collect::<Result<_, _>>()?,
+        service_problems: report.service_problems.map(problems).transpose()?,
     })
+}
+
+fn problems_to_proto(problems: &[ServiceProblem]) -> proto::ServiceProblems {
+    let item = |problem: &ServiceProblem| proto::ServiceProblem {
+        service: Some(key_to_proto(&problem.service)),
+        message: problem.message.clone(),
+    };
+    proto::ServiceProblems { all: problems.iter().map(item).collect() }
+}
+
+fn problems(problems: proto::ServiceProblems) -> Result<Vec<ServiceProblem>, ConvertError> {
+    let item = |problem: proto::ServiceProblem| {
+        Ok(ServiceProblem { service: key("service_problems.service", problem.service)?, message: problem.message })
+    };
+    problems.all.into_iter().map(item).collect()
 }
 
 fn event(event: proto::PodEvent) -> Result<PodEvent, ConvertError> {

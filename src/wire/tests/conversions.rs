@@ -4,7 +4,7 @@ use super::samples;
 use crate::model::{
     Assignment, Backend, ConfigSnapshot, ContainerReport, ContainerState, EndpointPort, EndpointSet, Epoch, Exit, Generation,
     Hello, Kind, ObjectKey, PodEvent, PodPhase, PodReport, PodRun, PodSnapshot, PodUid, Protocol, Report, Revision, RuntimeKind,
-    SecretBytes, StopOrder, StopReason, TemplateHash,
+    SecretBytes, ServiceProblem, StopOrder, StopReason, TemplateHash,
 };
 use crate::wire::convert::{self, ConvertError, Told};
 use crate::wire::messages::{FromAgent, LogRequest, ToAgent};
@@ -105,14 +105,16 @@ fn report() -> impl Strategy<Value = Report> {
         btree_map(key(), any::<u64>(), 0..3),
         vec(event, 0..3),
         btree_map(uid(), any::<u64>(), 0..3),
+        of(vec((key(), text()).prop_map(|(service, message)| ServiceProblem { service, message }), 0..3)),
     )
-        .prop_map(|((epoch, generation), pods, gone, endpoints, events, cpu_milli)| Report {
+        .prop_map(|((epoch, generation), pods, gone, endpoints, events, cpu_milli, service_problems)| Report {
             assignment: (Epoch(epoch), Generation(generation)),
             pods,
             gone,
             endpoints,
             events,
             cpu_milli,
+            service_problems,
         })
 }
 
