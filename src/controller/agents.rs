@@ -7,8 +7,8 @@ use super::placements::Placement;
 use super::timers::Timer;
 use crate::apply::schedule::Request;
 use crate::model::{
-    DriftPolicy, Epoch, Generation, Hello, Kind, NodeName, ObjectKey, PodEvent, PodReport, PodSpec, PodUid, Report, TemplateHash,
-    Trigger,
+    DriftPolicy, Epoch, Generation, Hello, Kind, NodeName, ObjectKey, PodEvent, PodReport, PodSpec, PodUid, Report,
+    ServiceProblem, TemplateHash, Trigger,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -140,7 +140,10 @@ impl Controller {
             }
         }
         for event in report.events {
-            self.note_pod_event(event);
+            self.note_event(name, event);
+        }
+        if let Some(problems) = report.service_problems {
+            self.note_service_problems(name, problems);
         }
         for service in self.services.acknowledge(name, &report.endpoints) {
             self.recheck(&service);
@@ -153,16 +156,27 @@ impl Controller {
         }
     }
 
-    fn note_pod_event(&mut self, event: PodEvent) {
-        let Some(placement) = event.pod.and_then(|uid| self.placements.get(&uid)) else { return };
-        let happening = Happening {
-            about: &placement.run.workload,
-            pod: Some(&placement.run.name),
-            warning: event.warning,
-            reason: &event.reason,
-            message: event.message,
+    fn note_event(&mut self, name: &NodeName, event: PodEvent) {
+        let PodEvent { pod, warning, reason, message } = event;
+        let node = about_node(name);
+        let (about, pod) = match pod.map(|uid| self.placements.get(&uid)) {
+            None => (&node, None),
+            Some(Some(placement)) => (&placement.run.workload, Some(placement.run.name.as_str())),
+            Some(None) => return,
         };
-        self.happenings.note(happening, self.now);
+        self.happenings.note(Happening { about, pod, warning, reason: &reason, message }, self.now);
+    }
+
+    /// Each problem happens once, when it is new.
+    fn note_service_problems(&mut self, name: &NodeName, problems: Vec<ServiceProblem>) {
+        let Some(node) = self.nodes.get_mut(name) else { return };
+        for problem in problems.iter().filter(|problem| !node.service_problems.contains(problem)) {
+            let message = format!("node {name}: {}", problem.message);
+            let about = &problem.service;
+            let happening = Happening { about, pod: None, warning: true, reason: "CannotListen", message };
+            self.happenings.note(happening, self.now);
+        }
+        node.service_problems = problems;
     }
 
     /// A pod has ended and was removed: its slot is free.
@@ -283,8 +297,7 @@ impl Controller {
                 self.arm_batch();
             }
         }
-        // A node is no object of the repo; its events are listed under its name.
-        let about = ObjectKey::new(Kind::Namespace, "", name.as_str());
+        let about = about_node(name);
         self.happenings.note(Happening { about: &about, pod: None, warning: !ready, reason, message }, self.now);
         self.dirty.workloads.extend(workloads);
         for service in self.services.waiting() {
@@ -299,4 +312,9 @@ impl Controller {
     pub(super) fn touch_workload(&mut self, key: &ObjectKey) {
         self.dirty.workloads.insert(key.clone());
     }
+}
+
+/// A node is no object of the repo; its events are listed under its name.
+fn about_node(name: &NodeName) -> ObjectKey {
+    ObjectKey::new(Kind::Namespace, "", name.as_str())
 }

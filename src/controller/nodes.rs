@@ -1,6 +1,6 @@
 //! Nodes: who is heard, who is silent, who is lost, and what each was last told.
 
-use crate::model::{Assignment, Generation, Moment, NodeFacts, NodeName};
+use crate::model::{Assignment, Generation, Moment, NodeFacts, NodeName, ServiceProblem};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +35,8 @@ pub(super) struct Node {
     pub(super) acknowledged: Generation,
     /// Assignments are numbered above this: what the agent has seen of this epoch from elsewhere.
     pub(super) floor: Generation,
+    /// What its agent last said is wrong with Services there.
+    pub(super) service_problems: Vec<ServiceProblem>,
 }
 
 impl Node {
@@ -49,6 +51,7 @@ impl Node {
             assignment: None,
             acknowledged: Generation(0),
             floor: Generation(0),
+            service_problems: Vec::new(),
         }
     }
 

@@ -583,3 +583,35 @@ fn a_thousand_workloads_cost_nothing_to_look_at_again() {
     world.push(&many.join("\n"));
     assert_eq!((world.assigns, world.endpoint_effects), before);
 }
+
+#[test]
+fn what_a_node_cannot_listen_for_is_a_problem_until_it_can_and_happens_once() {
+    let mut world = shop();
+    let service = ObjectKey::new(Kind::Service, "shop", "web");
+    let in_use = ServiceProblem { service: service.clone(), message: "cannot listen on 127.64.0.1:80".to_owned() };
+    let told = |world: &World| -> Vec<String> {
+        let view = world.core.view();
+        view.problems.iter().map(|problem| format!("{}: {}", problem.about, problem.message)).collect()
+    };
+    let report = |problems: &[ServiceProblem]| Report { service_problems: Some(problems.to_vec()), ..Report::default() };
+    world.report("n1", report(std::slice::from_ref(&in_use)));
+    world.report("n1", report(&[in_use]));
+    let expected = "node n1: cannot listen on 127.64.0.1:80";
+    assert_eq!(told(&world), [format!("Service shop/web: {expected}")]);
+    let view = world.core.view();
+    let events: Vec<_> = view.events.iter().filter(|event| event.about == service).collect();
+    assert_eq!(events.len(), 1);
+    assert_eq!((events[0].warning, events[0].count, events[0].message.as_str()), (true, 1, expected));
+    world.report("n1", report(&[]));
+    assert_eq!(told(&world), Vec::<String>::new());
+}
+
+#[test]
+fn an_event_of_an_agent_that_is_about_no_pod_is_about_its_node() {
+    let mut world = shop();
+    let event = PodEvent { pod: None, warning: true, reason: "LedgerNotSaved".into(), message: "no space".into() };
+    world.report("n1", Report { events: vec![event], ..Report::default() });
+    let view = world.core.view();
+    let found = view.events.iter().find(|event| event.reason == "LedgerNotSaved").expect("listed");
+    assert_eq!((found.about.name.as_str(), found.pod.as_ref(), found.warning), ("n1", None, true));
+}

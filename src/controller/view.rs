@@ -130,6 +130,7 @@ impl Controller {
         found.extend(self.block_problem());
         found.extend(self.workload_problems());
         found.extend(self.node_problems());
+        found.extend(self.service_problems());
         found
     }
 
@@ -215,6 +216,14 @@ impl Controller {
             found.push(problem(&key.short(), message, Some("Put it back into the repo, or remove its pods by hand.")));
         }
         found
+    }
+
+    /// What agents that are heard say of Services.
+    fn service_problems(&self) -> impl Iterator<Item = ProblemView> {
+        self.nodes.ready().flat_map(|(name, node)| {
+            let said = node.service_problems.iter();
+            said.map(move |said| problem(&said.service.to_string(), format!("node {name}: {}", said.message), None))
+        })
     }
 
     fn node_problems(&self) -> Vec<ProblemView> {

@@ -3,10 +3,10 @@
 use super::{ledger_file, logs, probe, volumes};
 use crate::agent::core::{ContainerKey, Effect, Event, Ledger};
 use crate::agent::launch::Folders;
-use crate::agent::net::Proxy;
+use crate::agent::net::{Problems, Proxy};
 use crate::agent::runtime::{ContainerId, ContainerLaunch, Runtime, RuntimeError, Started, Usage};
 use crate::clock;
-use crate::model::{Moment, PodUid, Report, RuntimeKind};
+use crate::model::{Moment, PodUid, Report, RuntimeKind, ServiceProblem};
 use crate::wire::{FromAgent, LogRequest};
 use futures_util::future::join_all;
 use std::collections::BTreeMap;
@@ -14,11 +14,14 @@ use std::fs;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
 /// A runtime that has not listed after so long is out of reach.
 const LIST_MAX: Duration = Duration::from_secs(20);
+
+/// More listeners that cannot be opened are not told of: there is one cause then, and these are enough to see it.
+const PROBLEMS_MAX: usize = 100;
 
 type Runtimes = BTreeMap<RuntimeKind, Arc<dyn Runtime>>;
 
@@ -52,6 +55,7 @@ impl Performer {
             }
         });
         let proxy = Proxy::default();
+        tell_problems(proxy.problems(), events.clone());
         Self { runtimes, folders, proxy, events, outgoing, reports, alarm: None, reading: BTreeMap::new() }
     }
 
@@ -203,6 +207,23 @@ impl Performer {
             task.abort();
         }
     }
+}
+
+fn of_services(problems: &Problems) -> Vec<ServiceProblem> {
+    let told = problems.iter().take(PROBLEMS_MAX);
+    told.map(|(listener, problem)| ServiceProblem { service: listener.service.clone(), message: problem.to_string() }).collect()
+}
+
+/// Tells of listeners that cannot be opened, as long as there is a proxy.
+fn tell_problems(mut problems: watch::Receiver<Problems>, events: mpsc::UnboundedSender<Event>) {
+    tokio::spawn(async move {
+        while problems.changed().await.is_ok() {
+            let all = of_services(&problems.borrow_and_update());
+            if events.send(Event::ServiceProblems(all)).is_err() {
+                break;
+            }
+        }
+    });
 }
 
 async fn start(runtime: Result<Arc<dyn Runtime>, RuntimeError>, launch: ContainerLaunch) -> Result<Started, RuntimeError> {

@@ -242,6 +242,38 @@ async fn a_pod_is_run_survives_its_agent_and_is_stopped_by_order() {
     all.cancel();
 }
 
+/// What a message says is wrong with Services, if it says anything of it.
+fn service_problems(message: &FromAgent) -> Option<Vec<ServiceProblem>> {
+    match message {
+        FromAgent::Report(report) => report.service_problems.clone(),
+        FromAgent::Hello(_) | FromAgent::Heartbeat | FromAgent::LogChunk { .. } => None,
+    }
+}
+
+#[tokio::test]
+async fn a_port_of_a_service_that_another_program_has_is_reported_until_it_is_free() {
+    let at = tempfile::tempdir().expect("a folder");
+    let all = CancellationToken::new();
+    let mut controller = Controller::new(&all);
+    let runtimes: Vec<Arc<dyn Runtime>> = vec![Arc::new(Memory::default())];
+    let running = tokio::spawn(run(settings(at.path()), runtimes, controller.connector.clone(), all.clone()));
+    let other = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = other.local_addr().expect("an address").port();
+    let (link, _) = controller.connected().await;
+    let service = ObjectKey::new(Kind::Service, "shop", "web");
+    let ports = vec![EndpointPort { name: String::new(), port, protocol: Protocol::Tcp, backends: Vec::new() }];
+    let address = Some(Ipv4Addr::LOCALHOST);
+    let set = EndpointSet { service: service.clone(), version: 1, address, ports, removed: false };
+    link.send(ToAgent::Endpoints(Arc::new(set)));
+    let said = controller.hears(|message| service_problems(message).filter(|problems| !problems.is_empty())).await;
+    let message = format!("cannot listen on 127.0.0.1:{port}: another program has the port; `ss -ltnup` says which");
+    assert_eq!(said, [ServiceProblem { service, message }]);
+    drop(other);
+    controller.hears(|message| service_problems(message).filter(Vec::is_empty)).await;
+    all.cancel();
+    running.await.expect("no panic").expect("an orderly end");
+}
+
 #[tokio::test]
 async fn one_host_folder_has_one_agent() {
     let at = tempfile::tempdir().expect("a folder");
