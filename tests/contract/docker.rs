@@ -1,9 +1,10 @@
 //! The stage with Docker: a real Engine, and an image made of busybox.
 
 use crate::stage::{Stage, own_cluster};
+use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder};
+use driftless::agent::runtime::Runtime;
 use driftless::agent::runtime::docker::{Docker, DockerSettings, socket_of};
 use driftless::agent::runtime::rootfs::RootFs;
-use driftless::agent::runtime::{Runtime, RuntimeError};
 use driftless::model::NodeName;
 use std::fs::File;
 use std::path::PathBuf;
@@ -50,19 +51,38 @@ pub(crate) async fn stage() -> Stage {
         image: Some(format!("{REPOSITORY}:{TAG}")),
         folder: tempfile::tempdir().expect("a folder"),
         runs_programs: true,
-        take_down: Box::new(move || Box::pin(async move { take_down(&taken_down).await.expect("nothing left behind") })),
+        take_down: Box::new(move || Box::pin(async move { take_down(&taken_down).await })),
     }
 }
 
-/// Removes the containers of all nodes that tests use, and the network.
-async fn take_down(cluster: &str) -> Result<(), RuntimeError> {
+/// Removes the containers of all nodes that tests use, those that a test made past the runtime, and the network: all that can be,
+/// before it complains of any.
+async fn take_down(cluster: &str) {
+    let mut left: Vec<String> = Vec::new();
     for node in ["node-1", "node-2"] {
         let docker = docker(cluster, &NodeName::new(node));
-        for container in docker.list().await? {
-            docker.remove(&container.id).await?;
+        for container in docker.list().await.expect("a list") {
+            left.extend(docker.remove(&container.id).await.err().map(|error| error.to_string()));
         }
     }
-    docker(cluster, &NodeName::new("node-1")).remove_network().await
+    left.extend(remove_foreign(cluster).await.err().map(|error| error.to_string()));
+    let removed = docker(cluster, &NodeName::new("node-1")).remove_network().await;
+    left.extend(removed.err().map(|error| error.to_string()));
+    assert!(left.is_empty(), "left behind: {left:?}");
+}
+
+/// The label of a test's containers that are not of its cluster.
+pub(crate) const FOREIGN: &str = "driftless-test/foreign-to";
+
+async fn remove_foreign(cluster: &str) -> Result<(), bollard::errors::Error> {
+    let engine = bollard::Docker::connect_with_unix(&socket().to_string_lossy(), 60, bollard::API_DEFAULT_VERSION)?;
+    let of_cluster = std::iter::once(("label".to_owned(), vec![format!("{FOREIGN}={cluster}")])).collect();
+    let options = ListContainersOptionsBuilder::new().all(true).filters(&of_cluster).build();
+    for container in engine.list_containers(Some(options)).await? {
+        let force = RemoveContainerOptionsBuilder::new().force(true).build();
+        engine.remove_container(&container.id.unwrap_or_default(), Some(force)).await?;
+    }
+    Ok(())
 }
 
 /// Imports the test image once, whoever comes first.

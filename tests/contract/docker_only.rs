@@ -5,7 +5,7 @@ use crate::play;
 use crate::stage::{Stage, own_cluster, until, within};
 use bollard::Docker as Engine;
 use bollard::models::{ContainerCreateBody, ContainerInspectResponse, NetworkCreateRequest};
-use bollard::query_parameters::{CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder};
+use bollard::query_parameters::CreateContainerOptionsBuilder;
 use driftless::agent::net::{ExtraAddress, Proxy};
 use driftless::agent::runtime::{
     ContainerId, ContainerLaunch, EnvValue, LaunchPort, Limits, Mount, PullPolicy, RunState, Runtime, RuntimeError,
@@ -117,22 +117,21 @@ async fn a_container_that_was_made_and_not_started_is_finished(stage: &Stage) {
 async fn a_foreign_container_with_our_name_is_refused_and_left_alone(stage: &Stage) {
     let launch = stage.launch("web", FOREVER);
     let name = launch.labels.container_name();
-    let id = create(&name, stage.image.as_deref().unwrap(), Vec::new()).await;
+    let id = create(&name, stage.image.as_deref().unwrap(), vec![(docker::FOREIGN, stage.cluster.clone())]).await;
     let error = stage.runtime.start(&launch).await.unwrap_err();
     let name_now = inspect(&id).await.name;
-    engine().remove_container(&id, Some(RemoveContainerOptionsBuilder::new().force(true).build())).await.unwrap();
     assert!(matches!(&error, RuntimeError::Refused { message } if message.contains("not ours")), "{error:?}");
     assert_eq!(name_now, Some(format!("/{name}")));
 }
 
 async fn a_foreign_container_is_never_stopped_or_removed(stage: &Stage) {
-    let id = create(&format!("{}-foreign", stage.cluster), stage.image.as_deref().unwrap(), Vec::new()).await;
+    let label = vec![(docker::FOREIGN, stage.cluster.clone())];
+    let id = create(&format!("{}-foreign", stage.cluster), stage.image.as_deref().unwrap(), label).await;
     engine().start_container(&id, None).await.unwrap();
     let ours = ContainerId(id.clone());
     let stopped = stage.runtime.stop(&ours, std::time::Duration::ZERO).await;
     let removed = stage.runtime.remove(&ours).await;
     let running = inspect(&id).await.state.unwrap().running;
-    engine().remove_container(&id, Some(RemoveContainerOptionsBuilder::new().force(true).build())).await.unwrap();
     assert!(matches!(stopped, Err(RuntimeError::Refused { .. })), "{stopped:?}");
     assert!(matches!(removed, Err(RuntimeError::Refused { .. })), "{removed:?}");
     assert_eq!(running, Some(true));

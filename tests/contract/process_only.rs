@@ -176,6 +176,20 @@ async fn a_secret_is_on_no_command_line_and_in_no_file() {
     .await;
 }
 
+/// Name and size of every file.
+fn sizes_below(folder: &Path) -> Vec<(String, u64)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        let metadata = entry.metadata().unwrap();
+        if metadata.is_dir() {
+            found.extend(sizes_below(&entry.path()));
+        } else {
+            found.push((entry.file_name().to_string_lossy().into_owned(), metadata.len()));
+        }
+    }
+    found
+}
+
 fn files_with(folder: &Path, needles: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap().flatten() {
@@ -219,6 +233,11 @@ async fn a_log_is_rotated_and_read_over_its_files() {
             stage.says(&started.id, "end").await;
             let log = stage.log(&started.id, None).await;
             let lines: Vec<&str> = log.lines().collect();
+            let folder = stage.folder.path().join("state");
+            let kept: Vec<u64> =
+                sizes_below(&folder).into_iter().filter_map(|(name, size)| name.contains(".log").then_some(size)).collect();
+            assert_eq!(kept.len(), 3, "{:?}", sizes_below(&folder));
+            assert!(kept.iter().all(|size| *size < 33 * 1024), "a file ends with the line that fills it: {kept:?}");
             assert!(lines.len() < 6001, "the oldest are deleted");
             assert!(lines.len() > 1000, "what is kept is read over all files: {} lines", lines.len());
             let numbers: Vec<u32> = lines.iter().filter_map(|line| line.strip_prefix("line ")?.parse().ok()).collect();
