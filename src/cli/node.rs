@@ -199,7 +199,8 @@ impl Runtimes {
                 return Ok(());
             }
         };
-        let docker = Docker::new(DockerSettings { socket, cluster: cluster.to_owned(), node: node.clone() });
+        let settings = DockerSettings { socket, cluster: cluster.to_owned(), node: node.clone() };
+        let docker = Docker::with_logins(settings, docker_logins());
         let reached = timeout(DOCKER_ANSWER, docker.connect()).await;
         let trouble = match reached {
             Ok(Ok(())) => {
@@ -227,6 +228,17 @@ impl Runtimes {
     }
 }
 
+/// Where `docker login` of the agent's user keeps what it was told.
+fn docker_logins() -> Option<PathBuf> {
+    logins_below(std::env::var_os("DOCKER_CONFIG").map(PathBuf::from), std::env::home_dir())
+}
+
+fn logins_below(config: Option<PathBuf>, home: Option<PathBuf>) -> Option<PathBuf> {
+    let given = |dir: &PathBuf| !dir.as_os_str().is_empty();
+    let folder = config.filter(given).or_else(|| home.filter(given).map(|home| home.join(".docker")))?;
+    Some(folder.join("config.json"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -236,6 +248,15 @@ mod tests {
         for (host, expected) in [("Web_1.example.org", "web-1"), ("a", "a"), ("-x-", "x"), ("", "node"), ("___", "node")] {
             assert_eq!(label(host), expected, "{host}");
         }
+    }
+
+    #[test]
+    fn logins_are_those_of_docker_login() {
+        let path = |text: &str| Some(PathBuf::from(text));
+        assert_eq!(logins_below(path("/etc/d"), path("/root")), path("/etc/d/config.json"));
+        assert_eq!(logins_below(path(""), path("/root")), path("/root/.docker/config.json"));
+        assert_eq!(logins_below(None, path("/root")), path("/root/.docker/config.json"));
+        assert_eq!(logins_below(None, path("")), None);
     }
 
     #[test]
