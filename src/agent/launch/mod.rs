@@ -12,7 +12,7 @@ mod tests;
 mod volumes;
 
 use super::runtime::{ContainerId, ContainerLaunch, Labels, LaunchPort, Limits, LogRetention, PullPolicy};
-use crate::model::{Container, NodeName, PodRun, PodSnapshot, PodUid, RuntimeKind};
+use crate::model::{Container, ContainerPort, NodeName, PodRun, PodSnapshot, PodUid, RuntimeKind};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -193,7 +193,7 @@ pub fn resolve(input: &LaunchInput<'_>) -> Result<ContainerLaunch, LaunchError> 
         volumes,
         mounts,
         limits: limits(container),
-        ports: ports(container, input.ports, process),
+        ports: if process { given_ports(container, input.ports) } else { published_ports(input) },
         network_of: input.network_of.cloned(),
         log: LogRetention::default(),
     })
@@ -238,12 +238,23 @@ fn limits(container: &Container) -> Limits {
     }
 }
 
-fn ports(container: &Container, given: &BTreeMap<u16, u16>, process: bool) -> Vec<LaunchPort> {
-    let port = |port: &crate::model::ContainerPort| LaunchPort {
-        name: port.name.clone(),
-        container_port: port.container_port,
-        protocol: port.protocol,
-        host_port: if process { given.get(&port.container_port).copied() } else { port.host_port },
-    };
-    container.ports.iter().map(port).collect()
+/// The ports of a host process, at those that were given out.
+fn given_ports(container: &Container, given: &BTreeMap<u16, u16>) -> Vec<LaunchPort> {
+    let given = |port: &ContainerPort| launch_port(port, given.get(&port.container_port).copied());
+    container.ports.iter().map(given).collect()
+}
+
+/// The ports of a container. All containers of a pod are in the network of the first, so it publishes the host ports of all.
+fn published_ports(input: &LaunchInput<'_>) -> Vec<LaunchPort> {
+    let own = input.container.ports.iter();
+    if input.network_of.is_some() {
+        return own.map(|port| launch_port(port, None)).collect();
+    }
+    let others = input.snapshot.template.spec.containers.iter().filter(|other| other.name != input.container.name);
+    let of_others = others.flat_map(|other| &other.ports).filter(|port| port.host_port.is_some());
+    own.chain(of_others).map(|port| launch_port(port, port.host_port)).collect()
+}
+
+fn launch_port(port: &ContainerPort, host_port: Option<u16>) -> LaunchPort {
+    LaunchPort { name: port.name.clone(), container_port: port.container_port, protocol: port.protocol, host_port }
 }

@@ -1,5 +1,5 @@
 use super::{Folders, LaunchError, LaunchInput, ServiceAddress, resolve};
-use crate::agent::runtime::{ContainerLaunch, EnvValue, PullPolicy};
+use crate::agent::runtime::{ContainerId, ContainerLaunch, EnvValue, PullPolicy};
 use crate::model::*;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -19,6 +19,12 @@ fn snapshot(spec: Value) -> PodSnapshot {
 }
 
 fn launch(spec: Value) -> Result<ContainerLaunch, LaunchError> {
+    launch_of(0, spec)
+}
+
+/// Launches one container; all but the first in the network of the first.
+fn launch_of(index: usize, spec: Value) -> Result<ContainerLaunch, LaunchError> {
+    let first = ContainerId("f1257".to_owned());
     let snapshot = snapshot(spec);
     let workload = ObjectKey::new(Kind::Deployment, "shop", "web");
     let uid = PodUid::derive("test", &workload, 0, &snapshot.hash, Incarnation { epoch: Epoch(1), counter: 1 });
@@ -42,13 +48,13 @@ fn launch(spec: Value) -> Result<ContainerLaunch, LaunchError> {
         folders: &Folders { run: "/run/d".into(), state: "/state".into() },
         run: &run,
         snapshot: &snapshot,
-        container: &snapshot.template.spec.containers[0],
+        container: &snapshot.template.spec.containers[index],
         attempt: 0,
         ports: &[(8080, 21000), (9090, 21001)].into(),
         services: &services,
         host_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
         pod_address: process.then_some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-        network_of: None,
+        network_of: (index > 0 && !process).then_some(&first),
     })
 }
 
@@ -256,4 +262,18 @@ fn limits_come_from_resources_and_the_request_falls_back_to_the_limit() {
     let launch = launch(one(json!({ "resources": { "limits": { "cpu": "500m", "memory": "64Mi" } } }))).expect("launches");
     let limits = launch.limits;
     assert_eq!((limits.cpu_milli, limits.memory_bytes, limits.cpu_request_milli), (Some(500), Some(64 << 20), Some(500)));
+}
+
+#[test]
+fn the_first_container_publishes_the_host_ports_of_all_since_the_others_share_its_network() {
+    let spec = json!({ "containers": [
+        { "name": "web", "image": "a", "ports": [{ "containerPort": 8080 }] },
+        { "name": "dns", "image": "b", "ports": [{ "containerPort": 53, "hostPort": 5353, "protocol": "UDP" }, { "containerPort": 9 }] }
+    ] });
+    let ports = |index| {
+        let launch = launch_of(index, spec.clone()).expect("launches");
+        launch.ports.iter().map(|port| (port.container_port, port.protocol, port.host_port)).collect::<Vec<_>>()
+    };
+    assert_eq!(ports(0), [(8080, Protocol::Tcp, None), (53, Protocol::Udp, Some(5353))]);
+    assert_eq!(ports(1), [(53, Protocol::Udp, None), (9, Protocol::Tcp, None)]);
 }
