@@ -161,6 +161,14 @@ impl Cluster {
         Ok(())
     }
 
+    /// Removes the network that the cluster's containers were on. They and `driftless up` must be gone.
+    pub(super) async fn remove_network(&self) -> CliResult<()> {
+        let socket = socket(self.docker_host.as_deref())?;
+        let settings = DockerSettings { socket, cluster: self.name.clone(), node: NodeName::new("demo") };
+        let removed = Docker::new(settings).remove_network().await;
+        removed.map_err(|error| CliError::with_source("cannot remove the demo's network", error))
+    }
+
     fn log_tail(&self) -> String {
         let text = std::fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();

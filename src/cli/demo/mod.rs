@@ -126,7 +126,8 @@ async fn end(demo: &mut Demo, args: &DemoArgs, tell: bool) -> CliResult<()> {
     }
     let cleaned = steps::clean_up(demo, tell).await;
     demo.cluster.stop().await?;
-    cleaned
+    cleaned?;
+    if args.runtime == DemoRuntime::Docker { demo.cluster.remove_network().await } else { Ok(()) }
 }
 
 /// Ends with Ctrl-C or SIGTERM.
