@@ -47,4 +47,3 @@ mod work;
 
 pub use self::core::Controller;
 pub use event::{Commit, Effect, Event, LoadedRevision, Restored, Settings};
-pub use tree::{Memory, MemoryError, read_memory};

@@ -278,7 +278,7 @@ impl Controller {
         }
         let notes = tree::notes_text(&self.notes());
         if notes != self.records.notes {
-            files.insert(tree::NOTES_PATH.to_owned(), Some(notes.clone()));
+            files.insert(ClusterNotes::PATH.to_owned(), Some(notes.clone()));
             self.records.notes = notes;
         }
         files

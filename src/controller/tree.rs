@@ -1,66 +1,11 @@
-//! `current/` on the audit branch, and reading it back: the cluster memory as text.
+//! `current/` on the audit branch: the cluster memory as text. It is read back by [`crate::sync`].
 //!
 //! The text of a file depends on the object alone: fields in a fixed order, maps sorted, so that a file changes only when
 //! the world does.
 
 use super::core::Controller;
-use crate::model::{ClusterNotes, CurrentObject, CurrentPods, CurrentSet, Kind, Object, ObjectKey, PodPhase, TemplateHash};
+use crate::model::{ClusterNotes, CurrentObject, CurrentPods, CurrentSet, Object, ObjectKey, PodPhase, TemplateHash};
 use std::collections::BTreeMap;
-
-/// Where the notes that belong to no object are.
-pub(super) const NOTES_PATH: &str = "current/_cluster/memory.yaml";
-
-/// A file of `current/` that cannot be read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum MemoryError {
-    /// Its text is not what we write.
-    #[error("{path} on the audit branch cannot be read: {reason}")]
-    Unreadable {
-        /// The file.
-        path: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-}
-
-/// The cluster memory, as the files of `current/` tell it.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Memory {
-    /// `current/_cluster/memory.yaml`; `None` for a new cluster.
-    pub notes: Option<ClusterNotes>,
-    /// One per object.
-    pub current: BTreeMap<ObjectKey, CurrentObject>,
-}
-
-/// Reads the files of `current/`: path to text. Other files are passed over.
-///
-/// # Errors
-/// The first file that is not what we write.
-pub fn read_memory(files: &BTreeMap<String, String>) -> Result<Memory, MemoryError> {
-    let mut memory = Memory::default();
-    for (path, text) in files {
-        if path == NOTES_PATH {
-            memory.notes = Some(read(path, text)?);
-        } else if let Some(key) = key_of(path) {
-            memory.current.insert(key, read(path, text)?);
-        }
-    }
-    Ok(memory)
-}
-
-fn read<T: serde::de::DeserializeOwned>(path: &str, text: &str) -> Result<T, MemoryError> {
-    serde_saphyr::from_str(text)
-        .map_err(|error| MemoryError::Unreadable { path: path.to_owned(), reason: error.to_string().lines().take(1).collect() })
-}
-
-/// The object that a file of `current/` is about.
-fn key_of(path: &str) -> Option<ObjectKey> {
-    let mut parts = path.strip_prefix("current/")?.strip_suffix(".yaml")?.splitn(3, '/');
-    let (scope, folder, name) = (parts.next()?, parts.next()?, parts.next()?);
-    let kind = Kind::ALL.into_iter().find(|kind| kind.audit_folder() == folder)?;
-    let namespace = if scope == "_cluster" { "" } else { scope };
-    Some(ObjectKey::new(kind, namespace, name))
-}
 
 /// The text of an object's file.
 pub(super) fn text(current: &CurrentObject) -> String {

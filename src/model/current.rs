@@ -80,3 +80,8 @@ pub struct ClusterNotes {
     /// Every node that has been seen.
     pub nodes: BTreeSet<NodeName>,
 }
+
+impl ClusterNotes {
+    /// Their file on the audit branch.
+    pub const PATH: &'static str = "current/_cluster/memory.yaml";
+}

@@ -39,6 +39,6 @@ pub use head::{HeadWatch, Sighting};
 pub use identity::{Identity, IdentityError};
 pub use loader::Loader;
 pub use mirror::{Head, Mirror, RepoSpec};
-pub use restore::Restoration;
+pub use restore::{Restoration, read_current};
 pub use tree::{Contents, LinkEnd, TreeFile, TreeKind};
 pub use watch::{RepoWatch, watch_repo};

@@ -44,7 +44,7 @@ impl Loader {
     /// The mirror itself cannot be read; what is merely gone is listed in `missing`.
     pub fn restore(&mut self, state: &AuditState, key: &DigestKey) -> Result<Restoration, SyncError> {
         let mut past = Restoration { notes: state.notes.clone(), ..Restoration::default() };
-        past.read_current(&state.files);
+        (past.current, past.missing) = read_current(&state.files);
         for (commit, wanted) in wanted_by_commit(&past.current) {
             match self.past(&commit, key)? {
                 Some(loaded) => past.pick(&commit, &wanted, &loaded),
@@ -98,6 +98,21 @@ impl Loader {
     }
 }
 
+/// The objects that the files of `current/` (path to text) are about, and a sentence for each file that cannot be read. Other files
+/// are passed over.
+#[must_use]
+pub fn read_current(files: &BTreeMap<String, String>) -> (BTreeMap<ObjectKey, CurrentObject>, Vec<String>) {
+    let (mut current, mut unreadable) = (BTreeMap::new(), Vec::new());
+    for (path, text) in files {
+        let Some(key) = ObjectKey::of_audit_path(path) else { continue };
+        match serde_saphyr::from_str::<CurrentObject>(text) {
+            Ok(object) => drop(current.insert(key, object)),
+            Err(error) => unreadable.push(format!("{path} on the audit branch cannot be read: {error}")),
+        }
+    }
+    (current, unreadable)
+}
+
 fn wanted_by_commit(current: &BTreeMap<ObjectKey, CurrentObject>) -> BTreeMap<Revision, Wanted> {
     let mut wanted: BTreeMap<Revision, Wanted> = BTreeMap::new();
     for (key, object) in current {
@@ -113,16 +128,6 @@ fn wanted_by_commit(current: &BTreeMap<ObjectKey, CurrentObject>) -> BTreeMap<Re
 }
 
 impl Restoration {
-    fn read_current(&mut self, files: &BTreeMap<String, String>) {
-        for (path, text) in files {
-            let Some(key) = ObjectKey::of_audit_path(path) else { continue };
-            match serde_saphyr::from_str::<CurrentObject>(text) {
-                Ok(object) => drop(self.current.insert(key, object)),
-                Err(error) => self.missing.push(format!("{path} on the audit branch cannot be read: {error}")),
-            }
-        }
-    }
-
     fn pick(&mut self, commit: &Revision, wanted: &Wanted, loaded: &Loaded) {
         let objects = &loaded.desired.objects;
         for key in &wanted.objects {

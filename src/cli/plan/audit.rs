@@ -2,11 +2,10 @@
 
 use super::super::{CliError, CliResult};
 use super::clone::{LocalClone, unreadable};
-use crate::controller::read_memory;
 use crate::diff::Observed;
 use crate::manifest::DigestKey;
 use crate::model::{CurrentObject, Object, ObjectKey, Revision};
-use crate::sync::Loader;
+use crate::sync::{Loader, read_current};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
@@ -27,8 +26,11 @@ pub(super) fn observed(clone: &LocalClone, place: &str) -> CliResult<Observed> {
 }
 
 fn memory(place: &str, files: &BTreeMap<String, String>) -> CliResult<BTreeMap<ObjectKey, CurrentObject>> {
-    let memory = read_memory(files).map_err(|error| CliError::with_source(format!("cannot read {place}"), error))?;
-    Ok(memory.current)
+    let (current, unreadable) = read_current(files);
+    match unreadable.into_iter().next() {
+        Some(error) => Err(CliError::with_source(format!("cannot read {place}"), error)),
+        None => Ok(current),
+    }
 }
 
 /// The objects whose deletion is held back: the last applied revision does not have them, and they run on. The controller compares

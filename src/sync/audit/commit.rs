@@ -8,7 +8,7 @@ use git2::{Commit, Delta, FileMode, ObjectType, Oid, Repository, Signature, Time
 use std::collections::BTreeMap;
 
 /// Where the memory lies that belongs to no object.
-pub(super) const MEMORY_PATH: &str = "current/_cluster/memory.yaml";
+pub(super) const MEMORY_PATH: &str = ClusterNotes::PATH;
 
 /// Changes to a tree: path to blob, or `None` to remove the file.
 pub(super) type Changes = BTreeMap<String, Option<Oid>>;
