@@ -72,21 +72,24 @@ impl Services {
         self.by_key.get(key)
     }
 
-    /// Takes new contents over. Returns the new set if it differs from the last.
+    /// Takes new contents over. Returns the new set if it differs from the last. The first set of a reign may replace one of an
+    /// earlier reign, which had some of `former`.
     pub(super) fn update(
         &mut self,
         key: &ObjectKey,
         epoch: Epoch,
-        address: Option<Ipv4Addr>,
-        ports: Option<Vec<EndpointPort>>,
+        (address, ports): (Option<Ipv4Addr>, Option<Vec<EndpointPort>>),
+        former: BTreeSet<PodUid>,
     ) -> Option<Arc<EndpointSet>> {
         let removed = ports.is_none();
         let ports = ports.unwrap_or_default();
         let old = self.by_key.get(key);
-        if old.map_or(removed, |old| old.set.ports == ports && old.set.address == address && old.set.removed == removed) {
+        if old.map_or(removed && !self.is_used(key), |old| {
+            old.set.ports == ports && old.set.address == address && old.set.removed == removed
+        }) {
             return None;
         }
-        let before = old.map(|old| members(&old.set)).unwrap_or_default();
+        let before = old.map_or(former, |old| members(&old.set));
         let version = self.next_version(epoch);
         let set = Arc::new(EndpointSet { service: key.clone(), version, address, ports, removed });
         let after = members(&set);
@@ -94,6 +97,11 @@ impl Services {
         self.by_key.insert(key.clone(), Service { set: Arc::clone(&set), leaving });
         self.note_leaving(key, version, &before, &after);
         Some(set)
+    }
+
+    /// True if some node has a set of this Service.
+    fn is_used(&self, key: &ObjectKey) -> bool {
+        self.acknowledged.values().any(|known| known.get(key).is_some_and(|version| *version > 0))
     }
 
     /// Versions grow within an epoch by counting, and across epochs by the epoch itself.
@@ -132,8 +140,12 @@ impl Services {
         news
     }
 
-    /// Begins anew with what a node says in its hello.
+    /// Begins anew with what a node says in its hello. A pod that all others know to be out of use may be in use there.
     pub(super) fn restart(&mut self, node: &NodeName, versions: &BTreeMap<ObjectKey, u64>) {
+        for (key, version) in versions {
+            let leaving = self.by_key.get_mut(key).into_iter().flat_map(|service| service.leaving.values_mut());
+            leaving.filter(|leaving| leaving.version > *version).for_each(|leaving| leaving.clear = None);
+        }
         self.acknowledged.insert(node.clone(), versions.clone());
     }
 

@@ -9,8 +9,8 @@ use super::nodes::RESEND_AFTER;
 use super::placements::Placement;
 use super::timers::Timer;
 use crate::model::{
-    Backend, EndpointPort, EndpointSet, IntOrString, Kind, NodeName, Object, ObjectKey, PodTemplate, ServicePort, ServiceSpec,
-    Strategy,
+    Backend, EndpointPort, EndpointSet, IntOrString, Kind, NodeName, Object, ObjectKey, PodTemplate, PodUid, ServicePort,
+    ServiceSpec, Strategy,
 };
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -19,13 +19,25 @@ use std::sync::Arc;
 impl Controller {
     /// Makes the set of a Service anew, and tells it if it changed.
     pub(super) fn publish(&mut self, key: &ObjectKey) {
-        let (address, ports) = self.contents(key);
-        if let Some(set) = self.services.update(key, self.epoch, address, ports) {
+        let contents = self.contents(key);
+        let former = if self.services.get(key).is_none() { self.former(key) } else { BTreeSet::new() };
+        if let Some(set) = self.services.update(key, self.epoch, contents, former) {
             for name in self.users() {
                 self.lead(&name, &set);
             }
         }
         self.recheck(key);
+    }
+
+    /// The pods that a set of an earlier reign may lead to: those that the Service may select, or all that go if it was deleted.
+    fn former(&self, key: &ObjectKey) -> BTreeSet<PodUid> {
+        let of = |workload: &ObjectKey| -> Vec<PodUid> {
+            self.placements.of_workload(workload).map(|placement| placement.run.uid).collect()
+        };
+        match self.services.workloads_of.get(key) {
+            Some(workloads) => workloads.iter().flat_map(of).collect(),
+            None => self.inputs.pruning.keys().filter(|workload| workload.namespace == key.namespace).flat_map(of).collect(),
+        }
     }
 
     /// What a Service should lead to; no ports if there is no such Service.

@@ -474,6 +474,24 @@ fn a_unit_that_cannot_be_read_and_whose_last_good_state_is_lost_deletes_nothing(
 }
 
 #[test]
+fn a_node_that_returns_is_asked_whether_it_still_uses_a_pod_before_that_stops() {
+    let mut world = World::new(&["n1", "n2"]);
+    world.push("deployment web a 2\nservice web");
+    world.seconds(10);
+    world.agents.get_mut(&node("n2")).unwrap().up = false;
+    world.give(crate::controller::Event::AgentLost { node: node("n2") });
+    world.seconds(15);
+    world.push("deployment web a 1\nservice web");
+    world.seconds(15);
+    world.agents.get_mut(&node("n2")).unwrap().up = true;
+    world.hello(&node("n2"));
+    let stopping = |world: &World| world.agents[&node("n2")].pods.values().filter(|pod| pod.stopping.is_some()).count();
+    assert_eq!(stopping(&world), 0, "it has not heard yet that its pod left the Service");
+    world.seconds(10);
+    assert_eq!((world.agents[&node("n2")].pods.len(), world.behind("web")), (0, "a".into()));
+}
+
+#[test]
 fn a_pod_that_no_node_can_take_waits_with_the_reason_and_goes_out_when_there_is_room() {
     let mut world = World::new(&["n1"]);
     world.capacity.cpu_milli = 250;
