@@ -44,9 +44,9 @@ fn get_prints_tables_with_the_columns_of_kubernetes() {
         &out(&server, &["get", "pods", "-A"]),
         &[
             "NAMESPACE NAME READY STATUS RESTARTS AGE",
-            "shop api-333333-bbsh7 0/1 CrashLoopBackOff 5 ",
-            "shop web-111111-qwk94 1/1 Terminating 0 ",
-            "shop web-222222-5ltv6 0/1 ContainerCreating 0 ",
+            "shop api-333333-tfxsc 0/1 CrashLoopBackOff 5 ",
+            "shop web-111111-sgdmr 1/1 Terminating 0 ",
+            "shop web-222222-47ss2 0/1 ContainerCreating 0 ",
         ],
     );
     assert_has(
@@ -67,7 +67,7 @@ fn get_prints_tables_with_the_columns_of_kubernetes() {
             "configmap/web-config 2",
             "secret/web-secret Opaque 1",
             "endpoints/web 127.0.0.1:20003,127.0.0.1:20000",
-            "Warning BackOff pod/api-333333-bbsh7 Back-off restarting",
+            "Warning BackOff pod/api-333333-tfxsc Back-off restarting",
         ],
     );
 }
@@ -83,12 +83,12 @@ fn get_all_finds_everything_that_runs() {
 fn selectors_and_output_formats_are_understood() {
     let server = TestServer::start();
     let names = |arguments: &[&str]| out(&server, &[&["get", "pods", "-n", "shop", "-o", "name"], arguments].concat());
-    assert_eq!(names(&["-l", "app=api"]), "pod/api-333333-bbsh7");
-    assert_eq!(names(&["--field-selector", "spec.nodeName=two"]), "pod/web-111111-qwk94");
-    assert_eq!(names(&["--field-selector", "status.phase=Pending"]), "pod/web-222222-5ltv6");
+    assert_eq!(names(&["-l", "app=api"]), "pod/api-333333-tfxsc");
+    assert_eq!(names(&["--field-selector", "spec.nodeName=two"]), "pod/web-111111-sgdmr");
+    assert_eq!(names(&["--field-selector", "status.phase=Pending"]), "pod/web-222222-47ss2");
     let image = out(&server, &["get", "deploy", "web", "-n", "shop", "-o", "jsonpath={.spec.template.spec.containers[0].image}"]);
     assert_eq!(image, "nginx:1.27");
-    let old = out(&server, &["get", "pod", "web-111111-7znvk", "-n", "shop", "-o", "jsonpath={.spec.containers[0].image}"]);
+    let old = out(&server, &["get", "pod", "web-111111-6r8hn", "-n", "shop", "-o", "jsonpath={.spec.containers[0].image}"]);
     assert_eq!(old, "nginx:1.26", "an old pod shows the image that it runs");
 }
 
@@ -97,7 +97,7 @@ fn describe_reads_every_kind() {
     let server = TestServer::start();
     assert_has(&out(&server, &["describe", "deploy/web", "-n", "shop"]), &["StrategyType: RollingUpdate", "TOKEN: <redacted>"]);
     assert_has(
-        &out(&server, &["describe", "pod", "api-333333-bbsh7", "-n", "shop"]),
+        &out(&server, &["describe", "pod", "api-333333-tfxsc", "-n", "shop"]),
         &["Controlled By: Rollout/api", "Exit Code: 3", "Restart Count: 5", "Back-off restarting"],
     );
     assert_has(&out(&server, &["describe", "node", "one"]), &["Ready True", "Container Runtime Version: docker://20.10.24"]);
@@ -134,10 +134,10 @@ fn rollout_status_waits_and_ends_with_the_rollout() {
 #[test]
 fn logs_come_from_the_pod_that_was_asked_for() {
     let server = TestServer::start();
-    let text = out(&server, &["logs", "-n", "shop", "api-333333-bbsh7", "--tail", "7"]);
-    assert_eq!(text, "log of shop/api-333333-bbsh7 container Some(\"api\") tail Some(7) follow false");
+    let text = out(&server, &["logs", "-n", "shop", "api-333333-tfxsc", "--tail", "7"]);
+    assert_eq!(text, "log of shop/api-333333-tfxsc container Some(\"api\") tail Some(7) follow false");
     assert_has(
-        &refused(&server, &["logs", "-n", "shop", "api-333333-bbsh7", "--previous"]),
+        &refused(&server, &["logs", "-n", "shop", "api-333333-tfxsc", "--previous"]),
         &["there was no run before this one"],
     );
     assert_has(&refused(&server, &["logs", "-n", "shop", "nope"]), &["pods \"nope\" not found"]);
@@ -147,9 +147,9 @@ fn logs_come_from_the_pod_that_was_asked_for() {
 fn whatever_changes_something_is_refused_and_told_to_go_through_git() {
     let server = TestServer::start();
     for arguments in [
-        &["delete", "pod", "web-111111-7znvk", "-n", "shop"][..],
+        &["delete", "pod", "web-111111-6r8hn", "-n", "shop"][..],
         &["scale", "deploy/web", "-n", "shop", "--replicas=9"],
-        &["label", "pod", "web-111111-7znvk", "-n", "shop", "a=b"],
+        &["label", "pod", "web-111111-6r8hn", "-n", "shop", "a=b"],
         &["rollout", "restart", "deploy/web", "-n", "shop"],
         &["create", "configmap", "new", "-n", "shop"],
     ] {
@@ -160,7 +160,7 @@ fn whatever_changes_something_is_refused_and_told_to_go_through_git() {
 #[test]
 fn the_ways_into_a_pod_are_refused_and_say_what_to_do_instead() {
     let server = TestServer::start();
-    let pod = "web-111111-7znvk";
+    let pod = "web-111111-6r8hn";
     assert_has(&refused(&server, &["exec", "-n", "shop", pod, "--", "ls"]), &["docker exec"]);
     assert_has(&refused(&server, &["attach", "-n", "shop", pod]), &["driftless logs -f"]);
 }

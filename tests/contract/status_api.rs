@@ -137,10 +137,10 @@ fn selectors_narrow_a_list() {
         let items = list["items"].as_array().cloned().unwrap_or_default();
         items.iter().filter_map(|item| item["metadata"]["name"].as_str().map(str::to_owned)).collect::<Vec<_>>()
     };
-    assert_eq!(names("labelSelector=app%3Dapi"), ["api-333333-bbsh7"]);
-    assert_eq!(names("labelSelector=app+notin+(web)"), ["api-333333-bbsh7"]);
-    assert_eq!(names("fieldSelector=metadata.name%3Dweb-222222-pdf7f"), ["web-222222-pdf7f"]);
-    assert_eq!(names("fieldSelector=spec.nodeName%3Dtwo,status.phase%3DRunning"), ["web-111111-qwk94"]);
+    assert_eq!(names("labelSelector=app%3Dapi"), ["api-333333-tfxsc"]);
+    assert_eq!(names("labelSelector=app+notin+(web)"), ["api-333333-tfxsc"]);
+    assert_eq!(names("fieldSelector=metadata.name%3Dweb-222222-zmqc6"), ["web-222222-zmqc6"]);
+    assert_eq!(names("fieldSelector=spec.nodeName%3Dtwo,status.phase%3DRunning"), ["web-111111-sgdmr"]);
     assert_eq!(names("labelSelector=app%3Dnone"), Vec::<String>::new());
     let refused = server.get("/api/v1/pods?fieldSelector=spec.secret%3Dx");
     assert_status(&refused, 400, "BadRequest", "field label not supported");
@@ -192,7 +192,7 @@ fn a_host_that_is_not_ours_is_refused() {
 fn upgrades_and_ways_into_pods_are_refused_with_what_to_do_instead() {
     let server = TestServer::start();
     let upgrade = format!("Host: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n", server.address);
-    let pod = "/api/v1/namespaces/shop/pods/web-111111-7znvk";
+    let pod = "/api/v1/namespaces/shop/pods/web-111111-6r8hn";
     for (path, instead) in [
         (format!("{pod}/exec?command=sh"), "docker exec"),
         (format!("{pod}/attach"), "driftless logs -f"),
@@ -225,9 +225,9 @@ fn ready_says_why_it_is_not() {
 #[test]
 fn a_log_is_asked_of_its_node_as_the_query_says() {
     let server = TestServer::start();
-    let log = "/api/v1/namespaces/shop/pods/api-333333-bbsh7/log";
+    let log = "/api/v1/namespaces/shop/pods/api-333333-tfxsc/log";
     let answer = server.get(&format!("{log}?tailLines=3&follow=true&container=api"));
-    assert_eq!(answer.body, "log of shop/api-333333-bbsh7 container Some(\"api\") tail Some(3) follow true\n");
+    assert_eq!(answer.body, "log of shop/api-333333-tfxsc container Some(\"api\") tail Some(3) follow true\n");
     assert!(answer.head.contains("text/plain"), "{}", answer.head);
     assert_status(&server.get(&format!("{log}?container=nope")), 400, "BadRequest", "it has api");
     assert_status(&server.get(&format!("{log}?tailLines=x")), 400, "BadRequest", "tailLines");

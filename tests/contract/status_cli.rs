@@ -47,20 +47,20 @@ fn get_prints_one_object_as_it_is_and_several_as_a_list() {
 #[test]
 fn get_prints_tables() {
     let server = TestServer::start();
-    assert_has(&out(&server, &["get", "po", "-A"]), &["NAMESPACE   NAME", "CrashLoopBackOff", "web-222222-pdf7f"]);
+    assert_has(&out(&server, &["get", "po", "-A"]), &["NAMESPACE   NAME", "CrashLoopBackOff", "web-222222-zmqc6"]);
     assert_has(&out(&server, &["get", "all", "-n", "shop"]), &["pod/web-", "service/web", "deployment/web", "rollout/api"]);
     assert_has(&out(&server, &["get", "units"]), &["UNIT", "reports   Held", "shop      Loaded"]);
     assert_has(&out(&server, &["get", "reconciles"]), &["planned", "+0 ~1 -0", "shop/web: rolling out"]);
     assert_has(&out(&server, &["get", "problems"]), &["reports/nightly.yaml:14:11: unknown field", "hint did you mean"]);
-    assert_has(&out(&server, &["events", "-A"]), &["ScalingReplicaSet", "(x5)", "pod/api-333333-bbsh7"]);
+    assert_has(&out(&server, &["events", "-A"]), &["ScalingReplicaSet", "(x5)", "pod/api-333333-tfxsc"]);
 }
 
 #[test]
 fn logs_of_a_workload_choose_a_pod_that_is_ready() {
     let server = TestServer::start();
     let output = run(&server.address.to_string(), &["logs", "deploy/web", "-n", "shop", "--tail", "2"]);
-    assert_has(&String::from_utf8_lossy(&output.stdout), &["log of shop/web-111111-7znvk", "tail Some(2)"]);
-    assert_has(&String::from_utf8_lossy(&output.stderr), &["Found 4 pods, using pod/web-111111-7znvk"]);
+    assert_has(&String::from_utf8_lossy(&output.stdout), &["log of shop/web-111111-6r8hn", "tail Some(2)"]);
+    assert_has(&String::from_utf8_lossy(&output.stderr), &["Found 4 pods, using pod/web-111111-6r8hn"]);
 }
 
 #[test]

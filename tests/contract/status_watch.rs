@@ -59,7 +59,7 @@ fn a_watch_goes_on_from_the_version_of_a_list_and_repeats_nothing() {
     let path = format!("/api/v1/pods?watch=true&allowWatchBookmarks=true&resourceVersion={version}");
     let mut lines = Lines::of(&server, &path, "application/json");
     let (word, pod) = lines.event();
-    assert_eq!((word.as_str(), &pod["metadata"]["name"]), ("DELETED", &Value::from("api-333333-bbsh7")));
+    assert_eq!((word.as_str(), &pod["metadata"]["name"]), ("DELETED", &Value::from("api-333333-tfxsc")));
     let (word, mark) = lines.event();
     assert_eq!((word.as_str(), &mark["metadata"]["resourceVersion"]), ("BOOKMARK", &Value::from("42")));
 }
