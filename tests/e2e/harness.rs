@@ -212,6 +212,11 @@ impl Drop for Cluster {
         if self.runtime == "docker" {
             remove_containers(&self.name);
         }
+        for entry in fs::read_dir("/run/driftless").into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with(&format!("{}-", self.name)) {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use super::narrator::Narrator;
 use super::repo::DemoRepo;
 use crate::agent::runtime::docker::{Docker, DockerSettings, socket_of};
 use crate::cli::client::{Client, Form, ServerArgs};
-use crate::cli::{CliError, CliResult};
+use crate::cli::{CliError, CliResult, node};
 use crate::clock;
 use crate::model::NodeName;
 use bollard::query_parameters::KillContainerOptionsBuilder;
@@ -29,6 +29,7 @@ const USUAL_PORT: u16 = 7780;
 pub(super) struct Cluster {
     child: Child,
     log: PathBuf,
+    state: PathBuf,
     server: ServerArgs,
     name: String,
     client: Client,
@@ -50,7 +51,7 @@ impl Cluster {
     pub(super) async fn start(folder: &Path, repo: &DemoRepo, args: &DemoArgs) -> CliResult<Self> {
         let failed = |what: &'static str| move |error: std::io::Error| CliError::with_source(what, error);
         let program = std::env::current_exe().map_err(failed("cannot find this program"))?;
-        let log = folder.join("driftless.log");
+        let (log, state) = (folder.join("driftless.log"), folder.join("state"));
         let output = File::create(&log).map_err(failed("cannot write the log"))?;
         let server = ServerArgs { server: format!("127.0.0.1:{}", free_port()?) };
         let name = format!("demo-{}", std::process::id());
@@ -60,7 +61,7 @@ impl Cluster {
             .arg(repo.bare_dir())
             .args(["--cluster", &name, "--listen", &server.server, "--runtime", args.runtime.as_str()])
             .arg("--state-dir")
-            .arg(folder.join("state"))
+            .arg(&state)
             .env("PATH", path_with(&program))
             .stdin(Stdio::null())
             .stdout(output.try_clone().map_err(failed("cannot write the log"))?)
@@ -68,7 +69,7 @@ impl Cluster {
             .spawn()
             .map_err(failed("cannot start driftless up"))?;
         let client = Client::new(&server);
-        let cluster = Self { child, log, server, name, client, docker_host: args.docker_host.clone() };
+        let cluster = Self { child, log, state, server, name, client, docker_host: args.docker_host.clone() };
         cluster.wait("status answers", async || cluster.get("/driftless/v1/status").await).await?;
         Ok(cluster)
     }
@@ -159,6 +160,12 @@ impl Cluster {
             self.child.kill().await.map_err(|error| CliError::with_source("cannot end driftless up", error))?;
         }
         Ok(())
+    }
+
+    /// Removes the folder on tmpfs that pods of this cluster had their Secrets in. They and `driftless up` must be gone.
+    pub(super) fn remove_run_folder(&self) -> CliResult<()> {
+        let run = node::folders(&self.name, &self.state)?.run;
+        std::fs::remove_dir_all(&run).map_err(|error| CliError::with_source(format!("cannot remove {}", run.display()), error))
     }
 
     /// Removes the network that the cluster's containers were on. They and `driftless up` must be gone.

@@ -127,6 +127,7 @@ async fn end(demo: &mut Demo, args: &DemoArgs, tell: bool) -> CliResult<()> {
     let cleaned = steps::clean_up(demo, tell).await;
     demo.cluster.stop().await?;
     cleaned?;
+    demo.cluster.remove_run_folder()?;
     if args.runtime == DemoRuntime::Docker { demo.cluster.remove_network().await } else { Ok(()) }
 }
 
