@@ -1,0 +1,81 @@
+//! The audit branch as a value: what survives a controller.
+
+use crate::repo::Repo;
+use driftless::controller::Restored;
+use driftless::model::{AuditRecord, ClusterNotes, CurrentObject, Epoch, Kind, ObjectKey, Revision};
+use std::collections::{BTreeMap, BTreeSet};
+
+#[derive(Default)]
+pub struct Audit {
+    pub records: Vec<AuditRecord>,
+    pub files: BTreeMap<String, String>,
+    pub epoch: u64,
+}
+
+impl Audit {
+    /// A compare-and-swap in a world without races: the next epoch.
+    pub fn claim(&mut self) -> Epoch {
+        self.epoch += 1;
+        Epoch(self.epoch)
+    }
+
+    pub fn append(&mut self, record: AuditRecord) {
+        for (path, text) in &record.tree {
+            match text {
+                Some(text) => self.files.insert(path.clone(), text.clone()),
+                None => self.files.remove(path),
+            };
+        }
+        self.records.push(record);
+    }
+
+    pub fn last_revision(&self) -> Option<Revision> {
+        self.notes().and_then(|notes| notes.revision)
+    }
+
+    fn notes(&self) -> Option<ClusterNotes> {
+        let text = self.files.get("current/_cluster/memory.yaml")?;
+        Some(serde_saphyr::from_str(text).expect("a readable memory"))
+    }
+
+    /// What a controller that starts is told: the memory, and the objects at the commits that it names.
+    pub fn restore(&self, repo: &mut Repo) -> Restored {
+        let current: BTreeMap<ObjectKey, CurrentObject> = self
+            .files
+            .iter()
+            .filter(|(path, _)| path.as_str() != "current/_cluster/memory.yaml")
+            .map(|(path, text)| {
+                (key_of(path), serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("{path}: {error}\n{text}")))
+            })
+            .collect();
+        let mut restored = Restored { notes: self.notes(), current, ..Restored::default() };
+        let commits: BTreeSet<Revision> = restored
+            .current
+            .values()
+            .flat_map(|object| {
+                let sets = object.pods.iter().flat_map(|pods| pods.sets.values().filter_map(|set| set.commit.clone()));
+                object.commit.clone().into_iter().chain(sets)
+            })
+            .collect();
+        for commit in &commits {
+            let desired = repo.load(commit, &BTreeMap::new()).desired;
+            for (key, object) in desired.objects {
+                if let Some(snapshot) = object.snapshot() {
+                    restored.snapshots.insert(snapshot.hash.clone(), snapshot.clone());
+                }
+                if restored.current.get(&key).is_some_and(|known| known.commit.as_ref() == Some(commit)) {
+                    restored.objects.insert(key, object);
+                }
+            }
+        }
+        restored
+    }
+}
+
+/// The object behind `current/<namespace>/<kind>/<name>.yaml`.
+fn key_of(path: &str) -> ObjectKey {
+    let parts: Vec<&str> = path.trim_end_matches(".yaml").split('/').collect();
+    let [_, namespace, kind, name] = parts[..] else { panic!("not a path of current/: {path}") };
+    let kind = Kind::ALL.into_iter().find(|known| known.audit_folder() == kind).unwrap_or_else(|| panic!("no kind {kind}"));
+    ObjectKey::new(kind, if namespace == "_cluster" { "" } else { namespace }, name)
+}

@@ -1,0 +1,192 @@
+//! Seeded chaos: crashes of every part, lost and doubled messages, partitions, slow and failing pods, and people who push in between.
+//! Once the faults stop, the cluster must settle, and then nothing may move any more.
+
+use crate::invariants::Patience;
+use crate::repo_text::{config, deployment, pod, rollout};
+use crate::world::{Weather, World};
+use driftless::model::NodeName;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+/// How many seeds a plain test run draws.
+const SEEDS: u64 = 500;
+
+#[test]
+fn the_cluster_survives_chaos_and_then_settles() {
+    if let Some(seed) = chosen_seed() {
+        return run_and_print(seed);
+    }
+    let threads = std::thread::available_parallelism().map_or(2, usize::from) as u64;
+    let failed: Vec<(u64, String)> = std::thread::scope(|scope| {
+        let workers: Vec<_> =
+            (0..threads).map(|worker| scope.spawn(move || failures((worker..SEEDS).step_by(threads as usize)))).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("a worker")).collect()
+    });
+    let (count, Some((seed, reason))) = (failed.len(), failed.into_iter().min()) else { return };
+    panic!(
+        "{count} of {SEEDS} seeds fail; the first is {seed}, replayed by\n  DRIFTLESS_SIM_SEED={seed} cargo test --test sim chaos -- --nocapture\n{reason}"
+    );
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one way to hand a seed to a test")]
+fn chosen_seed() -> Option<u64> {
+    std::env::var("DRIFTLESS_SIM_SEED").ok().map(|seed| seed.parse().expect("a number"))
+}
+
+fn failures(seeds: impl Iterator<Item = u64>) -> Vec<(u64, String)> {
+    let run = |seed| catch_unwind(AssertUnwindSafe(|| history(seed))).err().map(|error| (seed, reason(&*error)));
+    seeds.filter_map(run).collect()
+}
+
+fn reason(error: &(dyn std::any::Any + Send)) -> String {
+    let text = error.downcast_ref::<String>().map(String::as_str).or_else(|| error.downcast_ref::<&str>().copied());
+    text.unwrap_or("a panic without words").to_owned()
+}
+
+#[expect(clippy::print_stdout, reason = "a replayed seed is read by a person")]
+fn run_and_print(seed: u64) {
+    let world = history(seed);
+    println!("{}", world.transcript.join("\n"));
+}
+
+/// One whole history.
+fn history(seed: u64) -> World {
+    let nodes = 1 + u32::try_from(seed % 4).unwrap_or(0);
+    let mut world = World::new(seed, nodes);
+    first_release(&mut world);
+    world.start();
+    world.run_for(Duration::from_secs(5));
+    world.weather = Weather {
+        delay_ms_max: world.rng.between(1, 400),
+        lost_percent: world.rng.below(5),
+        doubled_percent: world.rng.below(20),
+    };
+    for _ in 0..world.rng.between(5, 40) {
+        fault_or_push(&mut world);
+        let pause = world.rng.between(1, 8_000);
+        world.run_for(Duration::from_millis(pause));
+    }
+    heal(&mut world);
+    let good = world.rng.chance(50);
+    if good {
+        good_release(&mut world);
+    }
+    settle(&mut world, good);
+    stays_settled(&mut world);
+    world
+}
+
+fn first_release(world: &mut World) {
+    let replicas = world.rng.between(1, 4);
+    world.repo.commit(
+        "first release",
+        &[
+            ("shop/web.yaml", Some(deployment("web", replicas, "app:v1", ""))),
+            ("shop/config.yaml", Some(config("settings", "v1"))),
+            ("shop/uses.yaml", Some(deployment("uses", 2, "app:v1", "settings"))),
+            ("api/api.yaml", Some(rollout("api", 2, "app:v1", true))),
+            ("solo/pod.yaml", Some(pod("solo", "app:v1"))),
+        ],
+    );
+}
+
+fn fault_or_push(world: &mut World) {
+    let names: Vec<NodeName> = world.nodes.keys().cloned().collect();
+    let node = world.rng.pick(&names).cloned().expect("a node");
+    let back = Duration::from_millis(world.rng.between(10, 20_000));
+    match world.rng.below(17) {
+        0 => world.crash_controller(back),
+        1 => world.crash_agent(&node, back),
+        2 => world.cut(&node),
+        3 => world.partition(&node, true),
+        4 => world.partition(&node, false),
+        5 | 6 => world.kill_container(&node),
+        7 => world.delete_container(&node),
+        8 => world.set_away(&node, true),
+        9 => world.set_away(&node, false),
+        10 => world.poll(),
+        11 => world.send_stale(&node),
+        _ => push(world),
+    }
+}
+
+fn push(world: &mut World) {
+    const IMAGES: [&str; 8] = ["app:v1", "app:v2", "app:v3", "app:v4", "slow:v5", "crash:v6", "unready:v7", "missing:v8"];
+    let image = *world.rng.pick(&IMAGES).expect("an image");
+    let replicas = world.rng.between(0, 6);
+    match world.rng.below(10) {
+        0..=3 => world.push("web", &[("shop/web.yaml", Some(deployment("web", replicas, image, "")))]),
+        4 | 5 => {
+            let auto = world.rng.chance(70);
+            world.push("api", &[("api/api.yaml", Some(rollout("api", replicas.max(1), image, auto)))]);
+        }
+        6 => {
+            let value = format!("v{}", world.rng.below(5));
+            world.push("config", &[("shop/config.yaml", Some(config("settings", &value)))]);
+        }
+        7 => world.push("broken", &[("shop/web.yaml", Some("apiVersion: apps/v1\nkind: Deployment\n  x: [\n".to_owned()))]),
+        8 => {
+            let present = world.repo.head().is_some_and(|head| head.files.contains_key("extra/extra.yaml"));
+            let text = (!present).then(|| deployment("extra", replicas, "app:v1", ""));
+            world.push("extra", &[("extra/extra.yaml", text)]);
+        }
+        _ => world.push("words", &[("README.md", Some(format!("{replicas} words\n")))]),
+    }
+}
+
+/// Ends every fault.
+fn heal(world: &mut World) {
+    world.weather = Weather::CALM;
+    let names: Vec<NodeName> = world.nodes.keys().cloned().collect();
+    for node in &names {
+        world.partition(node, false);
+        world.set_away(node, false);
+    }
+    world.say("the faults end");
+}
+
+/// A release that works, whatever was pushed before.
+fn good_release(world: &mut World) {
+    let changes = [
+        ("shop/web.yaml", Some(deployment("web", 3, "app:v9", ""))),
+        ("shop/config.yaml", Some(config("settings", "v9"))),
+        ("shop/uses.yaml", Some(deployment("uses", 2, "app:v9", "settings"))),
+        ("api/api.yaml", Some(rollout("api", 2, "app:v9", true))),
+        ("extra/extra.yaml", Some(deployment("extra", 1, "app:v9", ""))),
+    ];
+    world.push("a good release", &changes);
+}
+
+/// Waits until everything is as wanted, or, where bad releases were pushed, until nothing more will come of them.
+fn settle(world: &mut World, good: bool) {
+    let mut last = String::new();
+    for round in 0..180 {
+        world.run_for(Duration::from_secs(10));
+        let patience = match round {
+            _ if good => Patience::Done,
+            0..60 => Patience::Settled,
+            _ => Patience::Looping,
+        };
+        match world.unsettled(patience) {
+            None => return,
+            Some(state) => last = state,
+        }
+    }
+    world.fail(&format!("not settled 30 minutes after the faults ended: {last}"));
+}
+
+fn stays_settled(world: &mut World) {
+    // Records of what has just settled are batched, for two minutes at most.
+    world.run_for(Duration::from_secs(150));
+    let (told, records) = (world.assignments, world.audit.records.len());
+    for _ in 0..3 {
+        world.poll();
+        world.run_for(Duration::from_secs(60));
+    }
+    if world.assignments != told {
+        world.fail(&format!("{} assignments in an unchanged world", world.assignments - told));
+    }
+    if world.audit.records.len() != records {
+        world.fail("an audit record in an unchanged world");
+    }
+}

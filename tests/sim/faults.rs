@@ -1,0 +1,102 @@
+//! What goes wrong.
+
+use crate::world::{Item, World};
+use driftless::agent::core as agent;
+use driftless::model::{Assignment, Epoch, Generation, NodeName, RuntimeKind, StopOrder, StopReason};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+impl World {
+    pub fn crash_controller(&mut self, back_after: Duration) {
+        if self.reign.take().is_none() {
+            return;
+        }
+        self.say("controller crashes");
+        self.life += 1;
+        let names: Vec<NodeName> = self.nodes.keys().cloned().collect();
+        for node in names {
+            self.cut(&node);
+        }
+        self.plan(back_after, Item::StartController);
+    }
+
+    pub fn crash_agent(&mut self, name: &NodeName, back_after: Duration) {
+        let now = self.now;
+        if self.nodes[name].agent.is_none() {
+            return;
+        }
+        self.cut(name);
+        self.nodes.get_mut(name).expect("a known node").crash(now);
+        self.say(format!("agent {name} crashes"));
+        self.plan(back_after, Item::StartAgent { node: name.clone() });
+    }
+
+    pub fn partition(&mut self, name: &NodeName, partitioned: bool) {
+        let node = self.nodes.get_mut(name).expect("a known node");
+        if node.partitioned == partitioned {
+            return;
+        }
+        node.partitioned = partitioned;
+        self.say(if partitioned { format!("{name} is cut off") } else { format!("{name} is reachable again") });
+        if partitioned {
+            self.cut(name);
+        }
+    }
+
+    /// A container dies by itself.
+    pub fn kill_container(&mut self, name: &NodeName) {
+        let (draw, now) = (self.rng.next(), self.now);
+        let node = self.nodes.get_mut(name).expect("a known node");
+        let Some((id, container)) = node.running(draw) else { return };
+        node.host.crash(&id, 137, now);
+        self.say(format!("{container} on {name} is killed"));
+        self.follow(name, Vec::new());
+    }
+
+    /// A container is deleted behind the agent's back.
+    pub fn delete_container(&mut self, name: &NodeName) {
+        let (draw, now) = (self.rng.next(), self.now);
+        let node = self.nodes.get_mut(name).expect("a known node");
+        let Some((id, container)) = node.running(draw) else { return };
+        node.host.vanish(&id, now);
+        self.say(format!("{container} on {name} is deleted by a stranger"));
+        self.follow(name, Vec::new());
+    }
+
+    /// The engine of a node goes away or comes back; its containers run on.
+    pub fn set_away(&mut self, name: &NodeName, away: bool) {
+        let node = self.nodes.get_mut(name).expect("a known node");
+        if node.away != away {
+            node.away = away;
+            node.host.set_down(RuntimeKind::Docker, away);
+            self.say(if away { format!("the engine of {name} goes away") } else { format!("the engine of {name} is back") });
+        }
+    }
+
+    /// An assignment of an earlier reign, or an earlier one of this, arrives late and says to stop everything: the agent refuses it.
+    pub fn send_stale(&mut self, name: &NodeName) {
+        let (now, of_reign) = (self.now, self.rng.chance(50));
+        let node = &self.nodes[name];
+        let Some(hello) = node.greet(now) else { return };
+        let (epoch, generation) = hello.assignment;
+        let stale = match (epoch.0, generation.0) {
+            (_, 1..) if of_reign => (epoch, Generation(generation.0 - 1)),
+            (1.., _) => (Epoch(epoch.0 - 1), Generation(generation.0 + 1_000)),
+            _ => return,
+        };
+        let stop = |uid| (uid, StopOrder { uid, reason: StopReason::Pruned, commit: None });
+        let assignment = Assignment {
+            epoch: stale.0,
+            generation: stale.1,
+            run: BTreeMap::new(),
+            stop: hello.pods.iter().map(|pod| stop(pod.uid)).collect(),
+            templates: BTreeMap::new(),
+        };
+        let life = node.life;
+        self.say(format!("{name} is told {}.{} after {}.{}", stale.0.0, stale.1.0, epoch.0, generation.0));
+        self.tell_agent(name, life, agent::Event::Assigned(Box::new(assignment)));
+        if self.nodes[name].greet(now).is_some_and(|after| after.assignment != hello.assignment) {
+            self.fail(&format!("{name} accepts a stale assignment"));
+        }
+    }
+}

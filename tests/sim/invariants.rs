@@ -1,0 +1,243 @@
+//! What must hold at every step, whatever went wrong. They speak of what is done, not of what is wished for.
+
+use driftless::model::{
+    Assignment, Desired, EndpointSet, Epoch, Generation, Health, Hello, Kind, NodeName, ObjectKey, PodPhase, PodUid, PodView,
+    Progress, Report, StopReason, Strategy, View, WaitingOn, Workload,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+#[derive(Default)]
+pub struct Invariants {
+    /// Every workload that the revision in force wants.
+    wanted: BTreeSet<ObjectKey>,
+    /// What each node was last told.
+    told: BTreeMap<NodeName, Arc<Assignment>>,
+    /// Pods whose end a node has acknowledged.
+    gone: BTreeSet<PodUid>,
+    /// Every pod name that was ever given, and to whom.
+    names: BTreeMap<(String, String), PodUid>,
+    /// Stop orders that reached a node.
+    orders: BTreeMap<NodeName, BTreeSet<PodUid>>,
+    /// The newest assignment that reached a node.
+    delivered: BTreeMap<NodeName, (Epoch, Generation)>,
+    /// Every pod that was ever told to run, with its name, and to stop.
+    told_to_run: BTreeMap<PodUid, String>,
+    told_to_stop: BTreeSet<PodUid>,
+    /// Those told so for the first time since the last view.
+    fresh: BTreeSet<PodUid>,
+    stopped_now: BTreeSet<PodUid>,
+    /// The newest version of each Service's endpoints, and who was in each version.
+    versions: BTreeMap<ObjectKey, u64>,
+    members: BTreeMap<(ObjectKey, u64), BTreeSet<PodUid>>,
+    /// Which version each node uses, as the controller has heard.
+    in_use: BTreeMap<NodeName, BTreeMap<ObjectKey, u64>>,
+    breach: Option<String>,
+}
+
+impl Invariants {
+    pub fn desired(&mut self, desired: &Desired) {
+        self.wanted = desired.workloads().map(|(key, _)| key.clone()).collect();
+    }
+
+    /// A node is told something: what is new in it, for the transcript.
+    pub fn assigned(&mut self, node: &NodeName, assignment: &Arc<Assignment>) -> Vec<String> {
+        let before = self.told.insert(node.clone(), assignment.clone());
+        let mut lines = Vec::new();
+        for (uid, run) in &assignment.run {
+            if self.told_to_run.insert(*uid, run.name.clone()).is_none() {
+                self.fresh.insert(*uid);
+                lines.push(format!("{node} run {}", run.name));
+                let name = (run.workload.namespace.clone(), run.name.clone());
+                let owner = *self.names.entry(name).or_insert(*uid);
+                // A bare Pod keeps its own name over its incarnations.
+                if owner != *uid && run.workload.kind != Kind::Pod {
+                    self.breach = Some(format!("two pods are called {}", run.name));
+                }
+            }
+        }
+        for (uid, order) in &assignment.stop {
+            if self.told_to_stop.insert(*uid) {
+                self.stopped_now.insert(*uid);
+                let run = before.as_ref().and_then(|before| before.run.get(uid));
+                let name = run.map_or_else(|| uid.to_string(), |run| run.name.clone());
+                lines.push(format!("{node} stop {name}: {:?}", order.reason));
+                if order.reason == StopReason::Pruned && run.is_some_and(|run| self.wanted.contains(&run.workload)) {
+                    self.breach = Some(format!("{name} is pruned though the revision wants it"));
+                }
+            }
+        }
+        if let Some(before) = before.filter(|before| before.epoch == assignment.epoch) {
+            // A node that connects anew is told the same again.
+            let again = assignment.generation == before.generation && *assignment == before;
+            if assignment.generation <= before.generation && !again {
+                self.breach =
+                    Some(format!("{node} is told generation {:?} after {:?}", assignment.generation, before.generation));
+            }
+            for (uid, run) in &before.run {
+                let kept = assignment.run.contains_key(uid) || assignment.stop.contains_key(uid) || self.gone.contains(uid);
+                if !kept {
+                    self.breach = Some(format!("{} is dropped from {node} without a word", run.name));
+                }
+            }
+        }
+        lines
+    }
+
+    /// Where a Service leads now, for the transcript; nothing if that was said.
+    pub fn leads(&mut self, set: &EndpointSet) -> Option<String> {
+        let last = self.versions.insert(set.service.clone(), set.version);
+        if last == Some(set.version) {
+            return None;
+        }
+        let pods: BTreeSet<PodUid> = set.ports.iter().flat_map(|port| &port.backends).map(|backend| backend.pod).collect();
+        let mut names: Vec<&str> = pods.iter().map(|uid| self.told_to_run.get(uid).map_or("?", String::as_str)).collect();
+        names.sort_unstable();
+        let names = if names.is_empty() { "nobody".to_owned() } else { names.join(", ") };
+        self.members.insert((set.service.clone(), set.version), pods);
+        Some(format!("service {} leads to {names}", set.service.name))
+    }
+
+    pub fn delivered(&mut self, node: &NodeName, assignment: &Assignment) {
+        let newest = self.delivered.entry(node.clone()).or_default();
+        *newest = (*newest).max((assignment.epoch, assignment.generation));
+        self.orders.entry(node.clone()).or_default().extend(assignment.stop.keys().copied());
+    }
+
+    /// True if this node was ever told to stop this pod.
+    pub fn ordered(&self, node: &NodeName, pod: &PodUid) -> bool {
+        self.orders.get(node).is_some_and(|orders| orders.contains(pod))
+    }
+
+    pub fn greeted(&mut self, node: &NodeName, hello: &Hello) {
+        self.in_use.insert(node.clone(), hello.endpoints.clone());
+    }
+
+    pub fn reported(&mut self, node: &NodeName, report: &Report) {
+        self.in_use.entry(node.clone()).or_default().extend(report.endpoints.clone());
+        self.gone.extend(report.gone.iter().copied());
+        self.gone.extend(report.pods.iter().filter(|pod| pod.phase.is_terminal()).map(|pod| pod.uid));
+    }
+
+    /// The budgets, given what the controller knows.
+    pub fn view(&mut self, view: &View) -> Result<(), String> {
+        if let Some(breach) = self.breach.take() {
+            return Err(breach);
+        }
+        let mut by_workload: BTreeMap<&ObjectKey, Vec<&PodView>> = BTreeMap::new();
+        for pod in &view.pods {
+            if let Some(run) = &pod.told {
+                by_workload.entry(&run.workload).or_default().push(pod);
+            }
+        }
+        for (key, pods) in &by_workload {
+            if let Some(workload) = view.objects.get(*key).and_then(|object| object.workload()) {
+                let replicas = view.workloads.get(*key).map_or(0, |state| state.replicas);
+                self.budget(view, key, workload, replicas, pods)?;
+            }
+        }
+        for uid in &self.stopped_now {
+            self.out_of_use(view, uid)?;
+        }
+        self.fresh.clear();
+        self.stopped_now.clear();
+        Ok(())
+    }
+
+    /// A pod is stopped only when no node that is heard sends anybody to it.
+    fn out_of_use(&self, view: &View, uid: &PodUid) -> Result<(), String> {
+        let heard = self.in_use.iter().filter(|(node, _)| view.nodes.get(*node).is_some_and(|node| node.ready));
+        for (node, used) in heard {
+            let leads = |used: &(&ObjectKey, &u64)| {
+                let members = self.members.get(&(used.0.clone(), *used.1));
+                members.is_some_and(|members| members.contains(uid))
+            };
+            if let Some((service, _)) = used.iter().find(leads) {
+                let name = self.told_to_run.get(uid).map_or("?", String::as_str);
+                return Err(format!("{name} is stopped while {node} still sends people of {service} to it"));
+            }
+        }
+        Ok(())
+    }
+
+    fn budget(&self, view: &View, key: &ObjectKey, workload: &Workload, replicas: u32, pods: &[&PodView]) -> Result<(), String> {
+        let lost = |pod: &&PodView| view.nodes.get(&pod.node).is_none_or(|node| !node.ready);
+        let ended = |pod: &&PodView| pod.report.as_ref().is_some_and(|report| report.phase.is_terminal());
+        let here: Vec<&&PodView> = pods.iter().filter(|pod| !lost(pod) && !ended(pod)).collect();
+        let among = |set: &BTreeSet<PodUid>, pod: &PodView| pod.told.as_ref().is_some_and(|run| set.contains(&run.uid));
+        let Strategy::Rolling { max_surge, max_unavailable } = &workload.strategy else { return Ok(()) };
+        let (surge, unavailable) = Workload::rolling_bounds(max_surge, max_unavailable, replicas);
+        let fresh = here.iter().filter(|pod| among(&self.fresh, pod)).count();
+        if fresh > 0 && here.len() > (replicas + surge) as usize {
+            return Err(format!(
+                "{key}: {} pods exist for {replicas} replicas and a surge of {surge}: {}",
+                here.len(),
+                names(&here)
+            ));
+        }
+        let serving = here.iter().filter(|pod| pod.stopping.is_none() && is_ready(pod)).count();
+        let retired =
+            here.iter().any(|pod| among(&self.stopped_now, pod) && pod.stopping == Some(StopReason::Replaced) && is_ready(pod));
+        if retired && serving < replicas.saturating_sub(unavailable) as usize {
+            return Err(format!(
+                "{key}: a pod is stopped and only {serving} of {replicas} serve (at most {unavailable} may not): {}",
+                names(&here)
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn is_ready(pod: &PodView) -> bool {
+    pod.report.as_ref().is_some_and(|report| report.ready && report.phase == PodPhase::Running)
+}
+
+fn names(pods: &[&&PodView]) -> String {
+    let line = |pod: &&&PodView| {
+        let name = pod.told.as_ref().map_or("?", |run| run.name.as_str());
+        let state = pod.report.as_ref().map_or("untold".to_owned(), |report| format!("{:?}/{}", report.phase, report.ready));
+        format!("{name}@{} {state} {:?}", pod.node, pod.stopping)
+    };
+    pods.iter().map(line).collect::<Vec<_>>().join(", ")
+}
+
+/// True if pods of a finished rollout keep ending: that is what its template does, and nothing more will come of it.
+fn loops(view: &View, key: &ObjectKey) -> bool {
+    let reports = view.pods.iter().filter_map(|pod| pod.report.as_ref()).filter(|report| report.workload == *key);
+    reports.flat_map(|report| &report.containers).any(|container| container.restarts >= 5)
+}
+
+/// What counts as settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// All is as wanted.
+    Done,
+    /// All is as wanted, has failed for good, or waits for a person or for capacity.
+    Settled,
+    /// The same, or a finished rollout's pods keep ending.
+    Looping,
+}
+
+/// What is not settled yet, if anything.
+pub fn unsettled(view: &View, patience: Patience) -> Option<String> {
+    if view.health != Health::Acting {
+        return Some(format!("the controller does not act: {:?}", view.health));
+    }
+    for (key, state) in &view.workloads {
+        let settled = match &state.progress {
+            Progress::Done => true,
+            _ if patience == Patience::Done => false,
+            Progress::Stalled(_) => true,
+            Progress::Waiting(on) => {
+                matches!(on, WaitingOn::Promotion(_) | WaitingOn::Placement(_) | WaitingOn::Unpause | WaitingOn::Node(_))
+                    || (patience == Patience::Looping && loops(view, key))
+            }
+            Progress::Progressing(_) => false,
+        };
+        if !settled {
+            return Some(format!("{key}: {:?}", state.progress));
+        }
+    }
+    let leaving = view.pods.iter().find(|pod| pod.stopping.is_some());
+    leaving.map(|pod| format!("{:?} is still stopping", pod.told.as_ref().map(|run| &run.name)))
+}

@@ -1,0 +1,80 @@
+//! Nothing moves in a world that does not change: counted in calls that change a host.
+
+use crate::invariants::Patience;
+use crate::repo_text::{config, deployment, pod, rollout};
+use crate::world::World;
+use driftless::model::NodeName;
+use std::time::Duration;
+
+/// A cluster of two nodes with one workload of each kind, settled.
+fn settled() -> World {
+    let mut world = World::new(7, 2);
+    world.repo.commit(
+        "first release",
+        &[
+            ("shop/web.yaml", Some(deployment("web", 3, "app:v1", "settings"))),
+            ("shop/config.yaml", Some(config("settings", "v1"))),
+            ("api/api.yaml", Some(rollout("api", 2, "app:v1", true))),
+            ("solo/pod.yaml", Some(pod("solo", "app:v1"))),
+        ],
+    );
+    world.start();
+    world.run_for(Duration::from_secs(60));
+    assert_eq!(world.unsettled(Patience::Done), None, "{}", world.transcript.join("\n"));
+    world
+}
+
+/// Starts, stops and removals on all hosts so far, and assignments and records made.
+fn changes(world: &World) -> (u64, u64, usize) {
+    (world.nodes.values().map(|node| node.changes()).sum(), world.assignments, world.audit.records.len())
+}
+
+#[test]
+fn passes_over_an_unchanged_repo_make_no_changing_call() {
+    let mut world = settled();
+    let before = changes(&world);
+    for _ in 0..2 {
+        world.poll();
+        world.run_for(Duration::from_secs(60));
+    }
+    assert_eq!(before, changes(&world), "{}", world.transcript.join("\n"));
+}
+
+#[test]
+fn a_commit_that_changes_no_object_makes_no_changing_call_and_no_record() {
+    let mut world = settled();
+    let before = changes(&world);
+    let commented = format!("# a comment\n{}", deployment("web", 3, "app:v1", "settings"));
+    world.push("words", &[("README.md", Some("words\n".to_owned())), ("shop/web.yaml", Some(commented))]);
+    world.run_for(Duration::from_secs(60));
+    assert_eq!(before, changes(&world), "{}", world.transcript.join("\n"));
+}
+
+#[test]
+fn a_restart_of_every_part_makes_no_changing_call() {
+    let mut world = settled();
+    let (calls, _, _) = changes(&world);
+    world.crash_controller(Duration::from_secs(3));
+    world.run_for(Duration::from_secs(60));
+    for node in ["n1", "n2"] {
+        world.crash_agent(&NodeName::new(node), Duration::from_secs(3));
+    }
+    world.run_for(Duration::from_secs(60));
+    assert_eq!(world.unsettled(Patience::Done), None);
+    assert_eq!(calls, changes(&world).0, "{}", world.transcript.join("\n"));
+}
+
+#[test]
+fn a_controller_and_agents_that_lost_their_disks_make_no_changing_call() {
+    let mut world = settled();
+    let (calls, _, _) = changes(&world);
+    world.crash_controller(Duration::from_secs(3));
+    for node in ["n1", "n2"] {
+        let name = NodeName::new(node);
+        world.crash_agent(&name, Duration::from_secs(2));
+        world.nodes.get_mut(&name).expect("a node").host.lose_ledger();
+    }
+    world.run_for(Duration::from_secs(120));
+    assert_eq!(world.unsettled(Patience::Done), None, "{}", world.transcript.join("\n"));
+    assert_eq!(calls, changes(&world).0, "{}", world.transcript.join("\n"));
+}

@@ -1,0 +1,51 @@
+//! The manifests that people push in the simulator.
+
+/// A Deployment; its pods take their environment from a ConfigMap if one is named.
+pub fn deployment(name: &str, replicas: u64, image: &str, config: &str) -> String {
+    let env_from =
+        if config.is_empty() { String::new() } else { format!("\n        envFrom: [{{configMapRef: {{name: {config}}}}}]") };
+    format!(
+        "apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: {name}, namespace: shop}}
+spec:
+  replicas: {replicas}
+  progressDeadlineSeconds: 60
+  selector: {{matchLabels: {{app: {name}}}}}
+  template:
+    metadata: {{labels: {{app: {name}}}}}
+    spec:
+      containers:
+      - name: main
+        image: {image}
+        ports: [{{containerPort: 8080}}]
+        readinessProbe: {{tcpSocket: {{port: 8080}}, periodSeconds: 1}}{env_from}
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}, namespace: shop}}
+spec:
+  selector: {{app: {name}}}
+  ports: [{{port: 80, targetPort: 8080}}]
+"
+    )
+}
+
+/// A blue/green Rollout with its Services.
+pub fn rollout(name: &str, replicas: u64, image: &str, auto: bool) -> String {
+    deployment(name, replicas, image, "")
+        .replace("apiVersion: apps/v1\nkind: Deployment", "apiVersion: argoproj.io/v1alpha1\nkind: Rollout")
+        .replace("  selector: {matchLabels", &format!("  strategy: {{blueGreen: {{activeService: {name}, autoPromotionEnabled: {auto}, scaleDownDelaySeconds: 5}}}}\n  selector: {{matchLabels"))
+}
+
+/// A bare Pod.
+pub fn pod(name: &str, image: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: shop, labels: {{app: {name}}}}}\nspec:\n  containers: [{{name: main, image: {image}}}]\n"
+    )
+}
+
+/// A ConfigMap of one key.
+pub fn config(name: &str, value: &str) -> String {
+    format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: shop}}\ndata: {{KEY: {value}}}\n")
+}
