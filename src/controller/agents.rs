@@ -91,6 +91,9 @@ impl Controller {
 
     fn adopt(&mut self, name: &NodeName, report: PodReport) {
         let workload = report.workload.clone();
+        if let Some(candidates) = self.services.of_workload.get(&workload).cloned() {
+            self.services.suspect(&report.uid, &candidates);
+        }
         let request = self.request(&workload, &report.hash);
         self.capacity.reserve(name, &request);
         self.placements.insert(Placement::adopted(name, report, request, self.now));

@@ -99,6 +99,15 @@ impl Services {
         Some(set)
     }
 
+    /// A pod that an agent brought with it: a set of an earlier reign may lead to it, until everybody uses one of this reign.
+    pub(super) fn suspect(&mut self, uid: &PodUid, candidates: &BTreeSet<ObjectKey>) {
+        for key in candidates {
+            let Some(service) = self.by_key.get_mut(key).filter(|service| !has_member(&service.set, uid)) else { continue };
+            service.leaving.insert(*uid, Leaving { version: service.set.version, clear: None });
+            self.leaving_of.entry(*uid).or_default().insert(key.clone());
+        }
+    }
+
     /// True if some node has a set of this Service.
     fn is_used(&self, key: &ObjectKey) -> bool {
         self.acknowledged.values().any(|known| known.get(key).is_some_and(|version| *version > 0))
