@@ -1,6 +1,6 @@
 //! Compares what was with what is wanted, and says what that means.
 //!
-//! Role: [`intent`] turns two states of git into a [`crate::model::Plan`]; [`estimate`] refines its effects by what is observed to
+//! Role: [`intent()`] turns two states of git into a [`crate::model::Plan`]; [`estimate()`] refines its effects by what is observed to
 //! run; [`render`] shows it to people and programs.
 //!
 //! Inputs: two [`crate::model::Desired`] values, and for an estimate the pods that run. Outputs: a plan and its texts.

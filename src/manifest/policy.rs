@@ -9,7 +9,7 @@ use std::time::Duration;
 const KEYS: [&str; 5] = ["atomic", "ignore", "ignoreKinds", "prune", "replaceAfter"];
 const PRUNE_KEYS: [&str; 4] = ["maxWorkloadPercent", "minWorkloads", "maxObjects", "approve"];
 
-/// Reads the policy. With an error the defaults are returned for what could not be read, and [`load`](super::load) holds every unit.
+/// Reads the policy. With an error the defaults are returned for what could not be read, and `load` holds every unit.
 #[must_use]
 pub fn read_policy(file: &str, bytes: &[u8]) -> (Policy, Vec<Problem>) {
     let mut reader = PolicyReader { file, problems: Vec::new() };

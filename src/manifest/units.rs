@@ -54,7 +54,7 @@ pub fn is_candidate(path: &str) -> bool {
 }
 
 /// The unit of a file by its path alone: its top-level folder, `.` at the root. In a tree with kustomizations or charts their
-/// folders are units of their own; [`load`](super::load) sees to that.
+/// folders are units of their own; `load` sees to that.
 #[must_use]
 pub fn unit_of(path: &str) -> UnitName {
     UnitName::new(path.split_once('/').map_or(".", |(folder, _)| folder))

@@ -6,7 +6,7 @@
 //! input it says the same, and a step whose actions were not carried out is simply taken again.
 //!
 //! As in Kubernetes each template has a *target*, the number of pods it is to have (a ReplicaSet there). A strategy moves
-//! targets only; [`act`] brings the pods to them. So a pod that vanishes during a rollout comes back with its own template,
+//! targets only; `act` brings the pods to them. So a pod that vanishes during a rollout comes back with its own template,
 //! old or new.
 //!
 //! Invariants:

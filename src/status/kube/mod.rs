@@ -1,4 +1,4 @@
-//! Kubernetes' own read API over a [`View`](crate::model::View): discovery, get, list, watch, server-side tables and pod logs.
+//! Kubernetes' own read API over a [`View`]: discovery, get, list, watch, server-side tables and pod logs.
 //!
 //! Input: a path, a query and an Accept header. Output: what an API server would answer. Invariants: objects are built from the
 //! view alone, so two requests of one version agree; Secrets' values and literal environment values are redacted where the objects

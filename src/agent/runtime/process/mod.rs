@@ -5,7 +5,7 @@
 //! the reaper of everything that the workload leaves behind, writes the log and, at the end, how the workload ended.
 //!
 //! What is known of a process lies on tmpfs below the pod's folder, as `shims/<container>.<attempt>/record.json`, so that it goes with a
-//! reboot as the process does. Processes are identified by pid and start time ([`procfs::Proc`]), never by pid alone.
+//! reboot as the process does. Processes are identified by pid and start time (`procfs::Proc`), never by pid alone.
 //!
 //! - Paths: a process sees the host's files. It starts in a folder of its own (or its `workingDir`), and a volume mounted at `/etc/app`
 //!   appears as the symbolic link `etc/app` in that folder, whose path is in no variable but `HOME`, unless the template sets it.
