@@ -80,10 +80,11 @@ impl Subject {
         let parts: Vec<String> =
             parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
         let parts = parts.join(", ");
+        let only_deletes = counts.create + counts.update == 0;
         Self {
             about: format!("{} objects{place}", plan.changes.len()),
             done: parts.clone(),
-            doing: format!("rolling out ({parts})"),
+            doing: if only_deletes { "deleting".to_owned() } else { format!("rolling out ({parts})") },
             failed: format!("rollout failed ({parts})"),
         }
     }

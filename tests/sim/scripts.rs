@@ -418,7 +418,7 @@ fn deleting_everything_is_held_back_until_a_commit_approves_it() {
     > wait 30s
          45.010 service api leads to nobody
          45.010 service web leads to nobody
-         45.010 audit planned: 4 objects in shop: rolling out (4 deleted)
+         45.010 audit planned: 4 objects in shop: deleting
          47.052 n1 stop api-67fa8d-k59dl: Pruned
          47.052 n1 stop web-4570d6-kqzwm: Pruned
          47.508 audit converged: 4 objects in shop: 4 deleted
