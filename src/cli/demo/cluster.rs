@@ -164,7 +164,7 @@ impl Cluster {
 
     /// Removes the folder on tmpfs that pods of this cluster had their Secrets in. They and `driftless up` must be gone.
     pub(super) fn remove_run_folder(&self) -> CliResult<()> {
-        let run = node::folders(&self.name, &self.state)?.run;
+        let run = node::folders(&self.name, &self.state.join("agent"))?.run;
         std::fs::remove_dir_all(&run).map_err(|error| CliError::with_source(format!("cannot remove {}", run.display()), error))
     }
 
