@@ -242,7 +242,13 @@ pub(super) fn classify(what: &str, remote: &Remote, stderr: &str, dir: &Path) ->
         "does not exist",
         "not a git repository",
     ]) {
-        return SyncError::MissingRepo { repo };
+        // git takes a folder that it may not read for no repository.
+        return match remote.address.local.as_deref().map(std::fs::read_dir) {
+            Some(Err(error)) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                SyncError::Denied { repo, detail: "the folder may not be read".to_owned() }
+            }
+            Some(_) | None => SyncError::MissingRepo { repo },
+        };
     }
     if has(&[
         "Could not resolve",
