@@ -29,7 +29,8 @@ impl Controller {
         self.inputs.memory_lost |= !self.inputs.has_memory && epoch > Epoch(0) && !self.is_acting();
         self.capacity.set(&hello.facts, true);
         self.dirty.workloads.append(&mut self.dirty.unplaced);
-        self.services.restart(name, &hello.endpoints);
+        let unknown = self.services.restart(name, &hello.endpoints);
+        self.dirty.services.extend(unknown);
         self.take_pods(name, hello);
         self.heard(name);
         self.timers.set(Timer::Node(name.clone()), now + super::nodes::SILENCE);
@@ -91,9 +92,6 @@ impl Controller {
 
     fn adopt(&mut self, name: &NodeName, report: PodReport) {
         let workload = report.workload.clone();
-        if let Some(candidates) = self.services.of_workload.get(&workload).cloned() {
-            self.services.suspect(&report.uid, &candidates);
-        }
         let request = self.request(&workload, &report.hash);
         self.capacity.reserve(name, &request);
         self.placements.insert(Placement::adopted(name, report, request, self.now));

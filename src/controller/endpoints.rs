@@ -3,7 +3,7 @@
 //! A pod that leaves a set is in use until every node that is heard has acknowledged the set without it, and for a drain
 //! time after that, in which requests that were sent before end.
 
-use crate::model::{Backend, EndpointPort, EndpointSet, Epoch, Moment, NodeName, ObjectKey, PodUid};
+use crate::model::{EndpointPort, EndpointSet, Epoch, Moment, NodeName, ObjectKey, PodUid, UsedEndpoints};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -54,6 +54,8 @@ pub(super) enum Use {
 pub(super) struct Services {
     by_key: BTreeMap<ObjectKey, Service>,
     leaving_of: BTreeMap<PodUid, BTreeSet<ObjectKey>>,
+    /// The pods in sets of earlier reigns that nodes use, of Services that have no set of this reign yet.
+    inherited: BTreeMap<ObjectKey, BTreeSet<PodUid>>,
     /// The version that each node has acknowledged.
     acknowledged: BTreeMap<NodeName, BTreeMap<ObjectKey, u64>>,
     /// Counts versions within the reign.
@@ -72,14 +74,13 @@ impl Services {
         self.by_key.get(key)
     }
 
-    /// Takes new contents over. Returns the new set if it differs from the last. The first set of a reign may replace one of an
-    /// earlier reign, which had some of `former`.
+    /// Takes new contents over. Returns the new set if it differs from the last. The first set of a reign replaces those of earlier
+    /// ones that nodes brought with them.
     pub(super) fn update(
         &mut self,
         key: &ObjectKey,
         epoch: Epoch,
         (address, ports): (Option<Ipv4Addr>, Option<Vec<EndpointPort>>),
-        former: BTreeSet<PodUid>,
     ) -> Option<Arc<EndpointSet>> {
         let removed = ports.is_none();
         let ports = ports.unwrap_or_default();
@@ -89,23 +90,14 @@ impl Services {
         }) {
             return None;
         }
-        let before = old.map_or(former, |old| members(&old.set));
+        let before = old.map_or_else(|| self.inherited.remove(key).unwrap_or_default(), |old| old.set.pods());
         let version = self.next_version(epoch);
         let set = Arc::new(EndpointSet { service: key.clone(), version, address, ports, removed });
-        let after = members(&set);
+        let after = set.pods();
         let leaving = self.by_key.remove(key).map(|old| old.leaving).unwrap_or_default();
         self.by_key.insert(key.clone(), Service { set: Arc::clone(&set), leaving });
         self.note_leaving(key, version, &before, &after);
         Some(set)
-    }
-
-    /// A pod that an agent brought with it: a set of an earlier reign may lead to it, until everybody uses one of this reign.
-    pub(super) fn suspect(&mut self, uid: &PodUid, candidates: &BTreeSet<ObjectKey>) {
-        for key in candidates {
-            let Some(service) = self.by_key.get_mut(key).filter(|service| !has_member(&service.set, uid)) else { continue };
-            service.leaving.insert(*uid, Leaving { version: service.set.version, clear: None });
-            self.leaving_of.entry(*uid).or_default().insert(key.clone());
-        }
     }
 
     /// True if some node has a set of this Service.
@@ -114,7 +106,7 @@ impl Services {
     }
 
     /// Versions grow within an epoch by counting, and across epochs by the epoch itself.
-    pub(super) fn next_version(&mut self, epoch: Epoch) -> u64 {
+    fn next_version(&mut self, epoch: Epoch) -> u64 {
         self.counter += 1;
         (epoch.0 << 32) + self.counter
     }
@@ -149,13 +141,28 @@ impl Services {
         news
     }
 
-    /// Begins anew with what a node says in its hello. A pod that all others know to be out of use may be in use there.
-    pub(super) fn restart(&mut self, node: &NodeName, versions: &BTreeMap<ObjectKey, u64>) {
-        for (key, version) in versions {
-            let leaving = self.by_key.get_mut(key).into_iter().flat_map(|service| service.leaving.values_mut());
-            leaving.filter(|leaving| leaving.version > *version).for_each(|leaving| leaving.clear = None);
+    /// Begins anew with what a node says in its hello. A pod that all others know to be out of use may be in use there. Returns the
+    /// Services that it uses and that have no set of this reign: one that says so is to be made.
+    pub(super) fn restart(&mut self, node: &NodeName, endpoints: &BTreeMap<ObjectKey, UsedEndpoints>) -> Vec<ObjectKey> {
+        let mut unknown = Vec::new();
+        for (key, used) in endpoints {
+            match self.by_key.get_mut(key) {
+                Some(service) => {
+                    for uid in used.pods.iter().filter(|uid| !has_member(&service.set, uid)) {
+                        let version = service.leaving.get(uid).map_or(service.set.version, |leaving| leaving.version);
+                        service.leaving.insert(*uid, Leaving { version, clear: None });
+                        self.leaving_of.entry(*uid).or_default().insert(key.clone());
+                    }
+                }
+                None => {
+                    self.inherited.entry(key.clone()).or_default().extend(&used.pods);
+                    unknown.push(key.clone());
+                }
+            }
         }
-        self.acknowledged.insert(node.clone(), versions.clone());
+        let versions = endpoints.iter().map(|(key, used)| (key.clone(), used.version));
+        self.acknowledged.insert(node.clone(), versions.collect());
+        unknown
     }
 
     /// The sets that a node has not acknowledged.
@@ -168,12 +175,6 @@ impl Services {
             version < service.set.version && (version > 0 || !service.set.removed || service.is_waited_for())
         });
         news.map(|(_, service)| Arc::clone(&service.set)).collect()
-    }
-
-    /// The Services that a node uses though nobody has them any more.
-    pub(super) fn unknown_of(&self, node: &NodeName) -> Vec<ObjectKey> {
-        let known = self.acknowledged.get(node).into_iter().flatten();
-        known.map(|(key, _)| key).filter(|key| !self.by_key.contains_key(*key)).cloned().collect()
     }
 
     /// Looks again at who has acknowledged. `heard` are the nodes that count. Returns the pods that became clear.
@@ -238,10 +239,6 @@ fn forget_one(leaving_of: &mut BTreeMap<PodUid, BTreeSet<ObjectKey>>, uid: &PodU
             leaving_of.remove(uid);
         }
     }
-}
-
-fn members(set: &EndpointSet) -> BTreeSet<PodUid> {
-    set.ports.iter().flat_map(|port| port.backends.iter().map(|backend: &Backend| backend.pod)).collect()
 }
 
 fn has_member(set: &EndpointSet, uid: &PodUid) -> bool {

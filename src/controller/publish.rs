@@ -9,8 +9,8 @@ use super::nodes::RESEND_AFTER;
 use super::placements::Placement;
 use super::timers::Timer;
 use crate::model::{
-    Backend, EndpointPort, EndpointSet, IntOrString, Kind, NodeName, Object, ObjectKey, PodTemplate, PodUid, ServicePort,
-    ServiceSpec, Strategy,
+    Backend, EndpointPort, EndpointSet, IntOrString, Kind, NodeName, Object, ObjectKey, PodTemplate, ServicePort, ServiceSpec,
+    Strategy,
 };
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -20,24 +20,12 @@ impl Controller {
     /// Makes the set of a Service anew, and tells it if it changed.
     pub(super) fn publish(&mut self, key: &ObjectKey) {
         let contents = self.contents(key);
-        let former = if self.services.get(key).is_none() { self.former(key) } else { BTreeSet::new() };
-        if let Some(set) = self.services.update(key, self.epoch, contents, former) {
+        if let Some(set) = self.services.update(key, self.epoch, contents) {
             for name in self.users() {
                 self.lead(&name, &set);
             }
         }
         self.recheck(key);
-    }
-
-    /// The pods that a set of an earlier reign may lead to: those that the Service may select, or all that go if it was deleted.
-    fn former(&self, key: &ObjectKey) -> BTreeSet<PodUid> {
-        let of = |workload: &ObjectKey| -> Vec<PodUid> {
-            self.placements.of_workload(workload).map(|placement| placement.run.uid).collect()
-        };
-        match self.services.workloads_of.get(key) {
-            Some(workloads) => workloads.iter().flat_map(of).collect(),
-            None => self.inputs.pruning.keys().filter(|workload| workload.namespace == key.namespace).flat_map(of).collect(),
-        }
     }
 
     /// What a Service should lead to; no ports if there is no such Service.
@@ -118,11 +106,7 @@ impl Controller {
 
     /// Tells a node every set that it has not acknowledged. Returns whether there was one.
     pub(super) fn tell_missing(&mut self, name: &NodeName) -> bool {
-        let mut sets = self.services.behind(name);
-        for service in self.services.unknown_of(name) {
-            let version = self.services.next_version(self.epoch);
-            sets.push(Arc::new(EndpointSet { service, version, address: None, ports: Vec::new(), removed: true }));
-        }
+        let sets = self.services.behind(name);
         for set in &sets {
             self.lead(name, set);
         }

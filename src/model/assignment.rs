@@ -2,7 +2,7 @@
 
 use super::{Epoch, Generation, ObjectKey, PodSnapshot, PodUid, Protocol, Revision, TemplateHash};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -78,6 +78,14 @@ pub struct EndpointSet {
     pub ports: Vec<EndpointPort>,
     /// True if the Service is gone and the agent should forget it.
     pub removed: bool,
+}
+
+impl EndpointSet {
+    /// The pods that it leads to.
+    #[must_use]
+    pub fn pods(&self) -> BTreeSet<PodUid> {
+        self.ports.iter().flat_map(|port| port.backends.iter().map(|backend| backend.pod)).collect()
+    }
 }
 
 /// One port of a Service and who is behind it.

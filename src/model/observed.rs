@@ -17,8 +17,18 @@ pub struct Hello {
     pub pods: Vec<PodReport>,
     /// The templates that it need not be sent.
     pub templates: BTreeSet<TemplateHash>,
-    /// The version of the endpoints that it uses, by Service.
-    pub endpoints: BTreeMap<ObjectKey, u64>,
+    /// The endpoints that it uses, by Service.
+    pub endpoints: BTreeMap<ObjectKey, UsedEndpoints>,
+}
+
+/// The endpoints of one Service as a node uses them. A controller of a later reign, which has never seen these sets, learns from it
+/// which pods it may not stop yet.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct UsedEndpoints {
+    /// The version in use: nobody is sent to a pod that only older ones have.
+    pub version: u64,
+    /// Every pod that somebody may be sent to.
+    pub pods: BTreeSet<PodUid>,
 }
 
 /// What changed since the last report. Pods are whole values; a pod that is gone is in `gone`, never just absent.

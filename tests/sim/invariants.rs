@@ -110,7 +110,8 @@ impl Invariants {
     }
 
     pub fn greeted(&mut self, node: &NodeName, hello: &Hello) {
-        self.in_use.insert(node.clone(), hello.endpoints.clone());
+        let versions = hello.endpoints.iter().map(|(service, used)| (service.clone(), used.version));
+        self.in_use.insert(node.clone(), versions.collect());
     }
 
     pub fn reported(&mut self, node: &NodeName, report: &Report) {
@@ -144,8 +145,7 @@ impl Invariants {
         Ok(())
     }
 
-    /// A pod is stopped only when no node that is heard sends anybody to it. A Service that was deleted while its node was away is not
-    /// waited for yet.
+    /// A pod is stopped only when no node that is heard sends anybody to it.
     fn out_of_use(&self, view: &View, uid: &PodUid) -> Result<(), String> {
         let heard = self.in_use.iter().filter(|(node, _)| view.nodes.get(*node).is_some_and(|node| node.ready));
         for (node, used) in heard {
@@ -153,8 +153,7 @@ impl Invariants {
                 let members = self.members.get(&(used.0.clone(), *used.1));
                 members.is_some_and(|members| members.contains(uid))
             };
-            let wanted = used.iter().filter(|(service, _)| view.objects.contains_key(*service));
-            if let Some((service, _)) = wanted.into_iter().find(leads) {
+            if let Some((service, _)) = used.iter().find(leads) {
                 let name = self.told_to_run.get(uid).map_or("?", String::as_str);
                 return Err(format!("{name} is stopped while {node} still sends people of {service} to it"));
             }

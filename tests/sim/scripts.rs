@@ -490,3 +490,58 @@ fn a_node_that_is_cut_off_is_replaced_and_gives_its_surplus_back() {
       web-4570d6-9fj6l on n1: Running, ready true
     "#);
 }
+
+#[test]
+fn a_service_that_was_deleted_while_nobody_was_there_lets_go_of_its_pods_before_they_stop() {
+    let script = "
+        nodes 2
+        start
+        wait 5s
+        deploy web 2 app:v1
+        deploy extra 2 app:v1
+        wait 10s
+        crash controller
+        crash agent n2
+        remove extra
+        wait 20s
+    ";
+    insta::assert_snapshot!(play(script), @r#"
+    > start
+    > wait 5s
+          0.000 controller starts, epoch 1
+          0.000 agent n1 starts
+          0.000 agent n2 starts
+    > deploy web 2 app:v1
+          5.000 push c0000001 "web"
+    > deploy extra 2 app:v1
+          5.000 push c0000002 "extra"
+    > wait 10s
+          5.010 service extra leads to nobody
+          5.010 service web leads to nobody
+          5.010 n1 run web-4570d6-p8vtp
+          5.010 n1 run extra-3085c2-hvf84
+          5.010 n2 run web-4570d6-mfj59
+          5.010 n2 run extra-3085c2-2l6kz
+          5.010 audit planned: 4 objects in shop: rolling out (4 created)
+          5.216 service extra leads to extra-3085c2-2l6kz
+          5.216 service web leads to web-4570d6-mfj59
+          5.217 service extra leads to extra-3085c2-2l6kz, extra-3085c2-hvf84
+          5.217 service web leads to web-4570d6-mfj59, web-4570d6-p8vtp
+          5.217 audit converged: 4 objects in shop: 4 created
+    > crash controller
+         15.000 controller crashes
+    > crash agent n2
+         15.000 agent n2 crashes
+    > remove extra
+         15.000 push c0000003 "remove extra"
+    > wait 20s
+         17.000 controller starts, epoch 2
+         17.000 agent n2 starts
+         18.409 service extra leads to nobody
+         18.409 service web leads to web-4570d6-mfj59, web-4570d6-p8vtp
+         18.409 audit planned: 2 objects in shop: deleting
+         20.459 n1 stop extra-3085c2-hvf84: Pruned
+         20.459 n2 stop extra-3085c2-2l6kz: Pruned
+         20.915 audit converged: 2 objects in shop: 2 deleted
+    "#);
+}

@@ -4,6 +4,7 @@ use super::event::{Effect, Event};
 use super::ledger::{Ledger, PodRecord, ServiceRecord};
 use super::pod::Pod;
 use super::ports::Ports;
+use super::proxied::Proxied;
 use crate::agent::launch::Folders;
 use crate::agent::runtime::{ContainerId, Usage};
 use crate::model::{
@@ -63,7 +64,8 @@ pub struct Agent {
     pub(super) templates: BTreeMap<TemplateHash, Arc<PodSnapshot>>,
     pub(super) lost_secrets: BTreeSet<TemplateHash>,
     pub(super) services: BTreeMap<ObjectKey, ServiceRecord>,
-    pub(super) in_use: BTreeMap<ObjectKey, u64>,
+    /// What the proxy may follow.
+    pub(super) proxied: BTreeMap<ObjectKey, Proxied>,
     pub(super) service_problems: Vec<ServiceProblem>,
     pub(super) hosts: BTreeMap<RuntimeKind, Host>,
     pub(super) intact: bool,
@@ -116,8 +118,8 @@ impl Agent {
             pods,
             templates: ledger.templates,
             lost_secrets: ledger.lost_secrets,
+            proxied: ledger.services.iter().map(|(key, record)| (key.clone(), Proxied::begun(&record.set))).collect(),
             services: ledger.services,
-            in_use: BTreeMap::new(),
             service_problems: Vec::new(),
             hosts,
             intact: ledger.intact,
@@ -192,7 +194,7 @@ impl Agent {
             assignment: self.assignment,
             pods: self.pods.values().map(|pod| pod.report(now)).collect(),
             templates: self.templates.keys().cloned().collect(),
-            endpoints: self.in_use.clone(),
+            endpoints: self.proxied.iter().map(|(service, proxied)| (service.clone(), proxied.used())).collect(),
         }
     }
 

@@ -22,7 +22,7 @@ impl Agent {
         self.outbox.acknowledge = true;
         self.outbox.pods.extend(self.pods.keys().copied());
         self.outbox.gone.extend(self.gone.keys().copied());
-        self.outbox.endpoints.extend(self.in_use.clone());
+        self.outbox.endpoints.extend(self.proxied.iter().map(|(service, proxied)| (service.clone(), proxied.in_use())));
         self.outbox.service_problems = true;
     }
 
@@ -159,12 +159,14 @@ impl Agent {
         if set.removed {
             self.services.remove(service);
         }
+        self.proxied.entry(service.clone()).or_default().hand(&set);
         self.effects.push(Effect::Endpoints { set, extra });
     }
 
     pub(super) fn endpoints_in_use(&mut self, service: ObjectKey, version: u64) {
-        self.in_use.insert(service.clone(), version);
-        self.outbox.endpoints.insert(service, version);
+        let proxied = self.proxied.entry(service.clone()).or_default();
+        proxied.acknowledge(version);
+        self.outbox.endpoints.insert(service, proxied.in_use());
     }
 
     /// Ports that are given out or known to be another program's.

@@ -20,6 +20,7 @@ mod outcome;
 mod pod;
 mod ports;
 mod probe;
+mod proxied;
 mod step;
 #[cfg(test)]
 mod tests;

@@ -291,7 +291,11 @@ impl World {
             assignment: agent.in_force,
             pods: agent.pods.values().map(|pod| self.report_of(pod)).collect(),
             templates: BTreeSet::new(),
-            endpoints: agent.endpoints.iter().map(|(key, set)| (key.clone(), set.version)).collect(),
+            endpoints: agent
+                .endpoints
+                .iter()
+                .map(|(key, set)| (key.clone(), UsedEndpoints { version: set.version, pods: set.pods() }))
+                .collect(),
         };
         self.give(Event::AgentHello { node: name.clone(), hello: Box::new(hello) });
     }

@@ -3,7 +3,7 @@
 use super::{ConvertError, invalid, key, key_to_proto, port, uid, uid_to_proto};
 use crate::model::{
     Amounts, ContainerReport, ContainerState, Epoch, Exit, Generation, Hello, NodeFacts, NodeName, ObjectKey, PodEvent, PodPhase,
-    PodReport, Report, Revision, RuntimeKind, ServiceProblem, TemplateHash, millis,
+    PodReport, Report, Revision, RuntimeKind, ServiceProblem, TemplateHash, UsedEndpoints, millis,
 };
 use crate::wire::proto;
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ pub(super) fn hello_to_proto(hello: &Hello) -> proto::Hello {
         generation: hello.assignment.1.0,
         pods: hello.pods.iter().map(pod_to_proto).collect(),
         templates: hello.templates.iter().map(|hash| hash.as_str().to_owned()).collect(),
-        endpoints: versions_to_proto(&hello.endpoints),
+        endpoints: hello.endpoints.iter().map(used_to_proto).collect(),
     }
 }
 
@@ -28,7 +28,7 @@ pub(super) fn hello(hello: proto::Hello) -> Result<Hello, ConvertError> {
         assignment: (Epoch(hello.epoch), Generation(hello.generation)),
         pods: hello.pods.into_iter().map(pod).collect::<Result<_, _>>()?,
         templates: hello.templates.into_iter().map(TemplateHash::new).collect(),
-        endpoints: versions(hello.endpoints)?,
+        endpoints: hello.endpoints.into_iter().map(used).collect::<Result<_, _>>()?,
     })
 }
 
@@ -95,6 +95,19 @@ fn versions_to_proto(versions: &BTreeMap<ObjectKey, u64>) -> Vec<proto::Endpoint
 
 fn versions(versions: Vec<proto::EndpointVersion>) -> Result<BTreeMap<ObjectKey, u64>, ConvertError> {
     versions.into_iter().map(|item| Ok((key("endpoints.service", item.service)?, item.version))).collect()
+}
+
+fn used_to_proto((service, used): (&ObjectKey, &UsedEndpoints)) -> proto::UsedEndpoints {
+    proto::UsedEndpoints {
+        service: Some(key_to_proto(service)),
+        version: used.version,
+        pods: used.pods.iter().map(uid_to_proto).collect(),
+    }
+}
+
+fn used(message: proto::UsedEndpoints) -> Result<(ObjectKey, UsedEndpoints), ConvertError> {
+    let pods = message.pods.iter().map(|bytes| uid("endpoints.pods", bytes)).collect::<Result<_, _>>()?;
+    Ok((key("endpoints.service", message.service)?, UsedEndpoints { version: message.version, pods }))
 }
 
 fn facts_to_proto(facts: &NodeFacts) -> proto::NodeFacts {

@@ -4,12 +4,12 @@ use super::samples;
 use crate::model::{
     Assignment, Backend, ConfigSnapshot, ContainerReport, ContainerState, EndpointPort, EndpointSet, Epoch, Exit, Generation,
     Hello, Kind, ObjectKey, PodEvent, PodPhase, PodReport, PodRun, PodSnapshot, PodUid, Protocol, Report, Revision, RuntimeKind,
-    SecretBytes, ServiceProblem, StopOrder, StopReason, TemplateHash,
+    SecretBytes, ServiceProblem, StopOrder, StopReason, TemplateHash, UsedEndpoints,
 };
 use crate::wire::convert::{self, ConvertError, Told};
 use crate::wire::messages::{FromAgent, LogRequest, ToAgent};
 use crate::wire::{PROTOCOL, proto};
-use proptest::collection::{btree_map, vec};
+use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option::of;
 use proptest::prelude::{ProptestConfig, Strategy, any, prop_assert_eq, proptest};
 use prost::Message;
@@ -119,8 +119,9 @@ fn report() -> impl Strategy<Value = Report> {
 }
 
 fn hello() -> impl Strategy<Value = Hello> {
-    (report(), vec(text(), 0..3), "[a-z]{1,8}", of(text()), btree_map(text(), text(), 0..3)).prop_map(
-        |(report, templates, name, engine, labels)| {
+    let used = vec((key(), any::<u64>(), btree_set(uid(), 0..3)), 0..3);
+    (report(), vec(text(), 0..3), "[a-z]{1,8}", of(text()), btree_map(text(), text(), 0..3), used).prop_map(
+        |(report, templates, name, engine, labels, used)| {
             let mut hello = samples::hello(&name);
             hello.facts.labels = labels;
             hello.facts.engine = engine;
@@ -128,7 +129,7 @@ fn hello() -> impl Strategy<Value = Hello> {
             Hello {
                 assignment: report.assignment,
                 pods: report.pods,
-                endpoints: report.endpoints,
+                endpoints: used.into_iter().map(|(key, version, pods)| (key, UsedEndpoints { version, pods })).collect(),
                 templates: templates.into_iter().map(TemplateHash::new).collect(),
                 ..hello
             }
