@@ -125,17 +125,27 @@ fn objects(count: usize) -> String {
     if count == 1 { "1 object".to_owned() } else { format!("{count} objects") }
 }
 
-/// Whether deleting an object of this kind destroys data. No kind of volume is supported yet; a new kind has to answer here.
+/// Whether deleting an object of this kind destroys data. A new kind has to answer here.
 fn holds_data(kind: Kind) -> bool {
     match kind {
+        Kind::PersistentVolumeClaim => true,
         Kind::Namespace
+        | Kind::PriorityClass
+        | Kind::Node
         | Kind::ConfigMap
         | Kind::Secret
         | Kind::Service
+        | Kind::Ingress
         | Kind::Deployment
         | Kind::Rollout
+        | Kind::StatefulSet
+        | Kind::DaemonSet
+        | Kind::ReplicaSet
+        | Kind::Job
+        | Kind::CronJob
         | Kind::Pod
-        | Kind::HorizontalPodAutoscaler => false,
+        | Kind::HorizontalPodAutoscaler
+        | Kind::PodDisruptionBudget => false,
     }
 }
 

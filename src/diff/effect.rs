@@ -75,11 +75,19 @@ fn wanted(desired: &Desired, key: &ObjectKey) -> u32 {
 /// What a change does.
 pub(super) fn of(change: &Change, scene: &Scene<'_>, counts: &Counts<'_>) -> Effect {
     let mut effect = match change.key.kind {
-        Kind::Deployment | Kind::Rollout | Kind::Pod => of_workload(change, scene, counts),
+        Kind::Deployment | Kind::Rollout | Kind::StatefulSet | Kind::DaemonSet | Kind::ReplicaSet | Kind::Job | Kind::Pod => {
+            of_workload(change, scene, counts)
+        }
         Kind::ConfigMap | Kind::Secret => only(of_config(change, scene)),
         Kind::Service => of_service(change, scene),
         Kind::HorizontalPodAutoscaler => only(of_autoscaler(change, scene)),
-        Kind::Namespace => Effect::default(),
+        Kind::Namespace
+        | Kind::PriorityClass
+        | Kind::Node
+        | Kind::PersistentVolumeClaim
+        | Kind::Ingress
+        | Kind::CronJob
+        | Kind::PodDisruptionBudget => Effect::default(),
     };
     if let (Counts::Observed(observed), true) = (counts, change.key.kind.is_workload()) {
         effect.estimate = true;
@@ -269,11 +277,8 @@ fn of_config(change: &Change, scene: &Scene<'_>) -> String {
 }
 
 fn refers(config: &ConfigSnapshot, key: &ObjectKey) -> bool {
-    match key.kind {
-        Kind::ConfigMap => config.config_maps.contains_key(&key.name),
-        Kind::Secret => config.secrets.contains_key(&key.name),
-        Kind::Namespace | Kind::Service | Kind::Deployment | Kind::Rollout | Kind::Pod | Kind::HorizontalPodAutoscaler => false,
-    }
+    let config_map = key.kind == Kind::ConfigMap && config.config_maps.contains_key(&key.name);
+    config_map || (key.kind == Kind::Secret && config.secrets.contains_key(&key.name))
 }
 
 fn of_service(change: &Change, scene: &Scene<'_>) -> Effect {

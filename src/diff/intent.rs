@@ -58,16 +58,10 @@ fn classify(old: &Object, new: &Object, fields: &[FieldChange]) -> Option<Action
 }
 
 fn created(new: &Object) -> Vec<FieldChange> {
-    match &new.body {
-        Body::Secret(data) => {
-            let mut found = fields::all(&without_data(&new.written));
-            found.extend(data.keys().map(|key| secret_field(key, false, true)));
-            found
-        }
-        Body::Namespace | Body::ConfigMap(_) | Body::Service(_) | Body::Workload(_) | Body::Autoscaler(_) => {
-            fields::all(&new.written)
-        }
-    }
+    let Body::Secret(data) = &new.body else { return fields::all(&new.written) };
+    let mut found = fields::all(&without_data(&new.written));
+    found.extend(data.keys().map(|key| secret_field(key, false, true)));
+    found
 }
 
 fn changed(old: &Object, new: &Object) -> Vec<FieldChange> {

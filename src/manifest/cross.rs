@@ -1,7 +1,7 @@
 //! Problems between objects: what is missing, what is there twice, what leads nowhere.
 
-use super::draft::{Draft, DraftBody, DraftWorkload, Reference, Target};
-use crate::model::{Kind, Location, ObjectKey, Problem, Scope, ServiceSpec, Severity};
+use super::draft::{Draft, DraftWorkload, Reference, Target};
+use crate::model::{Body, Kind, Location, ObjectKey, Problem, Scope, ServiceSpec, Severity};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -90,7 +90,7 @@ impl<'a> Checker<'a> {
         for reference in &draft.references {
             self.reference(index, draft, reference);
         }
-        if let DraftBody::Service(spec) = &draft.body
+        if let Some(spec) = draft.service()
             && self.selected(&draft.key.namespace, spec).is_empty()
             && !self.may_select_excused(&draft.key.namespace)
         {
@@ -151,7 +151,7 @@ impl<'a> Checker<'a> {
             Found::Nothing(key) => self.missing(index, reference, key),
             Found::Excused => {}
             Found::Draft(service) => {
-                let DraftBody::Service(spec) = &service.body else { return };
+                let Some(spec) = service.service() else { return };
                 if draft.workload().is_some_and(|workload| !selects(spec, workload)) {
                     let message = format!("{} does not select the pods of {}", service.key, draft.key);
                     self.warning(
@@ -178,7 +178,7 @@ impl<'a> Checker<'a> {
             let message = format!("{} also sets replicas; the autoscaler decides", target.key);
             self.warning(index, &reference.at, &reference.path, message, "leave spec.replicas out of the workload");
         }
-        let DraftBody::Autoscaler(autoscaler) = &draft.body else { return };
+        let Some(autoscaler) = draft.autoscaler() else { return };
         if autoscaler.cpu_percent.is_some() && workload.template.spec.requests().cpu_milli == 0 {
             let message = format!("{} requests no cpu, so a percentage of it says nothing", target.key);
             self.warning(index, &reference.at, &reference.path, message, "write resources.requests.cpu, or use averageValue");
@@ -186,7 +186,7 @@ impl<'a> Checker<'a> {
     }
 
     fn pod_port(&mut self, index: usize, draft: &'a Draft, reference: &Reference, name: &str) {
-        let DraftBody::Service(spec) = &draft.body else { return };
+        let Some(spec) = draft.service() else { return };
         let selected = self.selected(&draft.key.namespace, spec);
         let has_port = |workload: &&DraftWorkload| {
             workload.template.spec.containers.iter().any(|container| container.ports.iter().any(|port| port.name == name))
@@ -209,7 +209,7 @@ impl<'a> Checker<'a> {
         let mut scaled: BTreeMap<(&str, &str, &str), &Draft> = BTreeMap::new();
         for index in self.objects.values().copied().collect::<Vec<usize>>() {
             let draft = drafts[index];
-            let DraftBody::Autoscaler(autoscaler) = &draft.body else { continue };
+            let Some(autoscaler) = draft.autoscaler() else { continue };
             let target = (draft.key.namespace.as_str(), autoscaler.target_kind.as_str(), autoscaler.target_name.as_str());
             if let Some(first) = scaled.insert(target, draft) {
                 let message = format!("{} and {} scale the same workload", first.key, draft.key);
@@ -231,9 +231,9 @@ fn selects(spec: &ServiceSpec, workload: &DraftWorkload) -> bool {
 }
 
 fn has_key(draft: &Draft, key: &str) -> bool {
-    match &draft.body {
-        DraftBody::ConfigMap(data) => data.contains_key(key),
-        DraftBody::Secret(data) => data.contains_key(key),
-        DraftBody::Namespace | DraftBody::Service(_) | DraftBody::Workload(_) | DraftBody::Autoscaler(_) => false,
+    match draft.plain() {
+        Some(Body::ConfigMap(data)) => data.contains_key(key),
+        Some(Body::Secret(data)) => data.contains_key(key),
+        Some(_) | None => false,
     }
 }

@@ -6,7 +6,7 @@ use super::names::nearest;
 use super::table::Table;
 use super::yaml::{self, Chunk, Composed, Data, Mark, Node};
 use super::{check, hash, references, rules, typed, units};
-use crate::model::{Kind, Location, Meta, ObjectKey, Problem, Scope, Severity};
+use crate::model::{Body, Kind, Location, Meta, ObjectKey, Problem, Scope, Severity};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -251,7 +251,7 @@ impl Reader<'_> {
     }
 
     fn ours(&self, root: &str, node: &Node, header: &mut Header, findings: &mut Findings<'_>) -> Verdict {
-        let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.as_str() == header.kind) else {
+        let Some(kind) = Kind::named(&header.kind) else {
             findings.error("/kind", "is in the table, but not in this build", None);
             return Verdict::Rejected;
         };
@@ -285,18 +285,9 @@ fn draft(key: ObjectKey, meta: Meta, value: &Value, body: DraftBody, node: &Node
             references.extend(references::of_strategy(&workload.strategy, findings));
             references
         }
-        DraftBody::Service(service) => references::of_service(service, findings),
-        DraftBody::Autoscaler(autoscaler) => references::of_autoscaler(autoscaler, findings),
-        DraftBody::Namespace | DraftBody::ConfigMap(_) | DraftBody::Secret(_) => Vec::new(),
+        DraftBody::Plain(body) => references::of_plain(body, findings),
     };
-    let fingerprint = match &body {
-        DraftBody::Secret(data) => hash::fingerprint(data),
-        DraftBody::Namespace
-        | DraftBody::ConfigMap(_)
-        | DraftBody::Service(_)
-        | DraftBody::Workload(_)
-        | DraftBody::Autoscaler(_) => [0; 32],
-    };
+    let fingerprint = if let DraftBody::Plain(Body::Secret(data)) = &body { hash::fingerprint(data) } else { [0; 32] };
     let written = Arc::new(typed::shown(value, key.kind));
     Draft { key, meta, written, fingerprint, at: findings.place("/metadata/name").0, line: node.at.line, body, references }
 }

@@ -1,8 +1,7 @@
 //! An object that one document describes, before it is joined with others.
 
-use crate::model::{Autoscaler, LabelSelector, Location, Meta, ObjectKey, PodTemplate, SecretBytes, ServiceSpec, Strategy};
+use crate::model::{Autoscaler, Body, LabelSelector, Location, Meta, ObjectKey, PodTemplate, ServiceSpec, Strategy};
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// An object as its document alone tells it: no revision, no template hash, references not followed.
@@ -25,12 +24,10 @@ pub(crate) struct Draft {
 /// What it means.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum DraftBody {
-    Namespace,
-    ConfigMap(BTreeMap<String, Vec<u8>>),
-    Secret(BTreeMap<String, SecretBytes>),
-    Service(ServiceSpec),
+    /// What its document alone says in full.
+    Plain(Body),
+    /// What needs the ConfigMaps and Secrets that it refers to.
     Workload(Box<DraftWorkload>),
-    Autoscaler(Autoscaler),
 }
 
 /// A workload without its snapshot.
@@ -75,13 +72,19 @@ pub(crate) enum Target {
 
 impl Draft {
     pub(crate) fn workload(&self) -> Option<&DraftWorkload> {
-        match &self.body {
-            DraftBody::Workload(workload) => Some(workload),
-            DraftBody::Namespace
-            | DraftBody::ConfigMap(_)
-            | DraftBody::Secret(_)
-            | DraftBody::Service(_)
-            | DraftBody::Autoscaler(_) => None,
-        }
+        if let DraftBody::Workload(workload) = &self.body { Some(workload) } else { None }
+    }
+
+    /// The body, if it is final.
+    pub(crate) fn plain(&self) -> Option<&Body> {
+        if let DraftBody::Plain(body) = &self.body { Some(body) } else { None }
+    }
+
+    pub(crate) fn service(&self) -> Option<&ServiceSpec> {
+        if let Some(Body::Service(spec)) = self.plain() { Some(spec) } else { None }
+    }
+
+    pub(crate) fn autoscaler(&self) -> Option<&Autoscaler> {
+        if let Some(Body::Autoscaler(autoscaler)) = self.plain() { Some(autoscaler) } else { None }
     }
 }

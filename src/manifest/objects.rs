@@ -50,12 +50,8 @@ fn source(placed: &Placed<'_>) -> Source {
 
 fn body(draft: &Draft, config: &Config<'_>) -> Body {
     match &draft.body {
-        DraftBody::Namespace => Body::Namespace,
-        DraftBody::ConfigMap(data) => Body::ConfigMap(data.clone()),
-        DraftBody::Secret(data) => Body::Secret(data.clone()),
-        DraftBody::Service(spec) => Body::Service(spec.clone()),
+        DraftBody::Plain(body) => body.clone(),
         DraftBody::Workload(workload) => Body::Workload(self::workload(draft, workload, config)),
-        DraftBody::Autoscaler(autoscaler) => Body::Autoscaler(autoscaler.clone()),
     }
 }
 
@@ -89,14 +85,10 @@ impl<'a> Config<'a> {
         for placed in placed {
             let draft: &'a Draft = placed.draft;
             let name = (draft.key.namespace.as_str(), draft.key.name.as_str());
-            match &draft.body {
-                DraftBody::ConfigMap(data) => {
-                    config.config_maps.entry(name).or_insert_with(|| (data, hash::config_map_digest(data)));
-                }
-                DraftBody::Secret(data) => {
-                    config.secrets.entry(name).or_insert_with(|| (data, hash::secret_digest(data, key)));
-                }
-                DraftBody::Namespace | DraftBody::Service(_) | DraftBody::Workload(_) | DraftBody::Autoscaler(_) => {}
+            if let Some(Body::ConfigMap(data)) = draft.plain() {
+                config.config_maps.entry(name).or_insert_with(|| (data, hash::config_map_digest(data)));
+            } else if let Some(Body::Secret(data)) = draft.plain() {
+                config.secrets.entry(name).or_insert_with(|| (data, hash::secret_digest(data, key)));
             }
         }
         config

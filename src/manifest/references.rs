@@ -2,7 +2,7 @@
 
 use super::draft::{Reference, Target};
 use super::findings::Findings;
-use crate::model::{Autoscaler, Container, IntOrString, PodTemplate, ServiceSpec, Strategy, Volume};
+use crate::model::{Autoscaler, Body, Container, IntOrString, PodTemplate, ServiceSpec, Strategy, Volume};
 use std::collections::BTreeSet;
 
 /// A template's references to ConfigMaps and Secrets; `root` leads to its `spec`.
@@ -15,6 +15,23 @@ pub(crate) fn of_template(template: &PodTemplate, root: &str, findings: &Finding
         found.volume(volume, &format!("{root}/volumes/{index}"));
     }
     found.references
+}
+
+/// What a document refers to that runs no pods.
+pub(crate) fn of_plain(body: &Body, findings: &Findings<'_>) -> Vec<Reference> {
+    match body {
+        Body::Service(service) => of_service(service, findings),
+        Body::Autoscaler(autoscaler) => of_autoscaler(autoscaler, findings),
+        Body::Namespace
+        | Body::PriorityClass(_)
+        | Body::Node(_)
+        | Body::ConfigMap(_)
+        | Body::Secret(_)
+        | Body::Claim(_)
+        | Body::Ingress(_)
+        | Body::Workload(_)
+        | Body::Budget(_) => Vec::new(),
+    }
 }
 
 /// The Services of a blue/green strategy.
@@ -30,7 +47,7 @@ pub(crate) fn of_strategy(strategy: &Strategy, findings: &Findings<'_>) -> Vec<R
 }
 
 /// The target of an autoscaler.
-pub(crate) fn of_autoscaler(autoscaler: &Autoscaler, findings: &Findings<'_>) -> Vec<Reference> {
+fn of_autoscaler(autoscaler: &Autoscaler, findings: &Findings<'_>) -> Vec<Reference> {
     let mut found = Collector { findings, references: Vec::new() };
     let target = Target::Workload { kind: autoscaler.target_kind.clone(), name: autoscaler.target_name.clone() };
     found.push(target, false, "/spec/scaleTargetRef/name");
@@ -38,7 +55,7 @@ pub(crate) fn of_autoscaler(autoscaler: &Autoscaler, findings: &Findings<'_>) ->
 }
 
 /// The named ports of a Service.
-pub(crate) fn of_service(service: &ServiceSpec, findings: &Findings<'_>) -> Vec<Reference> {
+fn of_service(service: &ServiceSpec, findings: &Findings<'_>) -> Vec<Reference> {
     let mut found = Collector { findings, references: Vec::new() };
     for (index, port) in service.ports.iter().enumerate() {
         if let Some(IntOrString::Text(name)) = &port.target_port {

@@ -5,7 +5,7 @@ use super::findings::Findings;
 use super::names::{is_label_key, nearest};
 use super::table::Table;
 use super::yaml::escape;
-use crate::model::{IntOrString, Kind, LabelSelector, Meta, RestartPolicy, ServiceSpec, Strategy};
+use crate::model::{Body, IntOrString, Kind, LabelSelector, Meta, RestartPolicy, ServiceSpec, Strategy};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,14 +21,14 @@ pub(crate) fn check(kind: Kind, meta: &Meta, value: &Value, body: &DraftBody, fi
     check_keys(&meta.annotations, "/metadata/annotations", findings);
     check_annotations(kind, meta, findings);
     match body {
-        DraftBody::Namespace | DraftBody::Autoscaler(_) => {}
-        DraftBody::ConfigMap(data) => {
+        DraftBody::Plain(Body::ConfigMap(data)) => {
             check_config(data.iter().map(|(key, bytes)| (key.as_str(), bytes.len())), findings);
         }
-        DraftBody::Secret(data) => {
+        DraftBody::Plain(Body::Secret(data)) => {
             check_config(data.iter().map(|(key, bytes)| (key.as_str(), bytes.expose().len())), findings);
         }
-        DraftBody::Service(spec) => check_service(spec, findings),
+        DraftBody::Plain(Body::Service(spec)) => check_service(spec, findings),
+        DraftBody::Plain(_) => {}
         DraftBody::Workload(workload) => check_workload(kind, workload, findings),
     }
 }
@@ -38,17 +38,12 @@ fn check_name(kind: Kind, value: &Value, findings: &mut Findings<'_>) {
     let name = value.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
     let is_label = !name.contains('.') && name.len() <= 63;
     let begins_with_letter = name.starts_with(|c: char| c.is_ascii_lowercase());
-    let wanted = match kind {
-        Kind::Service if !(is_label && begins_with_letter) => "a DNS label that begins with a letter",
-        Kind::Namespace if !is_label => "a DNS label: no dots, at most 63 characters",
-        Kind::Deployment
-        | Kind::Rollout
-        | Kind::Pod
-        | Kind::ConfigMap
-        | Kind::Secret
-        | Kind::HorizontalPodAutoscaler
-        | Kind::Service
-        | Kind::Namespace => return,
+    let wanted = if kind == Kind::Service && !(is_label && begins_with_letter) {
+        "a DNS label that begins with a letter"
+    } else if kind == Kind::Namespace && !is_label {
+        "a DNS label: no dots, at most 63 characters"
+    } else {
+        return;
     };
     findings.error("/metadata/name", &format!("must be {wanted}"), None);
 }

@@ -12,47 +12,93 @@ use uuid::Uuid;
 pub enum Kind {
     /// `v1 Namespace`
     Namespace,
+    /// `scheduling.k8s.io/v1 PriorityClass`
+    PriorityClass,
+    /// `v1 Node`
+    Node,
     /// `v1 ConfigMap`
     ConfigMap,
     /// `v1 Secret`
     Secret,
+    /// `v1 PersistentVolumeClaim`
+    PersistentVolumeClaim,
     /// `v1 Service`
     Service,
+    /// `networking.k8s.io/v1 Ingress`
+    Ingress,
     /// `apps/v1 Deployment`
     Deployment,
     /// `argoproj.io/v1alpha1 Rollout`
     Rollout,
+    /// `apps/v1 StatefulSet`
+    StatefulSet,
+    /// `apps/v1 DaemonSet`
+    DaemonSet,
+    /// `apps/v1 ReplicaSet`
+    ReplicaSet,
+    /// `batch/v1 Job`
+    Job,
+    /// `batch/v1 CronJob`
+    CronJob,
     /// `v1 Pod`, run as a workload of one
     Pod,
     /// `autoscaling/v2 HorizontalPodAutoscaler`
     HorizontalPodAutoscaler,
+    /// `policy/v1 PodDisruptionBudget`
+    PodDisruptionBudget,
 }
 
 impl Kind {
     /// Every kind, in listing order.
-    pub const ALL: [Kind; 8] = [
+    pub const ALL: [Kind; 18] = [
         Kind::Namespace,
+        Kind::PriorityClass,
+        Kind::Node,
         Kind::ConfigMap,
         Kind::Secret,
+        Kind::PersistentVolumeClaim,
         Kind::Service,
+        Kind::Ingress,
         Kind::Deployment,
         Kind::Rollout,
+        Kind::StatefulSet,
+        Kind::DaemonSet,
+        Kind::ReplicaSet,
+        Kind::Job,
+        Kind::CronJob,
         Kind::Pod,
         Kind::HorizontalPodAutoscaler,
+        Kind::PodDisruptionBudget,
     ];
+
+    /// The kind of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
 
     /// The `kind:` as Kubernetes writes it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Kind::Namespace => "Namespace",
+            Kind::PriorityClass => "PriorityClass",
+            Kind::Node => "Node",
             Kind::ConfigMap => "ConfigMap",
             Kind::Secret => "Secret",
+            Kind::PersistentVolumeClaim => "PersistentVolumeClaim",
             Kind::Service => "Service",
+            Kind::Ingress => "Ingress",
             Kind::Deployment => "Deployment",
             Kind::Rollout => "Rollout",
+            Kind::StatefulSet => "StatefulSet",
+            Kind::DaemonSet => "DaemonSet",
+            Kind::ReplicaSet => "ReplicaSet",
+            Kind::Job => "Job",
+            Kind::CronJob => "CronJob",
             Kind::Pod => "Pod",
             Kind::HorizontalPodAutoscaler => "HorizontalPodAutoscaler",
+            Kind::PodDisruptionBudget => "PodDisruptionBudget",
         }
     }
 
@@ -60,10 +106,20 @@ impl Kind {
     #[must_use]
     pub fn api_version(self) -> &'static str {
         match self {
-            Kind::Deployment => "apps/v1",
+            Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet | Kind::ReplicaSet => "apps/v1",
+            Kind::Job | Kind::CronJob => "batch/v1",
             Kind::Rollout => "argoproj.io/v1alpha1",
             Kind::HorizontalPodAutoscaler => "autoscaling/v2",
-            Kind::Namespace | Kind::ConfigMap | Kind::Secret | Kind::Service | Kind::Pod => "v1",
+            Kind::PodDisruptionBudget => "policy/v1",
+            Kind::PriorityClass => "scheduling.k8s.io/v1",
+            Kind::Ingress => "networking.k8s.io/v1",
+            Kind::Namespace
+            | Kind::Node
+            | Kind::ConfigMap
+            | Kind::Secret
+            | Kind::PersistentVolumeClaim
+            | Kind::Service
+            | Kind::Pod => "v1",
         }
     }
 
@@ -76,13 +132,16 @@ impl Kind {
     /// True for kinds that run pods.
     #[must_use]
     pub fn is_workload(self) -> bool {
-        matches!(self, Kind::Deployment | Kind::Rollout | Kind::Pod)
+        matches!(
+            self,
+            Kind::Deployment | Kind::Rollout | Kind::StatefulSet | Kind::DaemonSet | Kind::ReplicaSet | Kind::Job | Kind::Pod
+        )
     }
 
     /// True for kinds that live in a namespace.
     #[must_use]
     pub fn is_namespaced(self) -> bool {
-        !matches!(self, Kind::Namespace)
+        !matches!(self, Kind::Namespace | Kind::PriorityClass | Kind::Node)
     }
 }
 

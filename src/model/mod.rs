@@ -6,38 +6,52 @@
 //! Types that Kubernetes has a shape for (`pod`, `workload`, `service`) read and print that shape with serde, so
 //! that a manifest, the wire, the audit branch and the status API share one spelling of a field.
 
+mod affinity;
 mod assignment;
+mod claim;
+mod cluster;
 mod current;
 mod ids;
+mod ingress;
 mod node;
 mod object;
 mod observed;
 mod plan;
 mod pod;
+mod probe;
 mod problem;
 mod quantity;
 mod record;
 mod secret;
+mod security;
 mod service;
 mod time;
 mod units;
 mod view;
+mod volume;
 mod workload;
 
+pub use affinity::*;
 pub use assignment::*;
+pub use claim::*;
+pub use cluster::*;
 pub use current::*;
 pub use ids::*;
+pub use ingress::*;
 pub use node::*;
 pub use object::*;
 pub use observed::*;
 pub use plan::*;
 pub use pod::*;
+pub use probe::*;
 pub use problem::*;
 pub use quantity::*;
 pub use record::*;
 pub use secret::*;
+pub use security::*;
 pub use service::*;
 pub use time::*;
 pub use units::*;
 pub use view::*;
+pub use volume::*;
 pub use workload::*;

@@ -1,7 +1,8 @@
 //! Objects as a revision desires them.
 
 use super::{
-    Autoscaler, Kind, Meta, ObjectKey, PodSnapshot, Problem, Revision, SecretBytes, ServiceSpec, UnitName, UnitState, Workload,
+    Autoscaler, ClaimSpec, DisruptionBudget, IngressSpec, Kind, Meta, NodeSpec, ObjectKey, PodSnapshot, PriorityClass, Problem,
+    Revision, SecretBytes, ServiceSpec, UnitName, UnitState, Workload,
 };
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -61,50 +62,77 @@ pub struct Source {
 pub enum Body {
     /// `v1 Namespace`
     Namespace,
+    /// `scheduling.k8s.io/v1 PriorityClass`
+    PriorityClass(PriorityClass),
+    /// `v1 Node`: what git says of a host.
+    Node(NodeSpec),
     /// `v1 ConfigMap`: `data` and `binaryData` as bytes.
     ConfigMap(BTreeMap<String, Vec<u8>>),
     /// `v1 Secret`: `data` decoded, with `stringData` over it.
     Secret(BTreeMap<String, SecretBytes>),
+    /// `v1 PersistentVolumeClaim`
+    Claim(ClaimSpec),
     /// `v1 Service`
     Service(ServiceSpec),
-    /// Deployment, Rollout or Pod
+    /// `networking.k8s.io/v1 Ingress`
+    Ingress(IngressSpec),
+    /// What runs pods.
     Workload(Workload),
     /// `autoscaling/v2 HorizontalPodAutoscaler`
     Autoscaler(Autoscaler),
+    /// `policy/v1 PodDisruptionBudget`
+    Budget(DisruptionBudget),
+}
+
+/// One accessor per body: the body, if the object is of its kind.
+macro_rules! body_accessor {
+    ($(#[$doc:meta])* $name:ident: $variant:ident($type:ty)) => {
+        $(#[$doc])*
+        #[must_use]
+        pub fn $name(&self) -> Option<&$type> {
+            if let Body::$variant(body) = &self.body { Some(body) } else { None }
+        }
+    };
 }
 
 impl Object {
-    /// The workload, if it is one.
-    #[must_use]
-    pub fn workload(&self) -> Option<&Workload> {
-        match &self.body {
-            Body::Workload(workload) => Some(workload),
-            Body::Namespace | Body::ConfigMap(_) | Body::Secret(_) | Body::Service(_) | Body::Autoscaler(_) => None,
-        }
+    body_accessor! {
+        /// The workload, if it is one.
+        workload: Workload(Workload)
+    }
+    body_accessor! {
+        /// The service, if it is one.
+        service: Service(ServiceSpec)
+    }
+    body_accessor! {
+        /// The autoscaler, if it is one.
+        autoscaler: Autoscaler(Autoscaler)
+    }
+    body_accessor! {
+        /// The priority class, if it is one.
+        priority_class: PriorityClass(PriorityClass)
+    }
+    body_accessor! {
+        /// What git says of a host, if it is that.
+        node: Node(NodeSpec)
+    }
+    body_accessor! {
+        /// The volume claim, if it is one.
+        claim: Claim(ClaimSpec)
+    }
+    body_accessor! {
+        /// The ingress, if it is one.
+        ingress: Ingress(IngressSpec)
+    }
+    body_accessor! {
+        /// The disruption budget, if it is one.
+        budget: Budget(DisruptionBudget)
     }
 
     /// The snapshot of its pods, if it runs any.
     #[must_use]
     pub fn snapshot(&self) -> Option<&Arc<PodSnapshot>> {
         self.workload().map(|workload| &workload.snapshot)
-    }
-
-    /// The service, if it is one.
-    #[must_use]
-    pub fn service(&self) -> Option<&ServiceSpec> {
-        match &self.body {
-            Body::Service(service) => Some(service),
-            Body::Namespace | Body::ConfigMap(_) | Body::Secret(_) | Body::Workload(_) | Body::Autoscaler(_) => None,
-        }
-    }
-
-    /// The autoscaler, if it is one.
-    #[must_use]
-    pub fn autoscaler(&self) -> Option<&Autoscaler> {
-        match &self.body {
-            Body::Autoscaler(autoscaler) => Some(autoscaler),
-            Body::Namespace | Body::ConfigMap(_) | Body::Secret(_) | Body::Workload(_) | Body::Service(_) => None,
-        }
     }
 
     /// `driftless.dev/drift`.

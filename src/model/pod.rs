@@ -2,7 +2,10 @@
 //!
 //! Reading one of these types supposes that the schemas in `schemas/` have accepted the value.
 
-use super::{Quantity, SecretBytes, TemplateHash};
+use super::{
+    Affinity, Lifecycle, PodSecurityContext, Probe, Quantity, SecretBytes, SecurityContext, TemplateHash, Toleration,
+    TopologySpread, Volume, VolumeMount,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,6 +39,9 @@ pub struct PodSpec {
     /// `process` for host processes; absent for containers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runtime_class_name: Option<String>,
+    /// Run one after the other before the containers; with `restartPolicy: Always` beside them (sidecars).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub init_containers: Vec<Container>,
     /// At least one.
     pub containers: Vec<Container>,
     /// What they mount.
@@ -50,6 +56,57 @@ pub struct PodSpec {
     pub restart_policy: RestartPolicy,
     /// Whether Services of the namespace appear in the environment.
     pub enable_service_links: bool,
+    /// Secrets of type `kubernetes.io/dockerconfigjson` with logins of registries.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub image_pull_secrets: Vec<ObjectName>,
+    /// Users, groups and rights of all its containers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub security_context: Option<PodSecurityContext>,
+    /// Whether it uses the host's network.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub host_network: bool,
+    /// Whether it sees the host's processes.
+    #[serde(rename = "hostPID", skip_serializing_if = "std::ops::Not::not")]
+    pub host_pid: bool,
+    /// Whether it shares the host's IPC.
+    #[serde(rename = "hostIPC", skip_serializing_if = "std::ops::Not::not")]
+    pub host_ipc: bool,
+    /// Whether its containers see each other's processes.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub share_process_namespace: bool,
+    /// Its host name; the pod's name if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// The headless Service that names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subdomain: Option<String>,
+    /// Further lines of its `/etc/hosts`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub host_aliases: Vec<HostAlias>,
+    /// Where it looks names up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dns_config: Option<DnsConfig>,
+    /// `ClusterFirst`, `ClusterFirstWithHostNet`, `Default` or `None`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dns_policy: Option<String>,
+    /// Seconds after which it is stopped and has failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub active_deadline_seconds: Option<u64>,
+    /// The node that it runs on, without asking the scheduler.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node_name: Option<String>,
+    /// Which nodes it wants or avoids, for their labels or for the pods there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub affinity: Option<Affinity>,
+    /// How evenly it and its like are spread.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub topology_spread_constraints: Vec<TopologySpread>,
+    /// Taints that do not keep it away.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tolerations: Vec<Toleration>,
+    /// Its PriorityClass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority_class_name: Option<String>,
 }
 
 impl Default for PodSpec {
@@ -62,6 +119,24 @@ impl Default for PodSpec {
             termination_grace_period_seconds: 30,
             restart_policy: RestartPolicy::Always,
             enable_service_links: true,
+            init_containers: Vec::new(),
+            image_pull_secrets: Vec::new(),
+            security_context: None,
+            host_network: false,
+            host_pid: false,
+            host_ipc: false,
+            share_process_namespace: false,
+            hostname: None,
+            subdomain: None,
+            host_aliases: Vec::new(),
+            dns_config: None,
+            dns_policy: None,
+            active_deadline_seconds: None,
+            node_name: None,
+            affinity: None,
+            topology_spread_constraints: Vec::new(),
+            tolerations: Vec::new(),
+            priority_class_name: None,
         }
     }
 }
@@ -155,6 +230,15 @@ pub struct Container {
     /// Where volumes appear.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub volume_mounts: Vec<VolumeMount>,
+    /// What runs after its start and before its stop.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lifecycle: Option<Lifecycle>,
+    /// Its user, group and rights; they win over those of the pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub security_context: Option<SecurityContext>,
+    /// `Always` makes an init container a sidecar.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restart_policy: Option<RestartPolicy>,
 }
 
 /// `env[]`
@@ -184,6 +268,9 @@ pub struct EnvVarSource {
     /// A field of the pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub field_ref: Option<FieldRef>,
+    /// An amount of a container.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resource_field_ref: Option<ResourceFieldRef>,
 }
 
 /// A key of a ConfigMap or Secret.
@@ -206,6 +293,20 @@ pub struct FieldRef {
     /// `metadata.name`, `metadata.namespace`, `metadata.uid`, `spec.nodeName`, `status.podIP`, `status.hostIP`,
     /// `metadata.labels['…']` or `metadata.annotations['…']`.
     pub field_path: String,
+}
+
+/// `resourceFieldRef`
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ResourceFieldRef {
+    /// The container; the own one if absent (in a volume it must be there).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container_name: Option<String>,
+    /// `limits.cpu`, `limits.memory`, `requests.cpu` or `requests.memory`.
+    pub resource: String,
+    /// The unit of what is written, rounded up: `1` if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub divisor: Option<Quantity>,
 }
 
 /// `envFrom[]`: exactly one reference is set.
@@ -246,8 +347,47 @@ pub struct ContainerPort {
     /// Published on the host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host_port: Option<u16>,
+    /// The host's address that it is published on; every one if absent.
+    #[serde(rename = "hostIP", skip_serializing_if = "Option::is_none")]
+    pub host_ip: Option<String>,
     /// TCP or UDP.
     pub protocol: Protocol,
+}
+
+/// `hostAliases[]`
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HostAlias {
+    /// The address.
+    pub ip: String,
+    /// Its names.
+    pub hostnames: Vec<String>,
+}
+
+/// `dnsConfig`
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DnsConfig {
+    /// Servers, before those of the policy.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub nameservers: Vec<String>,
+    /// Domains to search, after those of the policy.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub searches: Vec<String>,
+    /// Options of the resolver.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<DnsOption>,
+}
+
+/// `dnsConfig.options[]`
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DnsOption {
+    /// `ndots`
+    pub name: String,
+    /// `2`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
 }
 
 /// `protocol`
@@ -279,91 +419,6 @@ impl Resources {
     }
 }
 
-/// A liveness, readiness or startup probe, with Kubernetes' defaults.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Probe {
-    /// Succeeds on a status from 200 to 399.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub http_get: Option<HttpGet>,
-    /// Succeeds when the port accepts a connection.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tcp_socket: Option<TcpSocket>,
-    /// Succeeds when the command ends with 0.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub exec: Option<ExecAction>,
-    /// Seconds from the start of the container to the first probe.
-    pub initial_delay_seconds: u32,
-    /// Seconds between probes, at least 1.
-    pub period_seconds: u32,
-    /// Seconds until a probe counts as failed, at least 1.
-    pub timeout_seconds: u32,
-    /// Successes in a row that make it succeed.
-    pub success_threshold: u32,
-    /// Failures in a row that make it fail.
-    pub failure_threshold: u32,
-}
-
-impl Default for Probe {
-    fn default() -> Self {
-        Self {
-            http_get: None,
-            tcp_socket: None,
-            exec: None,
-            initial_delay_seconds: 0,
-            period_seconds: 10,
-            timeout_seconds: 1,
-            success_threshold: 1,
-            failure_threshold: 3,
-        }
-    }
-}
-
-/// `httpGet`
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct HttpGet {
-    /// The path, `/` if empty.
-    pub path: String,
-    /// A container port by number or name.
-    pub port: IntOrString,
-    /// `HTTP` or `HTTPS`; `HTTP` if empty.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub scheme: String,
-    /// The host to ask instead of the pod.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub host: Option<String>,
-    /// Headers to send.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub http_headers: Vec<HttpHeader>,
-}
-
-/// `httpHeaders[]`
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct HttpHeader {
-    /// The header.
-    pub name: String,
-    /// Its value.
-    pub value: String,
-}
-
-/// `tcpSocket`
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct TcpSocket {
-    /// A container port by number or name.
-    pub port: IntOrString,
-}
-
-/// `exec`
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct ExecAction {
-    /// Program and arguments; no shell.
-    pub command: Vec<String>,
-}
-
 /// A number or a text, as Kubernetes' IntOrString.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -378,95 +433,6 @@ impl Default for IntOrString {
     fn default() -> Self {
         IntOrString::Int(0)
     }
-}
-
-/// `volumes[]`: exactly one source is set.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Volume {
-    /// What mounts call it.
-    pub name: String,
-    /// Keys of a ConfigMap as files.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub config_map: Option<ConfigMapVolume>,
-    /// Keys of a Secret as files, on tmpfs.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub secret: Option<SecretVolume>,
-    /// A folder that lives as long as the pod.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub empty_dir: Option<EmptyDir>,
-}
-
-/// `volumes[].configMap`
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct ConfigMapVolume {
-    /// The ConfigMap.
-    pub name: String,
-    /// Which keys, and as which files; all, if empty.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub items: Vec<KeyToPath>,
-    /// Mode bits of the files, 0644 if absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub default_mode: Option<u32>,
-    /// Whether it may be missing.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub optional: bool,
-}
-
-/// `volumes[].secret`
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct SecretVolume {
-    /// The Secret.
-    pub secret_name: String,
-    /// Which keys, and as which files; all, if empty.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub items: Vec<KeyToPath>,
-    /// Mode bits of the files, 0644 if absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub default_mode: Option<u32>,
-    /// Whether it may be missing.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub optional: bool,
-}
-
-/// `items[]` of a volume.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct KeyToPath {
-    /// The key.
-    pub key: String,
-    /// The file, relative to the mount, without `..`.
-    pub path: String,
-    /// Its mode bits.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mode: Option<u32>,
-}
-
-/// `volumes[].emptyDir`
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct EmptyDir {
-    /// `Memory` for tmpfs, empty for disk.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub medium: String,
-}
-
-/// `volumeMounts[]`
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct VolumeMount {
-    /// The volume.
-    pub name: String,
-    /// Where it appears.
-    pub mount_path: String,
-    /// Only this file or folder of it.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub sub_path: String,
-    /// Whether it is read-only.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub read_only: bool,
 }
 
 /// The contents of the ConfigMaps and Secrets that a template refers to, frozen when the template was hashed.

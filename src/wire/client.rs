@@ -191,7 +191,7 @@ async fn read(mut inbound: Streaming<proto::ToAgent>, incoming: &mpsc::Sender<To
         let message = match convert::to_agent(message) {
             Err(error) => return lost(error.into()),
             Ok(Told::Template(snapshot)) => {
-                templates.insert(snapshot.hash.clone(), Arc::new(snapshot));
+                templates.insert(snapshot.hash.clone(), Arc::from(snapshot));
                 continue;
             }
             Ok(Told::Message(ToAgent::Assign(assignment))) => {

@@ -138,7 +138,7 @@ pub(crate) fn to_agent_to_proto(message: &ToAgent, version: Version) -> proto::T
 /// What the controller says, as one message of the stream; templates are gathered by the client.
 pub(crate) enum Told {
     /// A template of the next assignment.
-    Template(crate::model::PodSnapshot),
+    Template(Box<crate::model::PodSnapshot>),
     /// A whole message.
     Message(ToAgent),
 }
@@ -147,7 +147,7 @@ pub(crate) enum Told {
 pub(crate) fn to_agent(message: proto::ToAgent) -> Result<Told, ConvertError> {
     use proto::to_agent::Message;
     Ok(Told::Message(match message.message.ok_or(ConvertError::Missing("message"))? {
-        Message::Template(template) => return Ok(Told::Template(assignment::template(template)?)),
+        Message::Template(template) => return Ok(Told::Template(Box::new(assignment::template(template)?))),
         Message::Welcome(welcome) => {
             ToAgent::Welcome { epoch: Epoch(welcome.epoch), heartbeat: Duration::from_millis(welcome.heartbeat_ms) }
         }

@@ -155,7 +155,8 @@ fn workload(snapshot: Arc<PodSnapshot>, strategy: Strategy) -> Workload {
 
 fn snapshot(hash: &str, app: &str, image: &str) -> Arc<PodSnapshot> {
     let literal = EnvVar { name: "TOKEN".into(), value: Some(LITERAL.into()), value_from: None };
-    let port = ContainerPort { name: "http".into(), container_port: 8080, host_port: None, protocol: Protocol::Tcp };
+    let port =
+        ContainerPort { name: "http".into(), container_port: 8080, host_port: None, host_ip: None, protocol: Protocol::Tcp };
     let container = Container {
         name: app.into(),
         image: Some(image.into()),

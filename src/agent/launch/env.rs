@@ -107,7 +107,7 @@ fn add_all_of(env: &mut Vec<(String, EnvValue)>, source: &EnvFromSource, input: 
 
 /// `None` if an optional source is missing.
 fn value_of(variable: &EnvVar, env: &[(String, EnvValue)], input: &LaunchInput<'_>) -> Result<Option<EnvValue>, LaunchError> {
-    let Some(EnvVarSource { config_map_key_ref, secret_key_ref, field_ref }) = &variable.value_from else {
+    let Some(EnvVarSource { config_map_key_ref, secret_key_ref, field_ref, resource_field_ref: _ }) = &variable.value_from else {
         return Ok(Some(expand::value(variable.value.as_deref().unwrap_or_default(), env)));
     };
     if let Some(selector) = config_map_key_ref {

@@ -231,7 +231,7 @@ proptest! {
         let template = convert::template_to_proto(&sent).expect("converts");
         let message = proto::ToAgent { message: Some(proto::to_agent::Message::Template(template)) };
         let Ok(Told::Template(heard)) = convert::to_agent(message) else { panic!("not a template") };
-        prop_assert_eq!(heard, sent);
+        prop_assert_eq!(*heard, sent);
     }
 
     #[test]
