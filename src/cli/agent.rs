@@ -3,7 +3,7 @@
 use super::CliResult;
 use super::halves::{self, AgentOptions, Running};
 use super::node::RuntimeChoice;
-use super::options::{ConfigArgs, StateArgs, cluster_name};
+use super::options::{AllowArgs, ConfigArgs, StateArgs, cluster_name};
 use crate::telemetry;
 use crate::wire::WireAddress;
 use clap::Args;
@@ -35,6 +35,8 @@ pub struct AgentArgs {
     #[arg(long, env = "DRIFTLESS_NODE", value_name = "NAME", value_parser = cluster_name)]
     node: Option<String>,
     #[command(flatten)]
+    allow: AllowArgs,
+    #[command(flatten)]
     config: ConfigArgs,
 }
 
@@ -61,6 +63,7 @@ async fn start(args: &AgentArgs) -> CliResult<Running> {
         cluster: args.cluster.clone(),
         node: args.node.clone(),
         runtime: args.runtime,
+        allows: args.allow.allows(),
         state: state.agent(),
         connector: controller.connector(),
     };

@@ -5,7 +5,7 @@ use super::{CliError, CliResult};
 use crate::agent;
 use crate::agent::core::Settings;
 use crate::controller::shell::{self, Links, ShellError, ShellSettings};
-use crate::model::View;
+use crate::model::{Allows, View};
 use crate::status;
 use crate::sync;
 use crate::wire::{Connector, Incoming, WireError};
@@ -216,6 +216,7 @@ pub(super) struct AgentOptions {
     pub(super) cluster: String,
     pub(super) node: Option<String>,
     pub(super) runtime: RuntimeChoice,
+    pub(super) allows: Allows,
     /// `agent/` of the state directory.
     pub(super) state: PathBuf,
     pub(super) connector: Connector,
@@ -223,7 +224,7 @@ pub(super) struct AgentOptions {
 
 /// Starts an agent.
 pub(super) async fn start_agent(running: &mut Running, options: AgentOptions) -> CliResult<()> {
-    let AgentOptions { cluster, node, runtime, state, connector } = options;
+    let AgentOptions { cluster, node, runtime, allows, state, connector } = options;
     let name = node::name(node.as_deref());
     DirBuilder::new()
         .recursive(true)
@@ -232,7 +233,10 @@ pub(super) async fn start_agent(running: &mut Running, options: AgentOptions) ->
         .map_err(|error| CliError::with_source(format!("cannot make {}", state.display()), error))?;
     let folders = node::folders(&cluster, &state)?;
     let runtimes = Runtimes::find(runtime, &cluster, &name, &folders).await?;
-    let facts = node::facts(&name, &runtimes);
+    if allows.iter().next().is_some() {
+        running.note("allows", allows.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
+    }
+    let facts = node::facts(&name, &runtimes, allows);
     running.note("node", name.to_string());
     running.note("runtimes", runtimes.told);
     let settings = Settings {

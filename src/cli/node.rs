@@ -5,7 +5,7 @@ use crate::agent::launch::Folders;
 use crate::agent::runtime::Runtime;
 use crate::agent::runtime::docker::{Docker, DockerSettings, socket_of};
 use crate::agent::runtime::process::{ProcessRuntime, ProcessSettings};
-use crate::model::{Amounts, NodeFacts, NodeName, RuntimeKind};
+use crate::model::{Allows, Amounts, NodeFacts, NodeName, RuntimeKind};
 use clap::ValueEnum;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::DirBuilder;
@@ -48,7 +48,7 @@ fn label(host: &str) -> String {
 }
 
 /// What the agent says of this host.
-pub(super) fn facts(name: &NodeName, runtimes: &Runtimes) -> NodeFacts {
+pub(super) fn facts(name: &NodeName, runtimes: &Runtimes, allows: Allows) -> NodeFacts {
     let system = rustix::system::uname();
     let arch = go_arch(&system.machine().to_string_lossy());
     let capacity = capacity();
@@ -63,6 +63,7 @@ pub(super) fn facts(name: &NodeName, runtimes: &Runtimes) -> NodeFacts {
         capacity,
         allocatable: Amounts { memory_bytes: capacity.memory_bytes - reserve, ..capacity },
         runtimes: runtimes.kinds(),
+        allows,
         os: "linux".to_owned(),
         arch,
         kernel: system.release().to_string_lossy().into_owned(),

@@ -3,7 +3,7 @@
 use super::CliResult;
 use super::halves::{self, Running};
 use super::node::RuntimeChoice;
-use super::options::{ConfigArgs, StateArgs, StateDir, WatchArgs};
+use super::options::{AllowArgs, ConfigArgs, StateArgs, StateDir, WatchArgs};
 use crate::telemetry;
 use crate::wire;
 use clap::Args;
@@ -41,6 +41,8 @@ pub struct UpArgs {
     #[arg(long, env = "DRIFTLESS_NODE", value_name = "NAME", value_parser = super::options::cluster_name)]
     node: Option<String>,
     #[command(flatten)]
+    allow: AllowArgs,
+    #[command(flatten)]
     config: ConfigArgs,
 }
 
@@ -72,6 +74,7 @@ pub async fn start(args: &UpArgs) -> CliResult<Running> {
         cluster: args.watch.cluster.clone(),
         node: args.node.clone(),
         runtime: args.runtime,
+        allows: args.allow.allows(),
         state: state.agent(),
         connector,
     };

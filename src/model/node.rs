@@ -1,6 +1,6 @@
 //! Nodes: the hosts that agents speak for.
 
-use super::{Amounts, NodeName};
+use super::{Allows, Amounts, NodeName};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,6 +17,9 @@ pub struct NodeFacts {
     pub allocatable: Amounts,
     /// Which runtimes it offers.
     pub runtimes: BTreeSet<RuntimeKind>,
+    /// What it lets pods do to the host.
+    #[serde(default)]
+    pub allows: Allows,
     /// `linux`
     pub os: String,
     /// `amd64`, `arm64`: as Kubernetes and Go name them.

@@ -148,6 +148,11 @@ impl PodSpec {
         self.runtime_class_name.as_deref() == Some("process")
     }
 
+    /// Its init containers and its containers, in the order in which they start.
+    pub fn all_containers(&self) -> impl Iterator<Item = &Container> {
+        self.init_containers.iter().chain(&self.containers)
+    }
+
     /// The sum of its containers' requests (a limit without a request counts as the request, as in Kubernetes).
     #[must_use]
     pub fn requests(&self) -> Amounts {

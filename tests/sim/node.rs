@@ -4,7 +4,7 @@ use driftless::agent::core::{Agent, Effect, Event, Settings};
 use driftless::agent::launch::Folders;
 use driftless::agent::runtime::fake::{Behaviour, FakeHost};
 use driftless::agent::runtime::{ContainerId, RunState, RuntimeError};
-use driftless::model::{Amounts, Hello, Moment, NodeFacts, NodeName, PodUid, Report, RuntimeKind};
+use driftless::model::{Allows, Amounts, Hello, Moment, NodeFacts, NodeName, PodUid, Report, RuntimeKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -130,6 +130,7 @@ fn facts(name: &NodeName) -> NodeFacts {
         capacity,
         allocatable: capacity,
         runtimes: BTreeSet::from([RuntimeKind::Docker]),
+        allows: Allows::default(),
         os: "linux".to_owned(),
         arch: "amd64".to_owned(),
         kernel: "sim".to_owned(),

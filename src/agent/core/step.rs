@@ -200,7 +200,7 @@ impl Agent {
         let attempt = pod.members.iter().find(|member| member.name == template.name).map_or(0, |member| member.attempt);
         launch::resolve(&LaunchInput {
             cluster: &self.settings.cluster,
-            node: &self.settings.facts.name,
+            facts: &self.settings.facts,
             folders: &self.settings.folders,
             run: &pod.run,
             snapshot,

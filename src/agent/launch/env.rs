@@ -173,7 +173,7 @@ fn field_value(variable: &EnvVar, field: &FieldRef, input: &LaunchInput<'_>) -> 
         "metadata.name" => input.run.name.clone(),
         "metadata.namespace" => input.run.workload.namespace.clone(),
         "metadata.uid" => input.run.uid.to_string(),
-        "spec.nodeName" => input.node.to_string(),
+        "spec.nodeName" => input.facts.name.to_string(),
         "status.hostIP" => input.host_address.to_string(),
         "status.podIP" => {
             input.pod_address.ok_or_else(|| error("is not known before a container has been started on Docker"))?.to_string()

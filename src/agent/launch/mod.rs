@@ -12,7 +12,7 @@ mod tests;
 mod volumes;
 
 use super::runtime::{ContainerId, ContainerLaunch, Labels, LaunchPort, Limits, LogRetention, PullPolicy};
-use crate::model::{Container, ContainerPort, NodeName, PodRun, PodSnapshot, PodUid, RuntimeKind};
+use crate::model::{Container, ContainerPort, Grant, NodeFacts, NodeName, PodRun, PodSnapshot, PodUid, RuntimeKind};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -56,8 +56,8 @@ pub struct ServiceAddress {
 pub struct LaunchInput<'a> {
     /// The cluster.
     pub cluster: &'a str,
-    /// This node.
-    pub node: &'a NodeName,
+    /// What this node is and allows.
+    pub facts: &'a NodeFacts,
     /// Where files go.
     pub folders: &'a Folders,
     /// The pod.
@@ -156,6 +156,14 @@ pub enum LaunchError {
         /// The container.
         container: String,
     },
+    /// The host does not allow what the pod needs.
+    #[error("{node} does not allow {need}; if it should, start its agent with --allow {need}")]
+    NotAllowed {
+        /// The node.
+        node: NodeName,
+        /// What is not allowed.
+        need: Grant,
+    },
     /// A container without an image.
     #[error("container {container:?} has no image; set one, or `runtimeClassName: process` for a host process")]
     NoImage {
@@ -170,6 +178,10 @@ pub enum LaunchError {
 /// The first reason why it cannot be launched; it stays until the template changes.
 pub fn resolve(input: &LaunchInput<'_>) -> Result<ContainerLaunch, LaunchError> {
     let container = input.container;
+    let needs = Grant::needed_by(&input.snapshot.template.spec);
+    if let Some(need) = input.facts.allows.first_lacking(&needs) {
+        return Err(LaunchError::NotAllowed { node: input.facts.name.clone(), need: need.clone() });
+    }
     let process = input.snapshot.template.spec.is_process();
     let env = env::resolve(input)?;
     let command = expand::arguments(&container.command, &env)?;
@@ -202,7 +214,7 @@ pub fn resolve(input: &LaunchInput<'_>) -> Result<ContainerLaunch, LaunchError> 
 fn labels(input: &LaunchInput<'_>) -> Labels {
     Labels {
         cluster: input.cluster.to_owned(),
-        node: input.node.clone(),
+        node: input.facts.name.clone(),
         uid: input.run.uid,
         pod: input.run.name.clone(),
         workload: input.run.workload.clone(),

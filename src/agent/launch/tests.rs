@@ -18,12 +18,34 @@ fn snapshot(spec: Value) -> PodSnapshot {
     PodSnapshot { hash: TemplateHash::new("a".repeat(40)), template, config: Arc::new(config) }
 }
 
+/// A node that allows nothing.
+fn facts() -> NodeFacts {
+    NodeFacts {
+        name: NodeName::new("n1"),
+        labels: BTreeMap::new(),
+        capacity: Amounts::default(),
+        allocatable: Amounts { cpu_milli: 1500, memory_bytes: 3 << 30 },
+        runtimes: [RuntimeKind::Docker, RuntimeKind::Process].into(),
+        allows: Allows::default(),
+        os: "linux".to_owned(),
+        arch: "amd64".to_owned(),
+        kernel: "6.1".to_owned(),
+        engine: None,
+        agent_version: "0.1.0".to_owned(),
+        address: "127.0.0.1".to_owned(),
+    }
+}
+
 fn launch(spec: Value) -> Result<ContainerLaunch, LaunchError> {
     launch_of(0, spec)
 }
 
 /// Launches one container; all but the first in the network of the first.
 fn launch_of(index: usize, spec: Value) -> Result<ContainerLaunch, LaunchError> {
+    launch_on(&facts(), index, spec)
+}
+
+fn launch_on(facts: &NodeFacts, index: usize, spec: Value) -> Result<ContainerLaunch, LaunchError> {
     let first = ContainerId("f1257".to_owned());
     let snapshot = snapshot(spec);
     let workload = ObjectKey::new(Kind::Deployment, "shop", "web");
@@ -44,7 +66,7 @@ fn launch_of(index: usize, spec: Value) -> Result<ContainerLaunch, LaunchError> 
     }];
     resolve(&LaunchInput {
         cluster: "test",
-        node: &NodeName::new("n1"),
+        facts,
         folders: &Folders { run: "/run/d".into(), state: "/state".into() },
         run: &run,
         snapshot: &snapshot,
@@ -276,4 +298,13 @@ fn the_first_container_publishes_the_host_ports_of_all_since_the_others_share_it
     };
     assert_eq!(ports(0), [(8080, Protocol::Tcp, None), (53, Protocol::Udp, Some(5353))]);
     assert_eq!(ports(1), [(53, Protocol::Udp, None), (9, Protocol::Tcp, None)]);
+}
+
+#[test]
+fn a_pod_that_needs_more_than_its_host_allows_is_not_launched() {
+    let spec = json!({ "hostPID": true, "containers": [{ "name": "web", "image": "a" }] });
+    let refused = launch(spec.clone()).expect_err("refused").to_string();
+    assert_eq!(refused, "n1 does not allow host-pid; if it should, start its agent with --allow host-pid");
+    let generous = NodeFacts { allows: [Grant::HostPid].into_iter().collect(), ..facts() };
+    assert!(launch_on(&generous, 0, spec).is_ok());
 }

@@ -116,6 +116,7 @@ fn settings(at: &Path) -> Settings {
             capacity: Amounts::default(),
             allocatable: Amounts::default(),
             runtimes: BTreeSet::from([RuntimeKind::Process]),
+            allows: Allows::default(),
             os: "linux".to_owned(),
             arch: "amd64".to_owned(),
             kernel: String::new(),

@@ -1,7 +1,7 @@
 //! Whether a node can take a pod, and if not, why.
 
 use super::nodes::{Node, Nodes, Request};
-use crate::model::{NodeName, Protocol, RuntimeKind};
+use crate::model::{Grant, NodeName, Protocol, RuntimeKind};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -12,6 +12,8 @@ pub enum Refusal {
     NotReady,
     /// It does not offer the runtime.
     NoRuntime(RuntimeKind),
+    /// Its host does not allow what the pod needs.
+    NotAllowed(Grant),
     /// A label of `nodeSelector` is missing or has another value.
     MissingLabel(String, String),
     /// Another pod publishes the port.
@@ -27,6 +29,7 @@ impl fmt::Display for Refusal {
         match self {
             Refusal::NotReady => f.write_str("not ready"),
             Refusal::NoRuntime(kind) => write!(f, "no {} runtime", kind.as_str()),
+            Refusal::NotAllowed(grant) => write!(f, "{grant} not allowed"),
             Refusal::MissingLabel(key, value) => write!(f, "label {key}={value} missing"),
             Refusal::HostPort(port, _) => write!(f, "host port {port} taken"),
             Refusal::InsufficientCpu => f.write_str("insufficient cpu"),
@@ -65,6 +68,9 @@ pub(super) fn refuses(request: &Request, nodes: &Nodes, name: &NodeName) -> Opti
     let Some(offer) = node.offer.as_ref().filter(|_| node.ready) else { return Some(Refusal::NotReady) };
     if !offer.runtimes.contains(&request.runtime) {
         return Some(Refusal::NoRuntime(request.runtime));
+    }
+    if let Some(grant) = offer.allows.first_lacking(&request.needs) {
+        return Some(Refusal::NotAllowed(grant.clone()));
     }
     if let Some((key, value)) = request.node_selector.iter().find(|(key, value)| offer.labels.get(*key) != Some(value)) {
         return Some(Refusal::MissingLabel(key.clone(), value.clone()));

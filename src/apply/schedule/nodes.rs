@@ -1,7 +1,7 @@
 //! What every node has, and what is promised of it.
 
 use super::filter;
-use crate::model::{Amounts, NodeFacts, NodeName, ObjectKey, PodSpec, Protocol, RuntimeKind};
+use crate::model::{Allows, Amounts, Grant, NodeFacts, NodeName, ObjectKey, PodSpec, Protocol, RuntimeKind};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a pod asks of a node.
@@ -17,6 +17,8 @@ pub struct Request {
     pub node_selector: BTreeMap<String, String>,
     /// Ports that it publishes on the host.
     pub host_ports: BTreeSet<(u16, Protocol)>,
+    /// What the host must allow.
+    pub needs: BTreeSet<Grant>,
 }
 
 impl Request {
@@ -30,6 +32,7 @@ impl Request {
             runtime: if spec.is_process() { RuntimeKind::Process } else { RuntimeKind::Docker },
             node_selector: spec.node_selector.clone(),
             host_ports: ports.filter_map(|port| Some((port.host_port?, port.protocol))).collect(),
+            needs: Grant::needed_by(spec),
         }
     }
 }
@@ -59,6 +62,7 @@ pub(super) struct Offer {
     pub(super) labels: BTreeMap<String, String>,
     pub(super) allocatable: Amounts,
     pub(super) runtimes: BTreeSet<RuntimeKind>,
+    pub(super) allows: Allows,
 }
 
 /// The pods of one workload.
@@ -107,7 +111,12 @@ pub(super) enum Candidates<'a> {
 impl Nodes {
     /// Adds a node, or takes over what its agent says now. A node that is not ready takes no pods and keeps its reservations.
     pub fn set(&mut self, facts: &NodeFacts, ready: bool) {
-        let offer = Offer { labels: facts.labels.clone(), allocatable: facts.allocatable, runtimes: facts.runtimes.clone() };
+        let offer = Offer {
+            labels: facts.labels.clone(),
+            allocatable: facts.allocatable,
+            runtimes: facts.runtimes.clone(),
+            allows: facts.allows.clone(),
+        };
         let old = self.nodes.get(&facts.name).and_then(|node| node.offer.clone());
         if old.as_ref().map(|old| &old.labels) != Some(&offer.labels) {
             self.relabel(&facts.name, old.map(|old| old.labels).unwrap_or_default(), &offer.labels);

@@ -1,7 +1,7 @@
 //! Placement as a person would check it: a cluster as text, a pod, and the answer.
 
 use super::*;
-use crate::model::{Amounts, Kind, NodeFacts, ObjectKey, Protocol, RuntimeKind};
+use crate::model::{Allows, Amounts, Grant, Kind, NodeFacts, ObjectKey, Protocol, RuntimeKind};
 use std::collections::{BTreeMap, BTreeSet};
 
 const MIB: u64 = 1 << 20;
@@ -14,6 +14,7 @@ fn facts(name: &str, cpu_milli: u64, memory_mib: u64, labels: &[(&str, &str)]) -
         capacity: amounts,
         allocatable: amounts,
         runtimes: BTreeSet::from([RuntimeKind::Docker]),
+        allows: Allows::default(),
         os: "linux".into(),
         arch: "amd64".into(),
         kernel: String::new(),
@@ -38,6 +39,7 @@ fn pod(workload: &str, cpu_milli: u64, memory_mib: u64) -> Request {
         runtime: RuntimeKind::Docker,
         node_selector: BTreeMap::new(),
         host_ports: BTreeSet::new(),
+        needs: BTreeSet::new(),
     }
 }
 
@@ -190,4 +192,17 @@ proptest::proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_host_that_does_not_allow_what_a_pod_needs_is_passed_over() {
+    let mut careful = facts("a", 9000, 9000, &[]);
+    careful.allows = [Grant::HostPath("/srv".into())].into_iter().collect();
+    let mut request = pod("web", 10, 10);
+    request.needs = [Grant::HostPath("/srv/data".into()), Grant::Privileged].into();
+    let refused = place(&request, &nodes(&[careful.clone()])).map_err(|no| no.to_string());
+    assert_eq!(refused, Err("0/1 nodes fit: privileged not allowed on 1".into()));
+    let mut generous = facts("b", 9000, 9000, &[]);
+    generous.allows = request.needs.iter().cloned().collect();
+    assert_eq!(place(&request, &nodes(&[careful, generous])).map(|name| name.to_string()), Ok("b".into()));
 }

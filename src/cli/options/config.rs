@@ -107,6 +107,13 @@ mod tests {
     }
 
     #[test]
+    fn a_list_in_the_file_is_split_like_one_on_the_command_line() {
+        let matches = up("repo: /srv/shop.git\nallow: privileged,host-path=/srv\n", &[]).expect("parses");
+        let grants = matches.get_many::<crate::model::Grant>("allow").expect("defaults");
+        assert_eq!(grants.map(ToString::to_string).collect::<Vec<_>>(), ["privileged", "host-path=/srv"]);
+    }
+
+    #[test]
     fn an_option_that_the_command_does_not_have_is_named_with_those_it_has() {
         let refused = up("repos: /srv/shop.git\n", &[]).expect_err("refused");
         assert!(refused.contains("no option repos") && refused.contains("poll-interval"), "{refused}");

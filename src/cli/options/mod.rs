@@ -12,6 +12,7 @@ pub(crate) use period::Period;
 pub(crate) use state::{StateArgs, StateDir};
 
 use crate::controller::shell::ShellSettings;
+use crate::model::{Allows, Grant};
 use crate::sync::RepoSpec;
 use clap::Args;
 
@@ -36,6 +37,23 @@ pub(crate) struct WatchArgs {
     /// Push the audit branch to this repository instead of the watched one
     #[arg(long, env = "DRIFTLESS_AUDIT_REMOTE", value_name = "URL_OR_PATH", hide_env_values = true)]
     pub(crate) audit_remote: Option<String>,
+}
+
+/// What pods may do to the host.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct AllowArgs {
+    /// What pods may do to this host, beyond a container's own walls: host-path=DIR (and below), privileged, host-network, host-pid,
+    /// host-ipc, capabilities (more than Docker's own), unconfined (no seccomp), sysctls (unsafe ones), root-process; nothing by
+    /// default
+    #[arg(long, env = "DRIFTLESS_ALLOW", value_name = "GRANT", value_delimiter = ',')]
+    allow: Vec<Grant>,
+}
+
+impl AllowArgs {
+    /// What the agent enforces and tells the controller.
+    pub(crate) fn allows(&self) -> Allows {
+        self.allow.iter().cloned().collect()
+    }
 }
 
 impl WatchArgs {

@@ -83,6 +83,7 @@ fn hello(epoch: Epoch) -> Hello {
             capacity: amounts,
             allocatable: amounts,
             runtimes: BTreeSet::from([RuntimeKind::Process]),
+            allows: Allows::default(),
             os: "linux".into(),
             arch: "amd64".into(),
             kernel: "6.1".into(),

@@ -279,6 +279,7 @@ impl World {
             capacity: self.capacity,
             allocatable: self.capacity,
             runtimes: [RuntimeKind::Docker, RuntimeKind::Process].into_iter().collect(),
+            allows: Allows::default(),
             os: "linux".to_owned(),
             arch: "amd64".to_owned(),
             kernel: String::new(),

@@ -128,6 +128,7 @@ fn facts_to_proto(facts: &NodeFacts) -> proto::NodeFacts {
         engine: facts.engine.clone(),
         agent_version: facts.agent_version.clone(),
         address: facts.address.clone(),
+        allows: facts.allows.iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -158,6 +159,8 @@ fn facts(facts: proto::NodeFacts) -> Result<NodeFacts, ConvertError> {
         engine: facts.engine,
         agent_version: facts.agent_version,
         address: facts.address,
+        // A newer agent may allow what we cannot name, and so would never ask for.
+        allows: facts.allows.iter().filter_map(|grant| grant.parse().ok()).collect(),
     })
 }
 

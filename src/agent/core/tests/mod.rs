@@ -39,6 +39,7 @@ pub(super) fn settings() -> Settings {
             capacity: Amounts::default(),
             allocatable: Amounts::default(),
             runtimes: [RuntimeKind::Docker, RuntimeKind::Process].into(),
+            allows: Allows::default(),
             os: "linux".to_owned(),
             arch: "amd64".to_owned(),
             kernel: String::new(),
