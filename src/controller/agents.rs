@@ -7,7 +7,7 @@ use super::placements::Placement;
 use super::timers::Timer;
 use crate::apply::schedule::Request;
 use crate::model::{
-    DriftPolicy, Epoch, Generation, Hello, Kind, NodeName, ObjectKey, PodEvent, PodReport, PodSpec, PodUid, Report,
+    DriftPolicy, Epoch, Generation, Hello, Kind, NodeName, NodeSpec, ObjectKey, PodEvent, PodReport, PodUid, Report,
     ServiceProblem, TemplateHash, Trigger,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,7 +27,7 @@ impl Controller {
             node.floor = generation;
         }
         self.inputs.memory_lost |= !self.inputs.has_memory && epoch > Epoch(0) && !self.is_acting();
-        self.capacity.set(&hello.facts, true);
+        self.capacity.set(&hello.facts, &NodeSpec::default(), true);
         self.dirty.workloads.append(&mut self.dirty.unplaced);
         let unknown = self.services.restart(name, &hello.endpoints);
         self.dirty.services.extend(unknown);
@@ -117,9 +117,8 @@ impl Controller {
         if let Some(sibling) = self.placements.of_workload(workload).find(|placement| placement.run.hash == *hash) {
             return Arc::clone(&sibling.request);
         }
-        let unknown = PodSpec::default();
-        let spec = self.inputs.snapshot(workload, hash).map_or(&unknown, |snapshot| &snapshot.template.spec);
-        Arc::new(Request::of(workload, spec))
+        let snapshot = self.inputs.snapshot(workload, hash);
+        Arc::new(snapshot.map_or_else(|| Request::unknown(workload), |known| Request::of(workload, &known.template, hash)))
     }
 
     /// An agent reports.

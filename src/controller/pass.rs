@@ -150,7 +150,7 @@ impl Controller {
     fn create(&mut self, object: &Object, slot: u32, hash: &TemplateHash) -> Result<(), String> {
         let key = &object.key;
         let request = self.request(key, hash);
-        let node = match place(&request, &self.capacity) {
+        let node = match place(&request, &mut self.capacity) {
             Ok(node) => node,
             Err(refusals) => {
                 self.dirty.unplaced.insert(key.clone());

@@ -2,6 +2,7 @@
 
 use super::LabelSelector;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// `affinity`
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -171,4 +172,81 @@ pub struct Taint {
     pub value: String,
     /// `NoSchedule`, `PreferNoSchedule` or `NoExecute`.
     pub effect: String,
+}
+
+impl NodeSelector {
+    /// True if one of its terms holds for the node of this name.
+    #[must_use]
+    pub fn matches(&self, name: &str, labels: &BTreeMap<String, String>) -> bool {
+        self.node_selector_terms.iter().any(|term| term.matches(name, labels))
+    }
+}
+
+impl NodeTerm {
+    /// True if all of it holds for the node of this name. A term that asks for nothing holds for no node.
+    #[must_use]
+    pub fn matches(&self, name: &str, labels: &BTreeMap<String, String>) -> bool {
+        let asks = !self.match_expressions.is_empty() || !self.match_fields.is_empty();
+        let label = |key: &str| labels.get(key).map(String::as_str);
+        let field = |key: &str| (key == "metadata.name").then_some(name);
+        asks && self.match_expressions.iter().all(|wanted| wanted.holds(label(&wanted.key)))
+            && self.match_fields.iter().all(|wanted| wanted.holds(field(&wanted.key)))
+    }
+}
+
+impl NodeRequirement {
+    /// `Gt` and `Lt` compare whole numbers; what is none holds for neither.
+    fn holds(&self, value: Option<&str>) -> bool {
+        let is_among = |value: &str| self.values.iter().any(|wanted| wanted == value);
+        let number = |text: Option<&str>| text.and_then(|text| text.parse::<i64>().ok());
+        let bound = || number(self.values.first().map(String::as_str));
+        match self.operator.as_str() {
+            "In" => value.is_some_and(is_among),
+            "NotIn" => !value.is_some_and(is_among),
+            "Exists" => value.is_some(),
+            "DoesNotExist" => value.is_none(),
+            "Gt" => number(value).zip(bound()).is_some_and(|(value, bound)| value > bound),
+            "Lt" => number(value).zip(bound()).is_some_and(|(value, bound)| value < bound),
+            _ => false,
+        }
+    }
+}
+
+impl TopologySpread {
+    /// True if a node that breaks it is out of the question, and not only worse.
+    #[must_use]
+    pub fn is_hard(&self) -> bool {
+        self.when_unsatisfiable != "ScheduleAnyway"
+    }
+}
+
+impl Toleration {
+    /// True if it covers the taint.
+    #[must_use]
+    pub fn tolerates(&self, taint: &Taint) -> bool {
+        let names = |wanted: &Option<String>, is: &str| wanted.as_deref().is_none_or(|wanted| wanted.is_empty() || wanted == is);
+        let has_value = self.operator.as_deref() == Some("Exists") || self.value.as_deref().unwrap_or("") == taint.value;
+        names(&self.effect, &taint.effect) && names(&self.key, &taint.key) && has_value
+    }
+}
+
+impl Taint {
+    /// New pods that do not tolerate it stay away.
+    pub const NO_SCHEDULE: &str = "NoSchedule";
+    /// New pods that do not tolerate it go elsewhere if they can.
+    pub const PREFER_NO_SCHEDULE: &str = "PreferNoSchedule";
+    /// Pods that do not tolerate it stay away, and those that run there leave.
+    pub const NO_EXECUTE: &str = "NoExecute";
+
+    /// True if one of the tolerations covers it.
+    #[must_use]
+    pub fn is_tolerated(&self, tolerations: &[Toleration]) -> bool {
+        tolerations.iter().any(|toleration| toleration.tolerates(self))
+    }
+
+    /// True if it keeps new pods away that do not tolerate it.
+    #[must_use]
+    pub fn repels(&self) -> bool {
+        self.effect == Self::NO_SCHEDULE || self.effect == Self::NO_EXECUTE
+    }
 }

@@ -1,41 +1,10 @@
 //! What every node has, and what is promised of it.
 
-use super::filter;
-use crate::model::{Allows, Amounts, Grant, NodeFacts, NodeName, ObjectKey, PodSpec, Protocol, RuntimeKind};
+use super::groups::Groups;
+use super::request::{HostPort, Namespaces, Request};
+use super::streak::Streak;
+use crate::model::{Allows, Amounts, NodeFacts, NodeName, NodeSpec, ObjectKey, RuntimeKind, Taint};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// What a pod asks of a node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
-    /// The workload that it belongs to, whose pods are spread.
-    pub workload: ObjectKey,
-    /// The sum of its containers' requests.
-    pub amounts: Amounts,
-    /// The runtime that it needs.
-    pub runtime: RuntimeKind,
-    /// Labels that the node must have.
-    pub node_selector: BTreeMap<String, String>,
-    /// Ports that it publishes on the host.
-    pub host_ports: BTreeSet<(u16, Protocol)>,
-    /// What the host must allow.
-    pub needs: BTreeSet<Grant>,
-}
-
-impl Request {
-    /// What a pod of this template asks.
-    #[must_use]
-    pub fn of(workload: &ObjectKey, spec: &PodSpec) -> Self {
-        let ports = spec.containers.iter().flat_map(|container| &container.ports);
-        Self {
-            workload: workload.clone(),
-            amounts: spec.requests(),
-            runtime: if spec.is_process() { RuntimeKind::Process } else { RuntimeKind::Docker },
-            node_selector: spec.node_selector.clone(),
-            host_ports: ports.filter_map(|port| Some((port.host_port?, port.protocol))).collect(),
-            needs: Grant::needed_by(spec),
-        }
-    }
-}
 
 /// How full a node is: the larger share of cpu and memory in millionths, then the number of pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -47,13 +16,13 @@ pub(super) struct Load {
 /// One node.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Node {
-    /// What its agent said; absent while it is only remembered.
+    /// What its agent and git say; absent while it is only remembered.
     pub(super) offer: Option<Offer>,
     pub(super) ready: bool,
     pub(super) used: Amounts,
     pods: u32,
     /// Published ports, and by how many pods: two may overlap while a replaced pod is on its way out.
-    ports: BTreeMap<(u16, Protocol), u32>,
+    ports: BTreeMap<HostPort, u32>,
 }
 
 /// What a node offers.
@@ -62,15 +31,10 @@ pub(super) struct Offer {
     pub(super) labels: BTreeMap<String, String>,
     pub(super) allocatable: Amounts,
     pub(super) runtimes: BTreeSet<RuntimeKind>,
+    /// What its host lets pods do.
     pub(super) allows: Allows,
-}
-
-/// The pods of one workload.
-#[derive(Debug, Clone, Default)]
-struct Spread {
-    counts: BTreeMap<NodeName, u32>,
-    /// The nodes by their count, which is never 0.
-    levels: BTreeMap<u32, BTreeSet<NodeName>>,
+    /// Its cordon and its taints.
+    pub(super) marks: NodeSpec,
 }
 
 /// Every node, with what is reserved on it and the indexes that [`super::place`] asks.
@@ -78,27 +42,13 @@ struct Spread {
 pub struct Nodes {
     nodes: BTreeMap<NodeName, Node>,
     by_load: BTreeSet<(Load, NodeName)>,
-    by_label: BTreeMap<(String, String), BTreeSet<NodeName>>,
-    spread: BTreeMap<ObjectKey, Spread>,
-    streak: Streak,
+    by_label: BTreeMap<String, BTreeMap<String, BTreeSet<NodeName>>>,
+    pub(super) groups: Groups,
+    pub(super) namespaces: Namespaces,
+    /// Nodes with a taint that asks pods to stay away if they can.
+    deterring: BTreeSet<NodeName>,
+    pub(super) streak: Streak,
 }
-
-/// So many equal reservations in a row make it worth ordering all nodes for one request; fewer where a selector makes looking for the
-/// next node longer.
-const STREAK_MIN: u32 = 32;
-const STREAK_MIN_SELECTED: u32 = 3;
-
-/// The request that was reserved last, and how often in a row. A shortcut: it changes how long a choice takes, never the choice.
-#[derive(Debug, Clone, Default)]
-struct Streak {
-    request: Option<Request>,
-    length: u32,
-    /// After a while: the nodes that fit it, in the order in which they are chosen.
-    order: Option<BTreeSet<Preference>>,
-}
-
-/// What a node is chosen by: the pods of the workload that it has, its load, its name.
-type Preference = (u32, Load, NodeName);
 
 /// Where to look for a node.
 pub(super) enum Candidates<'a> {
@@ -109,17 +59,24 @@ pub(super) enum Candidates<'a> {
 }
 
 impl Nodes {
-    /// Adds a node, or takes over what its agent says now. A node that is not ready takes no pods and keeps its reservations.
-    pub fn set(&mut self, facts: &NodeFacts, ready: bool) {
+    /// Adds a node, or takes over what its agent and git say now. A node that is not ready takes no pods and keeps its reservations.
+    pub fn set(&mut self, facts: &NodeFacts, marks: &NodeSpec, ready: bool) {
+        self.streak = Streak::default();
         let offer = Offer {
             labels: facts.labels.clone(),
             allocatable: facts.allocatable,
             runtimes: facts.runtimes.clone(),
             allows: facts.allows.clone(),
+            marks: marks.clone(),
         };
         let old = self.nodes.get(&facts.name).and_then(|node| node.offer.clone());
         if old.as_ref().map(|old| &old.labels) != Some(&offer.labels) {
             self.relabel(&facts.name, old.map(|old| old.labels).unwrap_or_default(), &offer.labels);
+        }
+        if marks.taints.iter().any(|taint| taint.effect == Taint::PREFER_NO_SCHEDULE) {
+            self.deterring.insert(facts.name.clone());
+        } else {
+            self.deterring.remove(&facts.name);
         }
         self.change(&facts.name, |node| {
             node.offer = Some(offer);
@@ -133,63 +90,54 @@ impl Nodes {
         self.change(name, |node| node.ready = ready);
     }
 
+    /// Says which namespaces there are, for rules that choose them by their labels.
+    pub fn set_namespaces(&mut self, namespaces: Namespaces) {
+        if self.namespaces != namespaces {
+            self.streak = Streak::default();
+            self.namespaces = namespaces;
+        }
+    }
+
     /// Forgets a node and its reservations.
     pub fn remove(&mut self, name: &NodeName) {
         self.streak = Streak::default();
         let Some(node) = self.nodes.remove(name) else { return };
         self.by_load.remove(&(node.load(), name.clone()));
         self.relabel(name, node.offer.map(|offer| offer.labels).unwrap_or_default(), &BTreeMap::new());
-        let workloads: Vec<ObjectKey> =
-            self.spread.iter().filter(|(_, spread)| spread.counts.contains_key(name)).map(|(key, _)| key.clone()).collect();
-        for workload in workloads {
-            self.set_count(&workload, name, 0);
-        }
+        self.deterring.remove(name);
+        self.groups.clear(name);
     }
 
     /// Counts a pod on a node, whether or not it fits.
     pub fn reserve(&mut self, name: &NodeName, request: &Request) {
-        let before = self.preference(name);
-        self.change(name, |node| {
-            node.used.cpu_milli = node.used.cpu_milli.saturating_add(request.amounts.cpu_milli);
-            node.used.memory_bytes = node.used.memory_bytes.saturating_add(request.amounts.memory_bytes);
-            node.pods = node.pods.saturating_add(1);
-            for port in &request.host_ports {
-                *node.ports.entry(*port).or_default() += 1;
-            }
-        });
-        self.set_count(&request.workload, name, self.count(&request.workload, name).saturating_add(1));
-        self.reorder(name, before);
-        self.follow(request);
+        let before = self.standing(name);
+        self.change(name, |node| node.promise(request));
+        self.groups.add(name, request);
+        self.follow(name, request, 1, before);
     }
 
     /// Undoes one [`Nodes::reserve`] with the same arguments.
     pub fn release(&mut self, name: &NodeName, request: &Request) {
-        let count = self.count(&request.workload, name);
-        if count == 0 {
-            return;
+        let before = self.standing(name);
+        if self.groups.take(name, request) {
+            self.change(name, |node| node.take_back(request));
+            self.follow(name, request, -1, before);
         }
-        let before = self.preference(name);
-        self.change(name, |node| {
-            node.used.cpu_milli = node.used.cpu_milli.saturating_sub(request.amounts.cpu_milli);
-            node.used.memory_bytes = node.used.memory_bytes.saturating_sub(request.amounts.memory_bytes);
-            node.pods = node.pods.saturating_sub(1);
-            for port in &request.host_ports {
-                node.unpublish(*port);
-            }
-        });
-        self.set_count(&request.workload, name, count - 1);
-        self.reorder(name, before);
     }
 
     /// How many pods of a workload are reserved on a node.
     #[must_use]
     pub fn count(&self, workload: &ObjectKey, name: &NodeName) -> u32 {
-        self.spread.get(workload).and_then(|spread| spread.counts.get(name)).copied().unwrap_or(0)
+        self.groups.count(workload, name)
     }
 
     /// The names of all nodes, known or remembered.
     pub fn names(&self) -> impl Iterator<Item = &NodeName> {
         self.nodes.keys()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.nodes.len()
     }
 
     pub(super) fn get(&self, name: &NodeName) -> Option<&Node> {
@@ -200,29 +148,40 @@ impl Nodes {
         self.by_load.iter().map(|(_, name)| name)
     }
 
-    /// What a node is chosen by among those with equally many pods of the workload.
-    pub(super) fn rank<'a>(&self, name: &'a NodeName) -> (Load, &'a NodeName) {
-        (self.nodes.get(name).map(Node::load).unwrap_or_default(), name)
+    pub(super) fn load(&self, name: &NodeName) -> Load {
+        self.nodes.get(name).map(Node::load).unwrap_or_default()
+    }
+
+    /// True if some node asks pods to stay away if they can.
+    pub(super) fn deters(&self) -> bool {
+        !self.deterring.is_empty()
+    }
+
+    /// True if no two nodes have the same value of a label.
+    pub(super) fn is_narrow(&self, key: &str) -> bool {
+        self.by_label.get(key).is_none_or(|values| values.values().all(|names| names.len() == 1))
     }
 
     /// The numbers of pods of a workload that nodes have, ascending.
     pub(super) fn levels(&self, workload: &ObjectKey) -> Vec<u32> {
-        let spread = self.spread.get(workload);
-        let used = spread.map_or(0, |spread| spread.counts.len());
+        let group = self.groups.get(workload);
+        let used = group.map_or(0, |group| group.nodes());
         let zero = (used < self.nodes.len()).then_some(0);
-        zero.into_iter().chain(spread.into_iter().flat_map(|spread| spread.levels.keys().copied())).collect()
+        zero.into_iter().chain(group.into_iter().flat_map(|group| group.levels())).collect()
     }
 
     /// Where to look for a node with `level` pods of the workload.
     pub(super) fn candidates(&self, request: &Request, level: u32, few: usize) -> Candidates<'_> {
-        let labelled = request.node_selector.iter().map(|(key, value)| self.by_label.get(&(key.clone(), value.clone())));
+        if let Some(pinned) = &request.pinned {
+            return Candidates::Few(self.nodes.get_key_value(pinned).map(|(name, _)| name).into_iter().collect());
+        }
+        let labelled = request.node_selector.iter().map(|(key, value)| self.by_label.get(key)?.get(value));
         let mut smallest: Option<&BTreeSet<NodeName>> = None;
         for names in labelled {
             let Some(names) = names else { return Candidates::Few(Vec::new()) };
             smallest = smallest.filter(|known| known.len() <= names.len()).or(Some(names));
         }
-        let at_level = self.spread.get(&request.workload).and_then(|spread| spread.levels.get(&level));
-        if let Some(names) = at_level {
+        if let Some(names) = self.groups.get(&request.workload).and_then(|group| group.at(level)) {
             smallest = smallest.filter(|known| known.len() <= names.len()).or(Some(names));
         }
         match smallest {
@@ -231,92 +190,39 @@ impl Nodes {
         }
     }
 
-    /// The first choice for a request, if it is known without looking: `Some(None)` if no node fits.
-    pub(super) fn first_choice(&self, request: &Request) -> Option<Option<&NodeName>> {
-        let order = self.streak.order.as_ref().filter(|_| self.streak.request.as_ref() == Some(request))?;
-        Some(order.first().map(|(_, _, name)| name))
-    }
-
-    /// Notes a reservation, and orders all nodes for the request once it has been made often enough.
-    fn follow(&mut self, request: &Request) {
-        if self.streak.request.as_ref() != Some(request) {
-            self.streak = Streak { request: Some(request.clone()), length: 0, order: None };
-        }
-        self.streak.length = self.streak.length.saturating_add(1);
-        let enough = if request.node_selector.is_empty() { STREAK_MIN } else { STREAK_MIN_SELECTED };
-        if self.streak.order.is_none() && self.streak.length >= enough {
-            let fitting = self.names().filter(|name| filter::refuses(request, self, name).is_none());
-            self.streak.order = Some(fitting.filter_map(|name| self.preference(name)).collect());
-        }
-    }
-
-    /// The place of a node in the order of the streak.
-    fn preference(&self, name: &NodeName) -> Option<Preference> {
-        let workload = &self.streak.request.as_ref()?.workload;
-        Some((self.count(workload, name), self.nodes.get(name)?.load(), name.clone()))
-    }
-
-    /// Keeps the order of the streak true after a node has changed.
-    fn reorder(&mut self, name: &NodeName, before: Option<Preference>) {
-        if self.streak.order.is_none() {
-            return;
-        }
-        let fits = self.streak.request.as_ref().is_some_and(|request| filter::refuses(request, self, name).is_none());
-        let after = self.preference(name).filter(|_| fits);
-        if let Some(order) = &mut self.streak.order {
-            if let Some(before) = before {
-                order.remove(&before);
-            }
-            order.extend(after);
-        }
-    }
-
     /// Changes a node and keeps the index by load true.
     fn change(&mut self, name: &NodeName, act: impl FnOnce(&mut Node)) {
-        let node = self.nodes.entry(name.clone()).or_default();
+        if !self.nodes.contains_key(name) {
+            self.nodes.insert(name.clone(), Node::default());
+            self.by_load.insert((Load::default(), name.clone()));
+        }
+        let Some(node) = self.nodes.get_mut(name) else { return };
         let before = node.load();
         act(node);
         let after = node.load();
-        if before != after {
-            self.by_load.remove(&(before, name.clone()));
+        if before != after
+            && let Some((_, name)) = self.by_load.take(&(before, name.clone()))
+        {
+            self.by_load.insert((after, name));
         }
-        self.by_load.insert((after, name.clone()));
     }
 
     fn relabel(&mut self, name: &NodeName, old: BTreeMap<String, String>, new: &BTreeMap<String, String>) {
-        for label in old {
-            if let Some(names) = self.by_label.get_mut(&label) {
+        for (key, value) in old {
+            let Some(values) = self.by_label.get_mut(&key) else { continue };
+            if let Some(names) = values.get_mut(&value) {
                 names.remove(name);
                 if names.is_empty() {
-                    self.by_label.remove(&label);
+                    values.remove(&value);
                 }
+            }
+            if values.is_empty() {
+                self.by_label.remove(&key);
             }
         }
         for (key, value) in new {
-            self.by_label.entry((key.clone(), value.clone())).or_default().insert(name.clone());
-        }
-    }
-
-    /// Sets the number of pods of a workload on a node and keeps its levels true.
-    fn set_count(&mut self, workload: &ObjectKey, name: &NodeName, count: u32) {
-        if !self.spread.contains_key(workload) {
-            self.spread.insert(workload.clone(), Spread::default());
-        }
-        let Some(spread) = self.spread.get_mut(workload) else { return };
-        if let Some(before) = spread.counts.remove(name)
-            && let Some(names) = spread.levels.get_mut(&before)
-        {
-            names.remove(name);
-            if names.is_empty() {
-                spread.levels.remove(&before);
-            }
-        }
-        if count > 0 {
-            spread.counts.insert(name.clone(), count);
-            spread.levels.entry(count).or_default().insert(name.clone());
-        }
-        if spread.counts.is_empty() {
-            self.spread.remove(workload);
+            let names = self.by_label.entry(key.clone()).or_default().entry(value.clone()).or_default();
+            names.insert(name.clone());
         }
     }
 }
@@ -331,16 +237,31 @@ impl Node {
         }
     }
 
-    /// Whether a port of the host is published by a pod.
-    pub(super) fn publishes(&self, port: &(u16, Protocol)) -> bool {
-        self.ports.contains_key(port)
+    /// Whether a pod publishes a port of the host, or one that gets in its way.
+    pub(super) fn publishes(&self, port: &HostPort) -> bool {
+        let (first, last) = (HostPort { address: None, ..*port }, HostPort { address: Some([255; 16].into()), ..*port });
+        self.ports.range(first..=last).any(|(taken, _)| taken.conflicts(port))
     }
 
-    fn unpublish(&mut self, port: (u16, Protocol)) {
-        if let Some(count) = self.ports.get_mut(&port) {
-            *count -= 1;
-            if *count == 0 {
-                self.ports.remove(&port);
+    fn promise(&mut self, request: &Request) {
+        self.used.cpu_milli = self.used.cpu_milli.saturating_add(request.amounts.cpu_milli);
+        self.used.memory_bytes = self.used.memory_bytes.saturating_add(request.amounts.memory_bytes);
+        self.pods = self.pods.saturating_add(1);
+        for port in &request.host_ports {
+            *self.ports.entry(*port).or_default() += 1;
+        }
+    }
+
+    fn take_back(&mut self, request: &Request) {
+        self.used.cpu_milli = self.used.cpu_milli.saturating_sub(request.amounts.cpu_milli);
+        self.used.memory_bytes = self.used.memory_bytes.saturating_sub(request.amounts.memory_bytes);
+        self.pods = self.pods.saturating_sub(1);
+        for port in &request.host_ports {
+            if let Some(count) = self.ports.get_mut(port) {
+                *count -= 1;
+                if *count == 0 {
+                    self.ports.remove(port);
+                }
             }
         }
     }

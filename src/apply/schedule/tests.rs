@@ -1,8 +1,12 @@
 //! Placement as a person would check it: a cluster as text, a pod, and the answer.
 
 use super::*;
-use crate::model::{Allows, Amounts, Grant, Kind, NodeFacts, ObjectKey, Protocol, RuntimeKind};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::model::{Allows, Amounts, Grant, Kind, NodeFacts, NodeSpec, ObjectKey, Protocol, RuntimeKind};
+use std::collections::BTreeSet;
+
+mod reference;
+mod room;
+mod rules;
 
 const MIB: u64 = 1 << 20;
 
@@ -27,20 +31,20 @@ fn facts(name: &str, cpu_milli: u64, memory_mib: u64, labels: &[(&str, &str)]) -
 fn nodes(all: &[NodeFacts]) -> Nodes {
     let mut nodes = Nodes::default();
     for facts in all {
-        nodes.set(facts, true);
+        nodes.set(facts, &NodeSpec::default(), true);
     }
     nodes
 }
 
 fn pod(workload: &str, cpu_milli: u64, memory_mib: u64) -> Request {
     Request {
-        workload: ObjectKey::new(Kind::Deployment, "shop", workload),
         amounts: Amounts { cpu_milli, memory_bytes: memory_mib * MIB },
-        runtime: RuntimeKind::Docker,
-        node_selector: BTreeMap::new(),
-        host_ports: BTreeSet::new(),
-        needs: BTreeSet::new(),
+        ..Request::unknown(&ObjectKey::new(Kind::Deployment, "shop", workload))
     }
+}
+
+fn port(port: u16, protocol: Protocol) -> HostPort {
+    HostPort { port, protocol, address: None }
 }
 
 /// Places and reserves `count` pods, and says where they went.
@@ -71,7 +75,7 @@ fn among_equally_spread_nodes_the_least_allocated_is_taken_and_the_name_breaks_a
     nodes.reserve(&NodeName::new("b"), &pod("other", 100, 0));
     assert_eq!(place_all(&mut nodes, &pod("web", 10, 0), 3), ["c", "b", "a"]);
     assert_eq!(
-        place(&pod("new", 0, 0), &Nodes::default()).map_err(|no| no.to_string()),
+        place(&pod("new", 0, 0), &mut Nodes::default()).map_err(|no| no.to_string()),
         Err("no node has joined the cluster".into())
     );
 }
@@ -101,9 +105,9 @@ fn every_refusal_is_explained_and_each_node_counts_once() {
     nodes.set_ready(&NodeName::new("f"), false);
     let mut request = pod("web", 500, 500);
     request.node_selector.insert("disk".into(), "ssd".into());
-    request.host_ports.insert((80, Protocol::Tcp));
+    request.host_ports.insert(port(80, Protocol::Tcp));
     nodes.reserve(&NodeName::new("g"), &Request { workload: ObjectKey::new(Kind::Pod, "shop", "edge"), ..request.clone() });
-    let refusals = place(&request, &nodes).expect_err("nothing fits");
+    let refusals = place(&request, &mut nodes).expect_err("nothing fits");
     insta::assert_snapshot!(refusals, @"0/7 nodes fit: insufficient memory on 2, not ready on 1, no docker runtime on 1, label disk=ssd missing on 1, host port 80 taken on 1, insufficient cpu on 1");
 }
 
@@ -112,7 +116,7 @@ fn a_released_reservation_leaves_no_trace() {
     let all = [facts("a", 1000, 1000, &[("zone", "x")]), facts("b", 1000, 1000, &[])];
     let mut touched = nodes(&all);
     let mut request = pod("web", 900, 10);
-    request.host_ports.insert((80, Protocol::Udp));
+    request.host_ports.insert(port(80, Protocol::Udp));
     let name = NodeName::new("a");
     touched.reserve(&name, &request);
     assert_eq!(place_all(&mut touched.clone(), &request, 2), ["b", "0/2 nodes fit: host port 80 taken on 2"]);
@@ -128,7 +132,7 @@ fn a_pod_on_a_node_that_has_not_said_hello_yet_is_counted_once_it_does() {
     let mut nodes = Nodes::default();
     nodes.reserve(&NodeName::new("a"), &pod("web", 800, 10));
     assert_eq!(place_all(&mut nodes, &pod("web", 1, 1), 1), ["0/1 nodes fit: not ready on 1"]);
-    nodes.set(&facts("a", 1000, 1000, &[]), true);
+    nodes.set(&facts("a", 1000, 1000, &[]), &NodeSpec::default(), true);
     assert_eq!(place_all(&mut nodes, &pod("web", 300, 1), 1), ["0/1 nodes fit: insufficient cpu on 1"]);
 }
 
@@ -150,15 +154,16 @@ fn labels_that_change_change_where_pods_go() {
     let mut picky = pod("web", 1, 1);
     picky.node_selector.insert("disk".into(), "ssd".into());
     assert_eq!(place_all(&mut nodes, &picky, 2), ["a", "a"]);
-    nodes.set(&facts("a", 1000, 1000, &[]), true);
-    nodes.set(&facts("b", 1000, 1000, &[("disk", "ssd")]), true);
+    nodes.set(&facts("a", 1000, 1000, &[]), &NodeSpec::default(), true);
+    nodes.set(&facts("b", 1000, 1000, &[("disk", "ssd")]), &NodeSpec::default(), true);
     assert_eq!(place_all(&mut nodes, &picky, 1), ["b"]);
 }
 
 /// The rule without any index: the smallest (pods of the workload, load, name) among the nodes that fit.
 fn by_looking_at_all(request: &Request, nodes: &Nodes) -> Option<NodeName> {
-    let fitting = nodes.names().filter(|name| filter::refuses(request, nodes, name).is_none());
-    fitting.min_by_key(|name| (nodes.count(&request.workload, name), nodes.rank(name))).cloned()
+    let outlook = outlook::Outlook::default();
+    let fitting = nodes.names().filter(|name| filter::refuses(request, nodes, &outlook, name, Sight::All).is_none());
+    fitting.min_by_key(|name| (nodes.count(&request.workload, name), nodes.load(name), *name)).cloned()
 }
 
 proptest::proptest! {
@@ -171,7 +176,7 @@ proptest::proptest! {
         let mut nodes = Nodes::default();
         for (index, (cores, zone)) in sizes.iter().enumerate() {
             let zone = zone.to_string();
-            nodes.set(&facts(&format!("n{index}"), cores * 100, cores * 100, &[("zone", zone.as_str())]), index % 17 != 3);
+            nodes.set(&facts(&format!("n{index}"), cores * 100, cores * 100, &[("zone", zone.as_str())]), &NodeSpec::default(), index % 17 != 3);
         }
         let mut reserved: Vec<(NodeName, Request)> = Vec::new();
         for (workload, amount, zone, times, take_back) in steps {
@@ -181,7 +186,7 @@ proptest::proptest! {
             }
             for round in 0..times {
                 let expected = by_looking_at_all(&request, &nodes);
-                proptest::prop_assert_eq!(place(&request, &nodes).ok(), expected.clone());
+                proptest::prop_assert_eq!(place(&request, &mut nodes).ok(), expected.clone());
                 let Some(name) = expected else { break };
                 nodes.reserve(&name, &request);
                 reserved.push((name, request.clone()));
@@ -200,9 +205,9 @@ fn a_host_that_does_not_allow_what_a_pod_needs_is_passed_over() {
     careful.allows = [Grant::HostPath("/srv".into())].into_iter().collect();
     let mut request = pod("web", 10, 10);
     request.needs = [Grant::HostPath("/srv/data".into()), Grant::Privileged].into();
-    let refused = place(&request, &nodes(&[careful.clone()])).map_err(|no| no.to_string());
+    let refused = place(&request, &mut nodes(&[careful.clone()])).map_err(|no| no.to_string());
     assert_eq!(refused, Err("0/1 nodes fit: privileged not allowed on 1".into()));
     let mut generous = facts("b", 9000, 9000, &[]);
     generous.allows = request.needs.iter().cloned().collect();
-    assert_eq!(place(&request, &nodes(&[careful, generous])).map(|name| name.to_string()), Ok("b".into()));
+    assert_eq!(place(&request, &mut nodes(&[careful, generous])).map(|name| name.to_string()), Ok("b".into()));
 }
