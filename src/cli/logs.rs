@@ -17,10 +17,11 @@ use std::process::ExitCode;
 ///   driftless logs -n shop web-7d4b9c-x2k9f
 ///   driftless logs -n shop deploy/web -f --tail 20
 ///   driftless logs -n shop rollout/api --previous
+///   driftless logs -n shop job/migrate
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct LogsArgs {
-    /// POD, pod/POD, deploy/NAME or rollout/NAME
+    /// POD, pod/POD, or a workload: deploy/NAME, rollout/NAME, job/NAME
     #[arg(value_name = "POD")]
     target: String,
     /// The namespace

@@ -4,11 +4,12 @@ use super::core::Controller;
 use super::happenings::Happening;
 use super::nodes::Nodes;
 use super::placements::Placement;
+use super::records::Occasion;
 use super::timers::Timer;
 use crate::apply::schedule::Request;
 use crate::model::{
     DriftPolicy, Epoch, Generation, Hello, Kind, NodeName, NodeSpec, ObjectKey, PodEvent, PodReport, PodUid, Report,
-    ServiceProblem, TemplateHash, Trigger,
+    ServiceProblem, TemplateHash,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,18 +21,21 @@ impl Controller {
         let now = self.now;
         let reign = self.epoch;
         let node = self.nodes.enter(name, now);
+        let is_first = node.heard.is_none();
         node.facts = Some(hello.facts.clone());
         node.connected = true;
         node.acknowledged = if epoch == reign { generation } else { Generation(0) };
         if epoch == reign && generation > node.generation() {
             node.floor = generation;
         }
-        self.inputs.memory_lost |= !self.inputs.has_memory && epoch > Epoch(0) && !self.is_acting();
+        self.inputs.memory_lost |= !self.inputs.has_memory && epoch > Epoch(0) && is_first;
         self.capacity.set(&hello.facts, &NodeSpec::default(), true);
         self.dirty.workloads.append(&mut self.dirty.unplaced);
+        self.recall_jobs(name, &hello);
         let unknown = self.services.restart(name, &hello.endpoints);
         self.dirty.services.extend(unknown);
         self.take_pods(name, hello);
+        self.doubt_forgotten_jobs();
         self.heard(name);
         self.timers.set(Timer::Node(name.clone()), now + super::nodes::SILENCE);
         self.dirty.nodes.insert(name.clone());
@@ -75,8 +79,13 @@ impl Controller {
         let uid = report.uid;
         if let Some(placement) = self.placements.get_mut(&uid) {
             if placement.node == *name {
+                let held = placement.holds_capacity();
                 let news = placement.hear(report, self.now);
                 let workload = placement.run.workload.clone();
+                if held && !placement.holds_capacity() {
+                    let request = Arc::clone(&placement.request);
+                    self.free_capacity(name, &request);
+                }
                 if news {
                     self.touch_workload(&workload);
                 }
@@ -93,8 +102,11 @@ impl Controller {
     fn adopt(&mut self, name: &NodeName, report: PodReport) {
         let workload = report.workload.clone();
         let request = self.request(&workload, &report.hash);
-        self.capacity.reserve(name, &request);
-        self.placements.insert(Placement::adopted(name, report, request, self.now));
+        let placement = Placement::adopted(name, report, request, self.now);
+        if placement.holds_capacity() {
+            self.capacity.reserve(name, &placement.request);
+        }
+        self.placements.insert(placement);
         self.touch_workload(&workload);
         self.records.touch(&workload);
     }
@@ -182,16 +194,25 @@ impl Controller {
     /// A pod has ended and was removed: its slot is free.
     pub(super) fn gone(&mut self, uid: &PodUid) {
         let Some(placement) = self.placements.remove(uid) else { return };
-        self.capacity.release(&placement.node, &placement.request);
+        if placement.holds_capacity() {
+            self.free_capacity(&placement.node, &placement.request);
+        }
         self.services.forget(uid);
         let workload = placement.run.workload.clone();
         self.touch_workload(&workload);
         self.records.touch(&workload);
         self.dirty.nodes.insert(placement.node.clone());
-        self.dirty.workloads.append(&mut self.dirty.unplaced);
-        if placement.retired.is_none() {
+        // Nobody misses a pod of a Job that has ended.
+        let is_over = Self::is_job(&workload) && placement.ended_since.is_some();
+        if placement.retired.is_none() && !is_over {
             self.drifted(&placement);
         }
+    }
+
+    /// What was set aside on a node is free: others may fit now.
+    fn free_capacity(&mut self, node: &NodeName, request: &Request) {
+        self.capacity.release(node, request);
+        self.dirty.workloads.append(&mut self.dirty.unplaced);
     }
 
     /// A pod vanished without our stop.
@@ -201,6 +222,7 @@ impl Controller {
         let now = self.now;
         let Some(work) = self.works.get_mut(key) else { return };
         let ending = match policy {
+            _ if Self::is_job(key) => "counts as failed",
             DriftPolicy::Correct => {
                 work.churn.note(now);
                 self.counters.drift += 1;
@@ -215,7 +237,7 @@ impl Controller {
             return;
         }
         let message = format!("pod {} was removed on {} behind our back and {ending}", placement.run.name, placement.node);
-        self.records.batch(Trigger::Drift, key, message.clone());
+        self.records.batch(Occasion::Drift, key, message.clone());
         self.arm_batch();
         let name = placement.run.name.clone();
         self.happenings.note(Happening { about: key, pod: Some(&name), warning: true, reason: "Drift", message }, now);
@@ -293,7 +315,7 @@ impl Controller {
         if lost {
             for workload in &workloads {
                 let count = self.placements.of_node(name).filter(|placement| placement.run.workload == *workload).count();
-                self.records.batch(Trigger::Node, workload, format!("{count} pods on {name} are lost and replaced elsewhere"));
+                self.records.batch(Occasion::Node, workload, format!("{count} pods on {name} are lost and replaced elsewhere"));
                 self.arm_batch();
             }
         }

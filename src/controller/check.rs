@@ -44,6 +44,9 @@ impl Controller {
         if let Some(action) = actions.iter().find(|action| !(waits && matches!(action, Action::Create { .. }))) {
             return Err(format!("{key} would do {action:?} without anything having happened"));
         }
+        if memory.job.run != work.memory.job.run {
+            return Err(format!("{key} would be at {:?} instead of {:?}", memory.job.run, work.memory.job.run));
+        }
         if memory.targets != work.memory.targets || memory.promoted != work.memory.promoted {
             return Err(format!("{key} would aim at {:?} instead of {:?}", memory.targets, work.memory.targets));
         }

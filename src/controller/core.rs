@@ -202,6 +202,7 @@ impl Controller {
 
     /// From now on it acts: everything is looked at once.
     fn begin(&mut self) -> Health {
+        self.give_up_remembered_jobs();
         self.timers.set(Timer::Check, self.now + CHECK_EVERY);
         self.dirty_everything();
         Health::Acting

@@ -7,7 +7,7 @@
 //! reported), `endpoints` (where Services lead, and who knows), `work` (what each workload carries from pass to pass),
 //! `timers`, `records` (what the audit branch is told). What happens in them: `restore` and `revise` take the memory and a
 //! revision over, `agents` hears, `pass` takes rollout steps for what is dirty, `retire`, `publish` and `dispatch` tell,
-//! `scale` asks the autoscaler, `tree` and `words` write, `view` shows, `check` recomputes everything.
+//! `scale` asks the autoscaler, `jobs` minds that nothing runs twice, `tree` and `words` write, `view` shows, `check` recomputes everything.
 //!
 //! Invariants:
 //! - An event wakes and does not instruct: a pass decides from everything that is known. It looks at what is dirty only, and
@@ -27,6 +27,7 @@ mod endpoints;
 mod event;
 mod happenings;
 mod inputs;
+mod jobs;
 mod nodes;
 mod pass;
 mod placements;

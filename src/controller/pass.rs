@@ -7,7 +7,8 @@ use super::timers::Timer;
 use crate::apply::rollout::{Action, PodState, RolloutInput, RolloutMemory, RolloutStep, step};
 use crate::apply::schedule::place;
 use crate::model::{
-    Incarnation, Kind, Object, ObjectKey, PodRun, PodUid, Progress, Revision, StopReason, TemplateHash, WaitingOn, Workload,
+    Incarnation, JobRun, Kind, Object, ObjectKey, PodRun, PodUid, Progress, Revision, StopReason, Strategy, TemplateHash,
+    WaitingOn, Workload,
 };
 use std::collections::BTreeSet;
 
@@ -33,6 +34,7 @@ impl Controller {
         }
         self.counters.passes += u64::from(worked);
         self.settle();
+        self.tell_ended_jobs();
     }
 
     fn work_on(&mut self, key: &ObjectKey) {
@@ -40,13 +42,13 @@ impl Controller {
         self.records.look_at(key);
         let Some(object) = self.inputs.object(key).cloned() else { return self.empty_out(key) };
         let Some(workload) = object.workload() else { return };
-        let before = self.works.get(key).map(|work| work.memory.promoted.clone());
+        let before = self.works.get(key).map(|work| remembered(&work.memory));
         for _ in 0..STEPS_MAX {
             if !self.step_once(&object, workload) {
                 break;
             }
         }
-        if self.works.get(key).map(|work| work.memory.promoted.clone()) != before {
+        if self.works.get(key).map(|work| remembered(&work.memory)) != before {
             self.records.touch(key);
         }
     }
@@ -66,7 +68,7 @@ impl Controller {
             Some(_) | None => step.progress,
         };
         let before = std::mem::replace(&mut work.progress, progress);
-        let decided = |memory: &RolloutMemory| (memory.targets.clone(), memory.promoted.clone(), memory.quarantined.clone());
+        let decided = |memory: &RolloutMemory| (memory.targets.clone(), memory.quarantined.clone(), remembered(memory));
         let moved = decided(&work.memory) != decided(&step.memory);
         work.memory = step.memory;
         match [step.wake, delay.filter(|_| acted.delayed)].into_iter().flatten().min() {
@@ -132,7 +134,7 @@ impl Controller {
             StopReason::Replaced | StopReason::ScaledDown | StopReason::Pruned | StopReason::RolledBack => {
                 self.inputs.effective.revision.clone()
             }
-            StopReason::Superseded => None,
+            StopReason::Superseded | StopReason::Finished => None,
         }
     }
 
@@ -165,6 +167,10 @@ impl Controller {
         self.records.touch(key);
         let happening = Happening { about: key, pod: Some(&name), warning: false, reason: "Scheduled", message };
         self.happenings.note(happening, self.now);
+        if Self::is_job(key) {
+            let (reason, message) = ("SuccessfulCreate", format!("Created pod: {name}"));
+            self.happenings.note(Happening { about: key, pod: None, warning: false, reason, message }, self.now);
+        }
         Ok(())
     }
 
@@ -178,7 +184,11 @@ impl Controller {
             let incarnation = Incarnation { epoch: self.epoch, counter: self.incarnations };
             let uid = PodUid::derive(&self.settings.cluster_id, &workload, slot, hash, incarnation);
             let bare = workload.kind == Kind::Pod;
-            let name = if bare { workload.name.clone() } else { format!("{}-{}-{}", workload.name, hash.short(), uid.tail()) };
+            let name = match object.workload().map(|workload| &workload.strategy) {
+                _ if bare => workload.name.clone(),
+                Some(Strategy::Job(spec)) => PodRun::job_pod_name(&workload.name, spec.indexed.then_some(slot), &uid),
+                _ => format!("{}-{}-{}", workload.name, hash.short(), uid.tail()),
+            };
             if bare || self.placements.of_workload(&workload).all(|placement| placement.run.name != name) {
                 return PodRun { uid, name, workload, slot, hash: hash.clone(), revision };
             }
@@ -229,8 +239,12 @@ impl Controller {
         if work.progress == Progress::Done {
             self.let_go(key);
         }
+        if Self::is_job(key) {
+            self.note_job(key);
+        }
         let Some(work) = self.works.get(key) else { return };
         let (warning, reason, message) = match &work.progress {
+            Progress::Done | Progress::Stalled(_) if Self::is_job(key) => return,
             Progress::Done if !matches!(before, Progress::Done) => {
                 (false, "Complete", format!("{} pods are available", work.replicas))
             }
@@ -241,6 +255,11 @@ impl Controller {
         self.records.touch(key);
         self.happenings.note(Happening { about: key, pod: None, warning, reason, message }, self.now);
     }
+}
+
+/// What of a rollout the cluster memory has, beside its pods.
+fn remembered(memory: &RolloutMemory) -> (Option<TemplateHash>, JobRun) {
+    (memory.promoted.clone(), memory.job.run.clone())
 }
 
 /// What came of a step.

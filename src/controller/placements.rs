@@ -1,9 +1,9 @@
 //! Placements: what was told, to whom, and what is known of it.
 
-use crate::apply::rollout::{PodState, Standing};
+use crate::apply::rollout::{PodEnd, PodState, Standing};
 use crate::apply::schedule::Request;
 use crate::model::{
-    Generation, Moment, NodeName, ObjectKey, PodPhase, PodReport, PodRun, PodUid, Revision, StopOrder, StopReason,
+    Generation, Kind, Moment, NodeName, ObjectKey, PodPhase, PodReport, PodRun, PodUid, Revision, StopOrder, StopReason,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -27,6 +27,8 @@ pub(super) struct Placement {
     pub(super) report: Option<PodReport>,
     /// Since when it is ready.
     pub(super) ready_since: Option<Moment>,
+    /// Since when it is known to have ended.
+    pub(super) ended_since: Option<Moment>,
     /// Cpu in use, and when that was said.
     pub(super) cpu: Option<(u64, Moment)>,
     /// Set once it is to go.
@@ -54,6 +56,7 @@ impl Placement {
             since: now,
             report: None,
             ready_since: None,
+            ended_since: None,
             cpu: None,
             retired: None,
         }
@@ -87,8 +90,14 @@ impl Placement {
             (None, true) => Some(now - report.ready_for),
             (_, false) => None,
         };
+        self.ended_since = if report.phase.is_terminal() { self.ended_since.or(Some(now)) } else { None };
         self.report = Some(report);
         matters
+    }
+
+    /// True if what is set aside for it is needed: one that has ended is kept for its log only.
+    pub(super) fn holds_capacity(&self) -> bool {
+        self.ended_since.is_none()
     }
 
     /// True if it takes requests, as far as its agent says.
@@ -119,8 +128,16 @@ impl Placement {
             slot: self.run.slot,
             hash: &self.run.hash,
             standing: self.standing(node_ready, node_lost),
+            retired: self.retired.is_some(),
+            end: self.end(),
+            restarts: self.report.as_ref().map_or(0, restarts),
             message: self.report.as_ref().map_or("", |report| report.message.as_str()),
         }
+    }
+
+    fn end(&self) -> Option<PodEnd<'_>> {
+        let (report, at) = (self.report.as_ref()?, self.ended_since?);
+        Some(PodEnd { succeeded: report.phase == PodPhase::Succeeded, at, containers: &report.containers })
     }
 
     fn standing(&self, node_ready: bool, node_lost: bool) -> Standing {
@@ -140,8 +157,14 @@ impl Placement {
 }
 
 /// What of a report matters to decisions; the rest is for status.
-fn essence(report: &PodReport) -> (PodPhase, bool, Option<std::net::IpAddr>, BTreeMap<u16, u16>) {
-    (report.phase, report.ready, report.address, report.ports.clone())
+fn essence(report: &PodReport) -> (PodPhase, bool, Option<std::net::IpAddr>, BTreeMap<u16, u16>, u32) {
+    // A Job counts how often its containers were restarted on the spot.
+    let restarts = if report.workload.kind == Kind::Job { restarts(report) } else { 0 };
+    (report.phase, report.ready, report.address, report.ports.clone(), restarts)
+}
+
+fn restarts(report: &PodReport) -> u32 {
+    report.containers.iter().map(|container| container.restarts).sum()
 }
 
 /// All placements, with the indexes that a pass needs.

@@ -75,6 +75,30 @@ impl Reconcile {
     }
 }
 
+/// What happens without a commit and is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Occasion {
+    /// Pods vanished.
+    Drift,
+    /// A node was lost.
+    Node,
+    /// An autoscaler has decided.
+    Scale,
+    /// A Job ended, or its CronJob was due.
+    Run,
+}
+
+impl Occasion {
+    /// As the trailer has it. A run has no word of its own there: the world moved, and the revision did not.
+    pub(super) fn trigger(self) -> Trigger {
+        match self {
+            Occasion::Drift | Occasion::Run => Trigger::Drift,
+            Occasion::Node => Trigger::Node,
+            Occasion::Scale => Trigger::Scale,
+        }
+    }
+}
+
 /// A unit's trouble, as far as it makes a record: its last good revision and what is wrong.
 type Held = BTreeMap<UnitName, (Option<String>, Vec<Problem>)>;
 
@@ -89,7 +113,9 @@ pub(super) struct Records {
     open: Option<Reconcile>,
     /// Workloads that this pass looked at.
     looked_at: BTreeSet<ObjectKey>,
-    batch: BTreeMap<Trigger, Vec<(ObjectKey, String)>>,
+    batch: BTreeMap<Occasion, Vec<(ObjectKey, String)>>,
+    /// Jobs that have ended in this pass.
+    pub(super) ended_jobs: BTreeSet<ObjectKey>,
     batch_since: Option<Moment>,
     held: Held,
     told_block: Option<Vec<ObjectKey>>,
@@ -120,8 +146,13 @@ impl Records {
     }
 
     /// Something to be told with the next batch.
-    pub(super) fn batch(&mut self, trigger: Trigger, about: &ObjectKey, message: String) {
-        self.batch.entry(trigger).or_default().push((about.clone(), message));
+    pub(super) fn batch(&mut self, occasion: Occasion, about: &ObjectKey, message: String) {
+        self.batch.entry(occasion).or_default().push((about.clone(), message));
+    }
+
+    /// True if an object's file may differ from what was last recorded.
+    pub(super) fn is_touched(&self, key: &ObjectKey) -> bool {
+        self.touched.contains(key)
     }
 }
 
@@ -186,6 +217,9 @@ impl Controller {
         };
         let ending = match &work.progress {
             _ if self.inputs.pruning.contains_key(&key) => return,
+            Progress::Done if Self::is_job(&key) => {
+                Ok(format!("completed, {} succeeded", words::pods(work.memory.job.run.succeeded)))
+            }
             Progress::Done => Ok(format!("{} available", words::pods(work.replicas))),
             Progress::Waiting(WaitingOn::Unpause) => Ok("paused".to_owned()),
             Progress::Stalled(stalled) => Err(words::stalled(stalled)),
@@ -353,13 +387,15 @@ impl Controller {
             return self.timers.set(Timer::Batch, self.now + BATCH_AFTER);
         }
         self.records.batch_since = None;
-        for (trigger, notes) in std::mem::take(&mut self.records.batch) {
+        for (occasion, notes) in std::mem::take(&mut self.records.batch) {
+            let failed = |key: &ObjectKey| self.works.get(key).is_some_and(|work| matches!(work.progress, Progress::Stalled(_)));
+            let failed = waits || (occasion == Occasion::Run && notes.iter().any(|(key, _)| failed(key)));
             let draft = Draft {
-                subject: words::batch_subject(trigger, &notes),
+                subject: words::batch_subject(occasion, &notes),
                 body: words::batch_body(&notes),
-                trigger,
-                actor: words::rule(trigger).to_owned(),
-                outcome: if waits { Outcome::Failed } else { Outcome::Converged },
+                trigger: occasion.trigger(),
+                actor: words::rule(occasion).to_owned(),
+                outcome: if failed { Outcome::Failed } else { Outcome::Converged },
                 counts: ChangeCounts::default(),
                 digest: empty_digest(),
                 started: since,
@@ -369,10 +405,16 @@ impl Controller {
     }
 }
 
-/// True if nothing more is to be expected of a correction. What waits for a person is as whole as it can be.
+/// True if nothing more is to be expected of a correction. What waits for a person is as whole as it can be, and a Job that runs is
+/// told of when it ends.
 fn is_settled(progress: &Progress) -> bool {
-    use WaitingOn::{Promotion, Unpause};
-    matches!(progress, Progress::Done | Progress::Stalled(_) | Progress::Waiting(Promotion(_) | Unpause))
+    use WaitingOn::{Completion, Promotion, Unpause};
+    let is_as_whole = |on: &WaitingOn| matches!(on, Promotion(_) | Unpause | Completion { .. });
+    match progress {
+        Progress::Done | Progress::Stalled(_) => true,
+        Progress::Waiting(on) => is_as_whole(on),
+        Progress::Progressing(_) => false,
+    }
 }
 
 /// The digest of an intent that changes nothing.

@@ -5,8 +5,9 @@ use super::event::Restored;
 use super::inputs::Applied;
 use super::tree;
 use super::work::Work;
-use crate::apply::rollout::RolloutMemory;
-use crate::model::{CurrentObject, CurrentPods, ObjectKey, PruneBlock, TemplateHash};
+use crate::apply::rollout::{JobMemory, RolloutMemory};
+use crate::model::{CurrentObject, CurrentPods, NodeName, ObjectKey, PruneBlock, TemplateHash};
+use std::collections::BTreeMap;
 
 impl Controller {
     /// Takes the cluster memory over. Changes nothing; a file that names an object which can no longer be read keeps its pods.
@@ -71,6 +72,8 @@ fn work(pods: &CurrentPods) -> Work {
     let hash = |text: &String| TemplateHash::new(text.clone());
     let targets = pods.sets.iter().map(|(text, set)| (hash(text), set.nodes.values().sum())).filter(|(_, count)| *count > 0);
     let origins = pods.sets.iter().filter_map(|(text, set)| Some((hash(text), set.commit.clone()?)));
+    let job = JobMemory { run: pods.job.clone().unwrap_or_default(), ..JobMemory::default() };
+    let remembered = if pods.job.is_some() { pods_by_node(pods) } else { BTreeMap::new() };
     Work {
         memory: RolloutMemory {
             targets: targets.collect(),
@@ -78,12 +81,22 @@ fn work(pods: &CurrentPods) -> Work {
             replicas: Some(pods.replicas),
             promoted: pods.promoted.clone(),
             quarantined: pods.quarantined.clone(),
+            job,
             ..RolloutMemory::default()
         },
         replicas: pods.replicas,
         autoscaled: pods.autoscaled,
         origins: origins.collect(),
         images: pods.images.clone(),
+        remembered,
         ..Work::default()
     }
+}
+
+fn pods_by_node(pods: &CurrentPods) -> BTreeMap<NodeName, u32> {
+    let mut by_node: BTreeMap<NodeName, u32> = BTreeMap::new();
+    for (node, count) in pods.sets.values().flat_map(|set| &set.nodes) {
+        *by_node.entry(node.clone()).or_default() += count;
+    }
+    by_node
 }

@@ -85,5 +85,6 @@ fn why(reason: StopReason) -> &'static str {
         StopReason::Pruned => "its workload was deleted",
         StopReason::RolledBack => "the rollout that made it was given up",
         StopReason::Superseded => "it ended or was lost, and another takes its slot",
+        StopReason::Finished => "its Job is over",
     }
 }

@@ -10,7 +10,7 @@ use crate::diff;
 use crate::model::{
     Action, Change, Desired, Kind, Object, ObjectKey, Plan, PodUid, PruneBlock, StopReason, TemplateHash, Trigger, UnitState,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 impl Controller {
@@ -33,6 +33,9 @@ impl Controller {
         self.note_blocked(unblocked.as_ref());
         self.reindex_changed(&changed, first);
         self.claim();
+        if first {
+            self.doubt_forgotten_jobs();
+        }
         self.note_held(trigger, &actor, told);
         self.note_block(trigger, &actor, &plan);
         if !plan.is_empty() {
@@ -244,9 +247,8 @@ impl Controller {
         let wanted = self.inputs.effective.objects.values().filter_map(|object| object.snapshot());
         let mut kept: BTreeSet<TemplateHash> = wanted.map(|snapshot| snapshot.hash.clone()).collect();
         for work in self.works.values_mut() {
-            let targets: BTreeMap<TemplateHash, u32> = work.memory.targets.clone();
-            work.origins.retain(|hash, _| targets.contains_key(hash) || kept.contains(hash));
-            kept.extend(targets.into_keys());
+            kept.extend(work.memory.targets.keys().chain(&work.memory.job.run.templates).cloned());
+            work.origins.retain(|hash, _| kept.contains(hash));
         }
         self.inputs.snapshots.retain(|hash, _| kept.contains(hash));
     }

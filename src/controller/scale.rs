@@ -2,9 +2,10 @@
 
 use super::core::Controller;
 use super::happenings::Happening;
+use super::records::Occasion;
 use super::timers::Timer;
 use crate::apply::scale::{Sample, recommend};
-use crate::model::{Autoscaler, Moment, ObjectKey, Trigger};
+use crate::model::{Autoscaler, Moment, ObjectKey};
 use std::time::Duration;
 
 /// How often an autoscaler decides (`--horizontal-pod-autoscaler-sync-period`).
@@ -46,7 +47,7 @@ impl Controller {
         }
         work.autoscaled = Some(wanted);
         let message = format!("scaled {current} → {wanted} by its autoscaler");
-        self.records.batch(Trigger::Scale, key, message.clone());
+        self.records.batch(Occasion::Scale, key, message.clone());
         self.arm_batch();
         self.records.touch(key);
         self.touch_workload(key);

@@ -1,5 +1,6 @@
 //! The core as a whole, with agents that do as they are told.
 
+mod jobs;
 mod world;
 
 use crate::model::*;

@@ -4,6 +4,7 @@
 //! the world does.
 
 use super::core::Controller;
+use super::placements::Placement;
 use crate::model::{ClusterNotes, CurrentObject, CurrentPods, CurrentSet, Object, ObjectKey, PodPhase, TemplateHash};
 use std::collections::BTreeMap;
 
@@ -44,7 +45,9 @@ impl Controller {
         let work = self.works.get(key).cloned().unwrap_or_default();
         let wanted = object.snapshot().map(|snapshot| snapshot.hash.clone());
         let mut sets: BTreeMap<String, CurrentSet> = BTreeMap::new();
-        for placement in self.placements.of_workload(key).filter(|placement| placement.retired.is_none()) {
+        let is_job = Self::is_job(key);
+        let counts = |placement: &&Placement| placement.retired.is_none() && !(is_job && placement.ended_since.is_some());
+        for placement in self.placements.of_workload(key).filter(counts) {
             let hash = &placement.run.hash;
             let commit = work.origins.get(hash).cloned().or_else(|| Some(placement.run.revision.clone()));
             let set = sets.entry(hash.as_str().to_owned()).or_insert_with(|| CurrentSet { commit, ..CurrentSet::default() });
@@ -58,6 +61,7 @@ impl Controller {
             promoted: work.memory.promoted.clone(),
             quarantined: work.memory.quarantined.clone(),
             autoscaled: work.autoscaled,
+            job: is_job.then_some(work.memory.job.run),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The picture for status. Made when someone looks: it costs as much as there is to see.
 
 use super::core::Controller;
+use super::placements::Placement;
 use super::words;
 use crate::model::{
     Health, NodeName, NodeView, ObjectKey, PodReport, PodView, ProblemView, Progress, ServiceView, StalledBy, UnitState, View,
@@ -51,7 +52,9 @@ impl Controller {
         let work = self.works.get(key)?;
         let min_ready = Duration::from_secs(u64::from(workload.min_ready_seconds));
         let (mut updated, mut ready, mut available, mut current) = (0, 0, 0, 0);
-        for placement in self.placements.of_workload(key).filter(|placement| placement.retired.is_none()) {
+        let is_job = Self::is_job(key);
+        let counts = |placement: &&Placement| placement.retired.is_none() && !(is_job && placement.ended_since.is_some());
+        for placement in self.placements.of_workload(key).filter(counts) {
             current += 1;
             updated += u32::from(placement.run.hash == workload.snapshot.hash);
             if placement.is_serving() && self.nodes.get(&placement.node).is_some_and(|node| node.ready) {
@@ -69,6 +72,7 @@ impl Controller {
             progress: work.progress.clone(),
             promoted: work.memory.promoted.clone(),
             autoscaled: work.autoscaled,
+            job: is_job.then(|| work.memory.job.run.clone()),
         })
     }
 
@@ -194,6 +198,10 @@ impl Controller {
                     let hint = match stalled {
                         StalledBy::Deadline(_) => "Undo the commit or push a fix; the old pods keep serving meanwhile.",
                         StalledBy::Quarantined(_) => "Change the template (an annotation will do) to try it again.",
+                        StalledBy::JobFailed(..) => {
+                            "Look at its log. Change the template (an annotation will do) to run it again."
+                        }
+                        StalledBy::Forgotten(_) => "Change the template (an annotation will do) to run it, or delete it.",
                     };
                     found.push(problem(&key.short(), words::stalled(stalled), Some(hint)));
                 }

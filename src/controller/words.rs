@@ -1,7 +1,9 @@
 //! How records and status say things.
 
+use super::records::Occasion;
 use crate::model::{
-    Action, Change, Object, ObjectKey, Outcome, Plan, PodTemplate, Problem, PruneBlock, StalledBy, Trigger, Workload,
+    Action, Change, JobSpec, Kind, Object, ObjectKey, Outcome, Plan, PodTemplate, Problem, PruneBlock, StalledBy, Strategy,
+    Workload,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -39,6 +41,9 @@ impl Subject {
         };
         // Where an autoscaler decides, the plan knows its number.
         let count = pods(workload.replicas.unwrap_or(change.effect.starts.max(1)));
+        if let Strategy::Job(job) = &workload.strategy {
+            return Self::job(about, action, job, workload.replicas.unwrap_or(1), &images(old, workload));
+        }
         match action {
             Action::Scale => {
                 let before = old.map_or(1, |old| old.replicas.unwrap_or(1));
@@ -57,6 +62,15 @@ impl Subject {
             }
             Action::Update | Action::Delete => Self::plain(about, "update", &key.kind.to_string()),
         }
+    }
+
+    fn job(about: String, action: Action, job: &JobSpec, parallelism: u32, what: &str) -> Self {
+        if !matches!(action, Action::Create | Action::Replace) {
+            return Self::plain(about, "update", "Job");
+        }
+        let count = pods(job.completions.unwrap_or(parallelism));
+        let (done, doing) = (format!("ran {count} to completion{what}"), format!("running {count} to completion{what}"));
+        Self { about, done, doing, failed: format!("the Job failed{what}") }
     }
 
     /// Several objects; if one workload alone changes its pods, it is what the reader looks for.
@@ -150,6 +164,8 @@ pub(super) fn stalled(by: &StalledBy) -> String {
         StalledBy::Quarantined(hash) => {
             format!("template {} failed before and is not tried again until it changes", hash.short())
         }
+        StalledBy::JobFailed(reason, message) => format!("{message} ({reason})"),
+        StalledBy::Forgotten(why) => format!("{why}; it is not run again"),
     }
 }
 
@@ -161,7 +177,8 @@ pub(super) fn endings(
     failed: &BTreeMap<ObjectKey, String>,
 ) -> String {
     let mut lines = Vec::new();
-    lines.extend(failed.iter().map(|(key, why)| format!("{}: failed: {why}. The old pods keep serving.", key.short())));
+    let rest = |key: &ObjectKey| if key.kind == Kind::Job { "" } else { " The old pods keep serving." };
+    lines.extend(failed.iter().map(|(key, why)| format!("{}: failed: {why}.{}", key.short(), rest(key))));
     lines.extend(done.iter().map(|(key, how)| format!("{}: {how}", key.short())));
     if outcome == Outcome::Superseded {
         lines.extend(pending.iter().map(|key| format!("{}: not finished, a newer revision came first", key.short())));
@@ -216,12 +233,13 @@ pub(super) fn capitalized(text: &str) -> String {
 }
 
 /// The subject of gathered corrections.
-pub(super) fn batch_subject(trigger: Trigger, notes: &[(ObjectKey, String)]) -> String {
+pub(super) fn batch_subject(occasion: Occasion, notes: &[(ObjectKey, String)]) -> String {
     let keys: BTreeSet<&ObjectKey> = notes.iter().map(|(key, _)| key).collect();
-    match (notes, trigger) {
+    match (notes, occasion) {
         ([(key, message)], _) => format!("{}: {message}", key.short()),
-        (_, Trigger::Scale) => format!("{} workloads scaled by their autoscalers", keys.len()),
-        (_, Trigger::Node) => format!("{} workloads lost pods with their node", keys.len()),
+        (_, Occasion::Run) => format!("{} Jobs ran", keys.len()),
+        (_, Occasion::Scale) => format!("{} workloads scaled by their autoscalers", keys.len()),
+        (_, Occasion::Node) => format!("{} workloads lost pods with their node", keys.len()),
         _ if keys.len() == 1 => {
             format!("{}: {} corrections of drift", keys.first().map(|key| key.short()).unwrap_or_default(), notes.len())
         }
@@ -235,11 +253,11 @@ pub(super) fn batch_body(notes: &[(ObjectKey, String)]) -> String {
 }
 
 /// The rule that acted, where it was not a person.
-pub(super) fn rule(trigger: Trigger) -> &'static str {
-    match trigger {
-        Trigger::Drift => "rule: what a commit wants is restored",
-        Trigger::Node => "rule: pods of a lost node are replaced",
-        Trigger::Scale => "rule: autoscaler",
-        Trigger::Push | Trigger::Poll | Trigger::Webhook | Trigger::Startup | Trigger::Rollback => "rule: reconcile",
+pub(super) fn rule(occasion: Occasion) -> &'static str {
+    match occasion {
+        Occasion::Drift => "rule: what a commit wants is restored",
+        Occasion::Node => "rule: pods of a lost node are replaced",
+        Occasion::Scale => "rule: autoscaler",
+        Occasion::Run => "rule: Jobs run to completion, CronJobs by their schedule",
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::apply::rollout::RolloutMemory;
 use crate::apply::scale::ScaleHistory;
-use crate::model::{Moment, Progress, Revision, TemplateHash};
+use crate::model::{Moment, NodeName, Progress, Revision, TemplateHash};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -27,6 +27,8 @@ pub(super) struct Work {
     pub(super) origins: BTreeMap<TemplateHash, Revision>,
     /// Its digests of images, by name.
     pub(super) images: BTreeMap<String, String>,
+    /// Of a Job: the pods that ran when it was last recorded, on nodes that have not said hello since.
+    pub(super) remembered: BTreeMap<NodeName, u32>,
 }
 
 impl Default for Work {
@@ -41,6 +43,7 @@ impl Default for Work {
             history: ScaleHistory::default(),
             origins: BTreeMap::new(),
             images: BTreeMap::new(),
+            remembered: BTreeMap::new(),
         }
     }
 }

@@ -6,6 +6,8 @@ use crate::model::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
+mod job;
+
 /// The two states that a plan lies between.
 pub(super) struct Scene<'a> {
     old: &'a Desired,
@@ -102,6 +104,9 @@ fn only(order: String) -> Effect {
 
 fn of_workload(change: &Change, scene: &Scene<'_>, counts: &Counts<'_>) -> Effect {
     let pods = scene.pods(&change.key, counts);
+    if let Some(effect) = job::of_job(change.action, scene.before(&change.key), scene.after(&change.key), pods) {
+        return effect;
+    }
     match (change.action, scene.before(&change.key), scene.after(&change.key)) {
         (Action::Replace, Some(old), Some(new)) => replace(old, new, pods),
         (Action::Create, ..) => create(pods),
@@ -152,14 +157,16 @@ fn without_pods(old: &Object, new: &Object) -> String {
     }
     let promote = |workload: &Workload| match &workload.strategy {
         Strategy::BlueGreen(blue_green) => blue_green.promote.clone(),
-        Strategy::Rolling { .. } | Strategy::Recreate => None,
+        Strategy::Rolling { .. } | Strategy::Recreate | Strategy::Job(_) => None,
     };
     match &after.strategy {
         Strategy::BlueGreen(blue_green) if promote(after).is_some() && promote(before) != promote(after) => format!(
             "promotes the waiting set, if this is its template: Service {} switches at once; the old set stops {} s later",
             blue_green.active_service, blue_green.scale_down_delay_seconds
         ),
-        Strategy::BlueGreen(_) | Strategy::Rolling { .. } | Strategy::Recreate => "no pod is replaced".to_owned(),
+        Strategy::BlueGreen(_) | Strategy::Rolling { .. } | Strategy::Recreate | Strategy::Job(_) => {
+            "no pod is replaced".to_owned()
+        }
     }
 }
 
@@ -176,7 +183,7 @@ fn replace(old: &Object, new: &Object, pods: Pods) -> Effect {
     }
     let (how, downtime) = match &after.strategy {
         Strategy::Rolling { .. } => rolling(after, pods),
-        Strategy::Recreate => recreate(pods),
+        Strategy::Recreate | Strategy::Job(_) => recreate(pods),
         Strategy::BlueGreen(blue_green) => (side_by_side(blue_green, pods), pods.after == 0),
     };
     Effect { starts: pods.after, stops: pods.before, order: why + &how, downtime, hashes, estimate: false }

@@ -9,6 +9,7 @@ use crate::model::{Body, IntOrString, Kind, LabelSelector, Meta, RestartPolicy, 
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
+mod job;
 mod pod;
 
 /// What a ConfigMap or Secret may hold, as in Kubernetes.
@@ -36,6 +37,9 @@ pub(crate) fn check(kind: Kind, meta: &Meta, value: &Value, body: &DraftBody, fi
 /// Services and Namespaces have narrower names than other objects.
 fn check_name(kind: Kind, value: &Value, findings: &mut Findings<'_>) {
     let name = value.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+    if kind == Kind::Job {
+        return job::check_name(name, findings);
+    }
     let is_label = !name.contains('.') && name.len() <= 63;
     let begins_with_letter = name.starts_with(|c: char| c.is_ascii_lowercase());
     let wanted = if kind == Kind::Service && !(is_label && begins_with_letter) {
@@ -140,11 +144,12 @@ fn check_workload(kind: Kind, workload: &DraftWorkload, findings: &mut Findings<
         pod::check(&workload.template.spec, "/spec", findings);
         return;
     }
+    if let Strategy::Job(spec) = &workload.strategy {
+        return job::check(workload, spec, "/spec", findings);
+    }
     let labels = &workload.template.metadata.labels;
     check_keys(labels, "/spec/template/metadata/labels", findings);
-    check_keys(&workload.template.metadata.annotations, "/spec/template/metadata/annotations", findings);
-    refuse_guarded(&workload.template.metadata.annotations, "/spec/template/metadata/annotations", findings);
-    refuse_misplaced(workload, findings);
+    check_template_annotations(workload, "/spec/template", findings);
     check_selector(&workload.selector, findings);
     if !findings.has_error_below("/spec/selector") && !workload.selector.matches(labels) {
         let hint = "every label of the selector must be among spec.template.metadata.labels".to_owned();
@@ -157,9 +162,11 @@ fn check_workload(kind: Kind, workload: &DraftWorkload, findings: &mut Findings<
     pod::check(&workload.template.spec, "/spec/template/spec", findings);
 }
 
-/// Our annotations speak of the object; on its template they would silently do nothing.
-fn refuse_misplaced(workload: &DraftWorkload, findings: &mut Findings<'_>) {
-    let parent = "/spec/template/metadata/annotations";
+/// Our annotations speak of the object; on its template they would silently do nothing. `root` leads to the template.
+fn check_template_annotations(workload: &DraftWorkload, root: &str, findings: &mut Findings<'_>) {
+    let parent = &format!("{root}/metadata/annotations");
+    check_keys(&workload.template.metadata.annotations, parent, findings);
+    refuse_guarded(&workload.template.metadata.annotations, parent, findings);
     for key in workload.template.metadata.annotations.keys().filter(|key| key.starts_with("driftless.dev/")) {
         let hint = "write it into metadata.annotations of the object itself".to_owned();
         findings.error_at_key(parent, key, "has no effect on a template", Some(hint));

@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 /// The files of `schemas/` that hold types.
-const TYPE_FILES: [&str; 5] = [
+const TYPE_FILES: [&str; 6] = [
     include_str!("../../schemas/scalars.yaml"),
     include_str!("../../schemas/meta.yaml"),
     include_str!("../../schemas/pod.yaml"),
     include_str!("../../schemas/workload.yaml"),
+    include_str!("../../schemas/batch.yaml"),
     include_str!("../../schemas/service.yaml"),
 ];
 

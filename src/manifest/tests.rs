@@ -5,6 +5,7 @@ use crate::model::{Policy, Problem, Revision, UnitName, UnitState};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+mod batch;
 mod documents;
 mod holding;
 

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 mod autoscaler;
 mod config;
+mod job;
 mod workload;
 
 /// An annotation that kubectl writes; it holds the whole document once more, values of Secrets included.
@@ -52,9 +53,10 @@ pub(crate) fn body(kind: Kind, value: &Value, meta: &Meta, findings: &mut Findin
         Kind::Deployment => workload(workload::deployment(value, findings)?),
         Kind::Rollout => workload(workload::rollout(value, meta, findings)?),
         Kind::Pod => workload(workload::pod(value, findings)?),
+        Kind::Job => workload(job::job(value, findings)?),
         Kind::HorizontalPodAutoscaler => plain(Body::Autoscaler(autoscaler::autoscaler(value, findings)?)),
         Kind::PodDisruptionBudget => plain(Body::Budget(part(value, "/spec", findings)?)),
-        Kind::StatefulSet | Kind::DaemonSet | Kind::ReplicaSet | Kind::Job | Kind::CronJob => {
+        Kind::StatefulSet | Kind::DaemonSet | Kind::ReplicaSet | Kind::CronJob => {
             findings.error("/kind", "is in the table, but not in this build", None);
             return None;
         }

@@ -63,6 +63,8 @@ pub enum StopReason {
     RolledBack,
     /// It ended or was lost, and another takes its slot.
     Superseded,
+    /// Its Job is over.
+    Finished,
 }
 
 /// Where a Service leads: sent as a stream of its own, versioned and acknowledged.

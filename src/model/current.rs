@@ -1,8 +1,9 @@
 //! `current/` on the audit branch: one file per object, which is also the cluster memory.
 //!
-//! It holds no addresses of pods, restart counts or timestamps, so that it changes only when the world does.
+//! It holds no addresses of pods, restart counts or timestamps, so that it changes only when the world does. The times at which a Job
+//! began and ended, and a CronJob was due, are no exception: they are what happened.
 
-use super::{NodeName, Revision, TemplateHash};
+use super::{JobRun, NodeName, Revision, TemplateHash};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,6 +54,9 @@ pub struct CurrentPods {
     /// What the autoscaler last asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub autoscaled: Option<u32>,
+    /// What became of a Job so far.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobRun>,
 }
 
 /// The pods of one template.

@@ -47,3 +47,58 @@ impl Sub<Duration> for Moment {
 pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
+
+/// An optional [`Moment`] as RFC 3339 with milliseconds, for files that people read.
+pub mod rfc3339 {
+    use super::Moment;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(moment: &Option<Moment>, serializer: S) -> Result<S::Ok, S::Error> {
+        match moment {
+            Some(moment) => super::rfc3339_always::serialize(moment, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// It is not a time.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Moment>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        text.map(|text| super::read_rfc3339(&text).map_err(serde::de::Error::custom)).transpose()
+    }
+}
+
+/// A [`Moment`] as RFC 3339 with milliseconds.
+pub mod rfc3339_always {
+    use super::Moment;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(moment: &Moment, serializer: S) -> Result<S::Ok, S::Error> {
+        let millis = i64::try_from(moment.0).map_err(serde::ser::Error::custom)?;
+        let stamp = jiff::Timestamp::from_millisecond(millis).map_err(serde::ser::Error::custom)?;
+        serializer.collect_str(&stamp)
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// It is not a time.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Moment, D::Error> {
+        super::read_rfc3339(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+fn read_rfc3339(text: &str) -> Result<Moment, jiff::Error> {
+    let stamp: jiff::Timestamp = text.parse()?;
+    Ok(Moment(u64::try_from(stamp.as_millisecond()).unwrap_or(0)))
+}

@@ -1,8 +1,8 @@
 //! What status shows: one frozen picture of everything the controller knows, made after each pass.
 
 use super::{
-    ChangeCounts, Epoch, Moment, NodeFacts, NodeName, Object, ObjectKey, Outcome, PodReport, PodRun, PodSnapshot, Problem,
-    Revision, StopReason, TemplateHash, Trigger, UnitName, UnitState,
+    ChangeCounts, Epoch, JobRun, Moment, NodeFacts, NodeName, Object, ObjectKey, Outcome, PodReport, PodRun, PodSnapshot,
+    Problem, Revision, StopReason, TemplateHash, Trigger, UnitName, UnitState,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -93,6 +93,8 @@ pub struct WorkloadView {
     pub promoted: Option<TemplateHash>,
     /// The autoscaler's number, if one is in charge.
     pub autoscaled: Option<u32>,
+    /// What became of a Job so far.
+    pub job: Option<JobRun>,
 }
 
 /// How a rollout step ended. The same reasons in status, logs and tests.
@@ -130,6 +132,20 @@ pub enum WaitingOn {
     Node(NodeName),
     /// `spec.paused`.
     Unpause,
+    /// Pods of a Job to end.
+    Completion {
+        /// How many succeeded.
+        succeeded: u32,
+        /// How many must; `None` if one is enough.
+        wanted: Option<u32>,
+    },
+    /// The back-off after a failed pod of a Job.
+    Retry {
+        /// How many failed.
+        failed: u32,
+        /// What is left of it.
+        left: Duration,
+    },
 }
 
 /// What a rollout has failed on.
@@ -139,6 +155,10 @@ pub enum StalledBy {
     Deadline(String),
     /// This template failed before and is unchanged.
     Quarantined(TemplateHash),
+    /// A Job has failed: `BackoffLimitExceeded` and the like, and a sentence.
+    JobFailed(String, String),
+    /// Nobody remembers whether a Job has run; it must not run twice.
+    Forgotten(String),
 }
 
 /// A pod: what was told, and what is reported.

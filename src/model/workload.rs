@@ -1,6 +1,6 @@
 //! Workloads: what keeps pods running. A Deployment, a Rollout and a bare Pod differ in their strategy and names only.
 
-use super::{IntOrString, PodSnapshot};
+use super::{IntOrString, JobSpec, PodSnapshot};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 /// A workload, after defaulting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Workload {
-    /// `spec.replicas` as written; `None` if absent (then 1, or what the autoscaler says).
+    /// `spec.replicas` as written; `None` if absent (then 1, or what the autoscaler says). `spec.parallelism` of a Job.
     pub replicas: Option<u32>,
     /// `spec.selector.matchLabels` (and `matchExpressions` in the same struct).
     pub selector: LabelSelector,
@@ -20,7 +20,7 @@ pub struct Workload {
     pub min_ready_seconds: u32,
     /// Seconds without progress after which a rollout has failed.
     pub progress_deadline_seconds: u32,
-    /// A paused workload is scaled and healed, but no new template goes out.
+    /// A paused workload is scaled and healed, but no new template goes out. A suspended Job runs no pods.
     pub paused: bool,
 }
 
@@ -38,6 +38,8 @@ pub enum Strategy {
     Recreate,
     /// The new set beside the old one, then the Service switches at once.
     BlueGreen(BlueGreen),
+    /// Its pods run to completion; a new template is a new run.
+    Job(Box<JobSpec>),
 }
 
 /// `strategy.blueGreen` of a Rollout.

@@ -2,7 +2,7 @@
 
 use super::words;
 use crate::model::{
-    ContainerReport, ContainerState, NodeName, ObjectKey, PodPhase, PodReport, PodSnapshot, PodUid, PodView, Revision,
+    ContainerReport, ContainerState, NodeName, ObjectKey, PodPhase, PodReport, PodRun, PodSnapshot, PodUid, PodView, Revision,
     TemplateHash, View,
 };
 use std::collections::BTreeMap;
@@ -70,7 +70,14 @@ impl<'a> ShownPod<'a> {
 
     /// Its labels.
     pub(super) fn labels(&self) -> BTreeMap<String, String> {
-        self.snapshot.map(|snapshot| snapshot.template.metadata.labels.clone()).unwrap_or_default()
+        let mut labels = self.snapshot.map(|snapshot| snapshot.template.metadata.labels.clone()).unwrap_or_default();
+        labels.extend(self.own_labels());
+        labels
+    }
+
+    /// Labels (and annotations) that it has beside those of its template.
+    pub(super) fn own_labels(&self) -> BTreeMap<String, String> {
+        self.view.told.as_ref().map(PodRun::own_labels).unwrap_or_default()
     }
 
     /// True if no assignment names it: it keeps running, and nobody will replace it.

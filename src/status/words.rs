@@ -32,9 +32,13 @@ pub(super) fn age(duration: Duration) -> String {
 /// The age of an RFC 3339 time, as kubectl prints it; `None` if it is no time.
 #[must_use]
 pub fn age_of(time: &str, now: Moment) -> Option<String> {
-    let then = time.parse::<jiff::Timestamp>().ok()?;
-    let then = u64::try_from(then.as_millisecond()).ok()?;
-    Some(age(now.since(Moment(then))))
+    Some(age(now.since(moment_of(time)?)))
+}
+
+/// The moment of an RFC 3339 time; `None` if it is no time.
+pub(super) fn moment_of(time: &str) -> Option<Moment> {
+    let stamp = time.parse::<jiff::Timestamp>().ok()?;
+    u64::try_from(stamp.as_millisecond()).ok().map(Moment)
 }
 
 /// Where a rollout stands: a word that tools may match, and a sentence for people.
@@ -68,6 +72,9 @@ fn waiting(on: &WaitingOn) -> String {
         WaitingOn::Delay(left) => format!("{} of a delay are left", age(*left)),
         WaitingOn::Node(node) => format!("its node {node} is away, and it waits for it"),
         WaitingOn::Unpause => "spec.paused is true: the new template waits for a commit that unpauses it".into(),
+        WaitingOn::Completion { succeeded, wanted: Some(wanted) } => format!("{succeeded} of {wanted} pods have completed"),
+        WaitingOn::Completion { succeeded, wanted: None } => format!("{succeeded} pods have completed"),
+        WaitingOn::Retry { failed, left } => format!("{failed} pods failed; the next starts in {}", age(*left)),
     }
 }
 
@@ -82,6 +89,8 @@ fn stalled(by: &StalledBy) -> String {
         StalledBy::Quarantined(hash) => {
             format!("template {} failed before and is unchanged: push a fix, or revert the commit", hash.short())
         }
+        StalledBy::JobFailed(_, message) => message.clone(),
+        StalledBy::Forgotten(why) => why.clone(),
     }
 }
 
@@ -93,6 +102,7 @@ pub(super) fn stop_reason(reason: StopReason) -> &'static str {
         StopReason::Pruned => "a commit deleted its workload",
         StopReason::RolledBack => "its rollout was given up",
         StopReason::Superseded => "another pod has taken its slot",
+        StopReason::Finished => "its Job is over",
     }
 }
 

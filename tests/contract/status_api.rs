@@ -53,7 +53,7 @@ fn every_resource_has_the_shape_of_kubernetes() {
 #[test]
 fn discovery_lists_what_is_served() {
     let server = TestServer::start();
-    for path in ["/apis", "/api/v1", "/apis/apps/v1", "/apis/argoproj.io/v1alpha1", "/apis/autoscaling/v2"] {
+    for path in ["/apis", "/api/v1", "/apis/apps/v1", "/apis/argoproj.io/v1alpha1", "/apis/batch/v1", "/apis/autoscaling/v2"] {
         insta::assert_json_snapshot!(format!("discovery{}", path.replace('/', "_")), server.get(path).json());
     }
     assert_eq!(server.get("/api").json()["versions"], json!(["v1"]));
@@ -150,7 +150,7 @@ fn selectors_narrow_a_list() {
 fn what_is_not_served_is_a_status_that_says_so() {
     let server = TestServer::start();
     assert_status(&server.get("/api/v1/namespaces/shop/pods/nope"), 404, "NotFound", "pods \"nope\" not found");
-    assert_status(&server.get("/apis/batch/v1/jobs"), 404, "NotFound", "/apis/batch/v1/jobs");
+    assert_status(&server.get("/apis/batch/v2/jobs"), 404, "NotFound", "/apis/batch/v2/jobs");
     assert_status(&server.get("/nope"), 404, "NotFound", "/nope");
     assert_status(&get_as(&server, "/api/v1/pods", "application/yaml"), 406, "NotAcceptable", "application/json");
 }

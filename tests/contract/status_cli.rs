@@ -67,7 +67,7 @@ fn logs_of_a_workload_choose_a_pod_that_is_ready() {
 fn errors_say_what_to_do() {
     let server = TestServer::start();
     let address = server.address.to_string();
-    assert_has(&refused(&address, &["get", "jobs"]), &["there is no kind \"jobs\"", "kinds are namespaces"]);
+    assert_has(&refused(&address, &["get", "leases"]), &["there is no kind \"leases\"", "kinds are namespaces"]);
     assert_has(&refused(&address, &["get", "pod", "nope", "-n", "shop"]), &["pods \"nope\" not found"]);
     assert_has(&refused(&address, &["logs", "nope", "-n", "shop"]), &["pods \"nope\" not found"]);
     assert_has(&refused("127.0.0.1:1", &["get", "pods"]), &["no driftless answers at http://127.0.0.1:1", "driftless up --repo"]);

@@ -237,6 +237,7 @@ fn workloads() -> BTreeMap<ObjectKey, WorkloadView> {
         progress: Progress::Waiting(WaitingOn::Availability { missing: 1 }),
         promoted: None,
         autoscaled: Some(3),
+        job: None,
     };
     let api = WorkloadView {
         replicas: 1,
@@ -248,6 +249,7 @@ fn workloads() -> BTreeMap<ObjectKey, WorkloadView> {
         progress: Progress::Stalled(StalledBy::Deadline("api: Error, exit code 3".into())),
         promoted: Some(TemplateHash::new(API)),
         autoscaled: None,
+        job: None,
     };
     BTreeMap::from([(key(Kind::Deployment, "web"), web), (key(Kind::Rollout, "api"), api)])
 }

@@ -4,6 +4,7 @@ use super::expand;
 use super::{LaunchError, LaunchInput};
 use crate::agent::runtime::EnvValue;
 use crate::model::{EnvFromSource, EnvVar, EnvVarSource, FieldRef, KeySelector, SecretBytes};
+use std::collections::BTreeMap;
 
 /// The whole environment, each name once.
 pub(super) fn resolve(input: &LaunchInput<'_>) -> Result<Vec<(String, EnvValue)>, LaunchError> {
@@ -180,12 +181,17 @@ fn field_value(variable: &EnvVar, field: &FieldRef, input: &LaunchInput<'_>) -> 
         }
         _ => match subscript(path) {
             // A label or annotation that is absent is empty, as in Kubernetes.
-            Some(("metadata.labels", key)) => meta.labels.get(key).cloned().unwrap_or_default(),
-            Some(("metadata.annotations", key)) => meta.annotations.get(key).cloned().unwrap_or_default(),
+            Some(("metadata.labels", key)) => of_pod(&meta.labels, key, input),
+            Some(("metadata.annotations", key)) => of_pod(&meta.annotations, key, input),
             Some(_) | None => return Err(error("is not a field that Driftless offers")),
         },
     };
     Ok(EnvValue::Plain(text))
+}
+
+/// A label or annotation: the pod's own, else its template's.
+fn of_pod(map: &BTreeMap<String, String>, key: &str, input: &LaunchInput<'_>) -> String {
+    input.run.own_labels().get(key).or_else(|| map.get(key)).cloned().unwrap_or_default()
 }
 
 /// `metadata.labels['app']` → (`metadata.labels`, `app`).

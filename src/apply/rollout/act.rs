@@ -71,17 +71,17 @@ fn reason(input: &RolloutInput<'_>, memory: &RolloutMemory, hash: &TemplateHash)
 }
 
 /// The slots that no pod holds, lowest first. Pods on lost nodes hold theirs.
-struct FreeSlots {
+pub(super) struct FreeSlots {
     taken: BTreeSet<u32>,
     next: u32,
 }
 
 impl FreeSlots {
-    fn of(pods: &[PodState<'_>]) -> Self {
+    pub(super) fn of(pods: &[PodState<'_>]) -> Self {
         Self { taken: pods.iter().map(|pod| pod.slot).collect(), next: 0 }
     }
 
-    fn take(&mut self) -> u32 {
+    pub(super) fn take(&mut self) -> u32 {
         while self.taken.contains(&self.next) {
             self.next += 1;
         }

@@ -17,6 +17,7 @@
 //! - A retired pod that was not told to stop yet is taken back before a new one is made, and where the limits would be broken
 //!   by its end: what was retired beside a healthy pod stays if that pod fails meanwhile.
 //! - A failed template is quarantined if an old one still serves, and the old one stays.
+//! - A Job has rules of its own, in `job`: it ends.
 //!
 //! Deliberately absent: nodes and placement (`apply::schedule`), Services and draining (`controller`), and any state.
 
@@ -24,13 +25,15 @@ mod act;
 mod blue_green;
 mod census;
 mod deadline;
+mod job;
 mod recreate;
 mod rolling;
 #[cfg(test)]
 mod tests;
 
-use crate::model::{Moment, PodUid, Progress, StopReason, Strategy, TemplateHash, WaitingOn, Workload};
+use crate::model::{ContainerReport, Moment, PodUid, Progress, StopReason, Strategy, TemplateHash, WaitingOn, Workload};
 use census::Census;
+pub use job::{JobMemory, Strikes};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything that a step may look at.
@@ -61,8 +64,25 @@ pub struct PodState<'a> {
     pub hash: &'a TemplateHash,
     /// Where it stands.
     pub standing: Standing,
+    /// True once it is to go, wherever it stands.
+    pub retired: bool,
+    /// How it ended, if it has.
+    pub end: Option<PodEnd<'a>>,
+    /// How often its containers were restarted on the spot.
+    pub restarts: u32,
     /// What its agent last said of it, for people.
     pub message: &'a str,
+}
+
+/// How a pod ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PodEnd<'a> {
+    /// Whether all its containers ended with 0.
+    pub succeeded: bool,
+    /// When that was heard.
+    pub at: Moment,
+    /// Its containers, with their exit codes.
+    pub containers: &'a [ContainerReport],
 }
 
 /// Where a pod stands.
@@ -112,6 +132,8 @@ pub struct RolloutMemory {
     pub switched_at: Option<Moment>,
     /// Blue/green: since when the set of the wanted template is whole.
     pub whole_since: Option<(TemplateHash, Moment)>,
+    /// Jobs: what became of the run so far.
+    pub job: JobMemory,
 }
 
 /// A rollout's last progress, as Kubernetes counts it: more updated or available pods, or fewer old ones.
@@ -178,6 +200,7 @@ pub fn step(input: &RolloutInput<'_>) -> RolloutStep {
         }
         Strategy::Recreate => recreate::aim(input, &census, &mut memory),
         Strategy::BlueGreen(blue_green) => blue_green::aim(input, &census, &mut memory, blue_green),
+        Strategy::Job(spec) => return job::step(input, spec),
     };
     let actions = act::act(input, &census, &memory, limit);
     let progress = progress(input, &census, &mut memory, &actions);
@@ -271,7 +294,7 @@ fn departures(census: &Census) -> Option<WaitingOn> {
 fn wake(input: &RolloutInput<'_>, census: &Census, memory: &RolloutMemory) -> Option<Moment> {
     let blue_green = match &input.workload.strategy {
         Strategy::BlueGreen(blue_green) => blue_green::wake(input, memory, blue_green),
-        Strategy::Rolling { .. } | Strategy::Recreate => None,
+        Strategy::Rolling { .. } | Strategy::Recreate | Strategy::Job(_) => None,
     };
     [census.next_available, deadline::at(input, memory), blue_green].into_iter().flatten().filter(|at| *at > input.now).min()
 }

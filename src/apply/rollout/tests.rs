@@ -81,7 +81,7 @@ fn states(pods: &[Pod]) -> Vec<PodState<'_>> {
     pods.iter()
         .map(|pod| {
             let (uid, slot, standing) = state(pod);
-            PodState { uid, slot, hash: &pod.hash, standing, message: "no answer" }
+            PodState { uid, slot, hash: &pod.hash, standing, retired: false, end: None, restarts: 0, message: "no answer" }
         })
         .collect()
 }
@@ -410,6 +410,9 @@ impl Story {
                         slot: pod.slot,
                         hash: &pod.hash,
                         standing: pod.standing,
+                        retired: false,
+                        end: None,
+                        restarts: 0,
                         message: "",
                     })
                     .collect();

@@ -17,6 +17,8 @@ pub(super) struct FakePod {
     pub(super) started: Moment,
     pub(super) ready_since: Option<Moment>,
     pub(super) stopping: Option<Moment>,
+    /// Whether it succeeded, once it has ended.
+    pub(super) ended: Option<bool>,
     pub(super) reported: Option<(PodPhase, bool)>,
 }
 
@@ -95,7 +97,7 @@ fn snapshot(name: &str, letter: char) -> Arc<PodSnapshot> {
 }
 
 /// One object from a line: `deployment web a 3 surge=1`, `rollout api b 2 manual delay=30`, `service web`, `config settings x`,
-/// `hpa web 1 5`, `recreate job a 2`.
+/// `hpa web 1 5`, `recreate job a 2`, `job sum a 3 parallel=2 limit=1 ttl=60`.
 pub(super) fn object(line: &str, revision: &Revision) -> Object {
     let words: Vec<&str> = line.split_whitespace().collect();
     let name = words[1];
@@ -128,6 +130,7 @@ fn body(words: &[&str]) -> (Kind, Body) {
     match words[0] {
         "deployment" | "recreate" => (Kind::Deployment, workload(words)),
         "rollout" => (Kind::Rollout, workload(words)),
+        "job" => (Kind::Job, job(words)),
         "service" => (
             Kind::Service,
             Body::Service(ServiceSpec {
@@ -194,6 +197,37 @@ fn workload(words: &[&str]) -> Body {
         min_ready_seconds: option("minready").unwrap_or(0),
         progress_deadline_seconds: option("deadline").unwrap_or(600),
         paused: has("paused"),
+    })
+}
+
+/// A Job of the text language.
+fn job(words: &[&str]) -> Body {
+    let number = |wanted: &str| -> Option<u32> {
+        words.iter().find_map(|word| word.strip_prefix(wanted)?.strip_prefix('=')).map(|text| text.parse().unwrap())
+    };
+    let letter = words[2].chars().next().unwrap();
+    let mut snapshot = snapshot(words[1], letter);
+    Arc::make_mut(&mut snapshot).template.spec.restart_policy = RestartPolicy::Never;
+    let spec = JobSpec {
+        run: snapshot.hash.clone(),
+        completions: Some(words[3].parse().unwrap()),
+        indexed: words.contains(&"indexed"),
+        backoff_limit: number("limit").unwrap_or(6),
+        backoff_limit_per_index: None,
+        max_failed_indexes: None,
+        active_deadline_seconds: number("deadline").map(u64::from),
+        ttl_seconds_after_finished: number("ttl"),
+        failure_rules: Vec::new(),
+        success_rules: Vec::new(),
+    };
+    Body::Workload(Workload {
+        replicas: Some(number("parallel").unwrap_or(1)),
+        selector: LabelSelector::default(),
+        snapshot,
+        strategy: Strategy::Job(Box::new(spec)),
+        min_ready_seconds: 0,
+        progress_deadline_seconds: 600,
+        paused: words.contains(&"suspended"),
     })
 }
 
@@ -302,10 +336,12 @@ impl World {
     }
 
     fn report_of(&self, pod: &FakePod) -> PodReport {
-        let phase = match (pod.stopping, self.now.since(pod.started) < self.start) {
-            (Some(_), _) => PodPhase::Stopping,
-            (None, true) => PodPhase::Starting,
-            (None, false) => PodPhase::Running,
+        let phase = match (pod.stopping, pod.ended, self.now.since(pod.started) < self.start) {
+            (Some(_), ..) => PodPhase::Stopping,
+            (None, Some(true), _) => PodPhase::Succeeded,
+            (None, Some(false), _) => PodPhase::Failed,
+            (None, None, true) => PodPhase::Starting,
+            (None, None, false) => PodPhase::Running,
         };
         PodReport {
             uid: pod.run.uid,
@@ -315,7 +351,7 @@ impl World {
             slot: pod.run.slot,
             revision: pod.run.revision.clone(),
             phase,
-            ready: pod.ready_since.is_some() && pod.stopping.is_none(),
+            ready: pod.ready_since.is_some() && pod.stopping.is_none() && pod.ended.is_none(),
             ready_for: pod.ready_since.map(|since| self.now.since(since)).unwrap_or_default(),
             age: self.now.since(pod.started),
             address: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
@@ -408,7 +444,14 @@ impl World {
                         agent.pods.contains_key(uid) || assignment.templates.contains_key(&run.hash),
                         "the template of a new pod is not sent"
                     );
-                    let fresh = || FakePod { run: run.clone(), started: now, ready_since: None, stopping: None, reported: None };
+                    let fresh = || FakePod {
+                        run: run.clone(),
+                        started: now,
+                        ready_since: None,
+                        stopping: None,
+                        ended: None,
+                        reported: None,
+                    };
                     agent.pods.entry(*uid).or_insert_with(fresh);
                 }
                 for uid in assignment.stop.keys() {
@@ -520,6 +563,28 @@ impl World {
             }
         }
         panic!("no pod of {workload}");
+    }
+
+    /// Lets one running pod of a Job end.
+    pub(super) fn end_one(&mut self, job: &str, succeeded: bool) {
+        let wanted = key(job);
+        let mut pods = self.agents.values_mut().flat_map(|agent| agent.pods.values_mut());
+        let runs = |pod: &&mut FakePod| pod.run.workload == wanted && pod.ended.is_none() && pod.stopping.is_none();
+        pods.find(runs).expect("a pod that runs").ended = Some(succeeded);
+    }
+
+    /// `2 v1 x1`: how many pods of a Job run, succeeded and failed, as far as agents keep them.
+    pub(super) fn job_pods(&self, job: &str) -> String {
+        let wanted = key(job);
+        let pods = || self.agents.values().flat_map(|agent| agent.pods.values()).filter(|pod| pod.run.workload == wanted);
+        let count = |ended: Option<bool>| pods().filter(|pod| pod.ended == ended).count();
+        format!("{} v{} x{}", count(None), count(Some(true)), count(Some(false)))
+    }
+
+    /// An agent loses its memory, and the pods that it ran.
+    pub(super) fn wipe(&mut self, name: &str) {
+        let agent = self.agents.get_mut(&node(name)).unwrap();
+        *agent = FakeAgent { up: true, acknowledges: true, ..FakeAgent::default() };
     }
 
     /// The letters of the templates of the pods that run, one each, sorted: `aab`.

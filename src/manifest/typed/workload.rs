@@ -47,7 +47,7 @@ fn workload(value: &Value, strategy: Strategy, findings: &mut Findings<'_>) -> O
 }
 
 /// A volume without a source is an emptyDir, as in Kubernetes.
-fn template(mut template: PodTemplate) -> PodTemplate {
+pub(super) fn template(mut template: PodTemplate) -> PodTemplate {
     for volume in &mut template.spec.volumes {
         if volume.config_map.is_none() && volume.secret.is_none() && volume.empty_dir.is_none() {
             volume.empty_dir = Some(EmptyDir::default());

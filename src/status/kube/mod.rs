@@ -11,6 +11,7 @@ mod answer;
 mod discovery;
 mod endpoints;
 mod events;
+mod jobs;
 mod log;
 mod metadata;
 mod nodes;
@@ -61,6 +62,7 @@ fn objects(view: &View, resource: Resource, scope: &Scope) -> Vec<Value> {
         Resource::Events => events::events(view, scope),
         Resource::Deployments => workloads::deployments(view, scope),
         Resource::Rollouts => workloads::rollouts(view, scope),
+        Resource::Jobs => jobs::jobs(view, scope),
         Resource::Autoscalers => workloads::autoscalers(view, scope),
     }
 }

@@ -110,7 +110,7 @@ mod tests {
             "/",
             "/api/v2",
             "/apis/apps/v1beta1",
-            "/apis/batch/v1/jobs",
+            "/apis/batch/v2/jobs",
             "/api/v1/deployments",
             "/apis/apps/v1/pods",
             "/api/v1/pods/web",

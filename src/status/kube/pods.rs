@@ -22,6 +22,7 @@ fn shown(view: &View, pod: &ShownPod<'_>) -> Value {
 fn pod_metadata(pod: &ShownPod<'_>) -> Value {
     let written = pod.snapshot.map(|snapshot| &snapshot.template.metadata.annotations);
     let mut annotations = written.map(metadata::shown_annotations).unwrap_or_default();
+    annotations.extend(pod.own_labels());
     annotations.insert("driftless.dev/commit".into(), pod.revision.to_string());
     annotations.insert("driftless.dev/template-hash".into(), pod.hash.to_string());
     if pod.is_unclaimed() {

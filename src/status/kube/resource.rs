@@ -27,6 +27,8 @@ pub enum Resource {
     Deployments,
     /// `argoproj.io/v1alpha1 Rollout`
     Rollouts,
+    /// `batch/v1 Job`
+    Jobs,
     /// `autoscaling/v2 HorizontalPodAutoscaler`
     Autoscalers,
 }
@@ -47,6 +49,8 @@ impl Group {
     pub const APPS: Group = Group { name: "apps", version: "v1" };
     /// Rollouts.
     pub const ROLLOUTS: Group = Group { name: "argoproj.io", version: "v1alpha1" };
+    /// Jobs.
+    pub const BATCH: Group = Group { name: "batch", version: "v1" };
     /// Autoscalers.
     pub const AUTOSCALING: Group = Group { name: "autoscaling", version: "v2" };
 
@@ -54,7 +58,7 @@ impl Group {
     pub const DISCOVERY: Group = Group { name: "discovery.k8s.io", version: "v1" };
 
     /// The groups below `/apis`.
-    pub const NAMED: [Group; 4] = [Group::APPS, Group::ROLLOUTS, Group::AUTOSCALING, Group::DISCOVERY];
+    pub const NAMED: [Group; 5] = [Group::APPS, Group::ROLLOUTS, Group::BATCH, Group::AUTOSCALING, Group::DISCOVERY];
 }
 
 /// `apiVersion`
@@ -85,7 +89,7 @@ pub struct ResourceFacts {
 
 impl Resource {
     /// Every resource, in the order in which discovery lists them.
-    pub const ALL: [Resource; 12] = [
+    pub const ALL: [Resource; 13] = [
         Resource::Namespaces,
         Resource::Nodes,
         Resource::Pods,
@@ -97,6 +101,7 @@ impl Resource {
         Resource::Events,
         Resource::Deployments,
         Resource::Rollouts,
+        Resource::Jobs,
         Resource::Autoscalers,
     ];
 
@@ -130,6 +135,7 @@ impl Resource {
             Resource::Rollouts => {
                 ResourceFacts { group: Group::ROLLOUTS, in_all: true, ..core("rollouts", "rollout", "Rollout", &["ro"]) }
             }
+            Resource::Jobs => ResourceFacts { group: Group::BATCH, in_all: true, ..core("jobs", "job", "Job", &[]) },
             Resource::Autoscalers => ResourceFacts {
                 group: Group::AUTOSCALING,
                 in_all: true,

@@ -94,6 +94,7 @@ fn columns(resource: Resource) -> Vec<Column> {
         Resource::Events => (EVENTS, EVENTS_WIDE),
         Resource::Deployments => (DEPLOYMENTS, WORKLOADS_WIDE),
         Resource::Rollouts => (ROLLOUTS, WORKLOADS_WIDE),
+        Resource::Jobs => (JOBS, WORKLOADS_WIDE),
         Resource::Autoscalers => (AUTOSCALERS, &[]),
     };
     let column = |wide| move |(name, cell): &(&'static str, Cell)| Column { name, wide, cell: *cell };
@@ -209,6 +210,14 @@ const WORKLOADS_WIDE: Named = &[
     ("Selector", |o, _| pairs(&o["spec"]["selector"]["matchLabels"])),
 ];
 
+const JOBS: Named = &[
+    NAME,
+    ("Status", |o, _| json!(job_status(o))),
+    ("Completions", |o, _| json!(completions(o))),
+    ("Duration", |o, now| json!(job_duration(o, now))),
+    AGE,
+];
+
 const AUTOSCALERS: Named = &[
     NAME,
     ("Reference", |o, _| {
@@ -272,6 +281,32 @@ fn endpoints(object: &Value) -> Value {
         ports.map(move |port| format!("{ip}:{}", port["port"])).collect::<Vec<_>>()
     });
     json!(or_none(&places.collect::<Vec<_>>().join(",")))
+}
+
+fn condition<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
+    let conditions = object["status"]["conditions"].as_array()?;
+    conditions.iter().find(|condition| condition["type"] == name && condition["status"] == "True")
+}
+
+fn job_status(job: &Value) -> &'static str {
+    let known = [("Complete", "Complete"), ("Failed", "Failed"), ("Suspended", "Suspended"), ("Forgotten", "Forgotten")];
+    known.into_iter().find(|(name, _)| condition(job, name).is_some()).map_or("Running", |(_, word)| word)
+}
+
+fn completions(job: &Value) -> String {
+    let succeeded = count(job, "/status/succeeded");
+    match (job["spec"]["completions"].as_u64(), count(job, "/spec/parallelism")) {
+        (Some(wanted), _) => format!("{succeeded}/{wanted}"),
+        (None, workers) if workers > 1 => format!("{succeeded}/1 of {workers}"),
+        (None, _) => format!("{succeeded}/1"),
+    }
+}
+
+/// From its start to its end; to now, while it runs.
+fn job_duration(job: &Value, now: Moment) -> String {
+    let end = ["Complete", "Failed"].into_iter().find_map(|name| condition(job, name)?["lastTransitionTime"].as_str());
+    let end = end.and_then(words::moment_of).unwrap_or(now);
+    job["status"]["startTime"].as_str().and_then(|start| words::age_of(start, end)).unwrap_or_default()
 }
 
 fn containers(object: &Value, field: &str) -> String {

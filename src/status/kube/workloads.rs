@@ -55,6 +55,7 @@ fn strategy(strategy: &Strategy) -> Value {
             "rollingUpdate": { "maxSurge": max_surge, "maxUnavailable": max_unavailable },
         }),
         Strategy::BlueGreen(blue_green) => json!({ "blueGreen": blue_green_json(blue_green) }),
+        Strategy::Job(_) => Value::Null,
     }
 }
 
@@ -95,7 +96,9 @@ fn deployment_status(state: &WorkloadView) -> Value {
         Progress::Done => ("True", "NewReplicaSetAvailable"),
         Progress::Progressing(_) | Progress::Waiting(_) => ("True", "ReplicaSetUpdated"),
         Progress::Stalled(StalledBy::Deadline(_)) => ("False", "ProgressDeadlineExceeded"),
-        Progress::Stalled(StalledBy::Quarantined(_)) => ("False", "TemplateQuarantined"),
+        Progress::Stalled(StalledBy::Quarantined(_) | StalledBy::JobFailed(..) | StalledBy::Forgotten(_)) => {
+            ("False", "TemplateQuarantined")
+        }
     };
     let available = state.available >= state.replicas;
     let (available, available_reason) =

@@ -61,6 +61,7 @@ fn stop_to_proto(order: &StopOrder) -> proto::StopOrder {
         StopReason::Pruned => proto::StopReason::Pruned,
         StopReason::RolledBack => proto::StopReason::RolledBack,
         StopReason::Superseded => proto::StopReason::Superseded,
+        StopReason::Finished => proto::StopReason::Finished,
     };
     proto::StopOrder {
         uid: uid_to_proto(&order.uid),
@@ -77,6 +78,7 @@ fn stop(order: proto::StopOrder) -> Result<StopOrder, ConvertError> {
         proto::StopReason::Pruned => StopReason::Pruned,
         proto::StopReason::RolledBack => StopReason::RolledBack,
         proto::StopReason::Superseded => StopReason::Superseded,
+        proto::StopReason::Finished => StopReason::Finished,
     };
     Ok(StopOrder { uid: uid("stop.uid", &order.uid)?, reason, commit: order.commit.map(Revision::new) })
 }

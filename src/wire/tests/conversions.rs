@@ -152,6 +152,7 @@ fn assignment() -> impl Strategy<Value = Assignment> {
         StopReason::Pruned,
         StopReason::RolledBack,
         StopReason::Superseded,
+        StopReason::Finished,
     ]);
     let stop = (uid(), reason, of(text())).prop_map(|(uid, reason, commit)| StopOrder {
         uid,
