@@ -32,6 +32,7 @@ impl Controller {
         self.capacity.set(&hello.facts, &NodeSpec::default(), true);
         self.dirty.workloads.append(&mut self.dirty.unplaced);
         self.recall_jobs(name, &hello);
+        self.touch_placed();
         let unknown = self.services.restart(name, &hello.endpoints);
         self.dirty.services.extend(unknown);
         self.take_pods(name, hello);
@@ -106,6 +107,7 @@ impl Controller {
         if placement.holds_capacity() {
             self.capacity.reserve(name, &placement.request);
         }
+        self.note_seen(&workload, placement.run.slot);
         self.placements.insert(placement);
         self.touch_workload(&workload);
         self.records.touch(&workload);
@@ -130,7 +132,8 @@ impl Controller {
             return Arc::clone(&sibling.request);
         }
         let snapshot = self.inputs.snapshot(workload, hash);
-        Arc::new(snapshot.map_or_else(|| Request::unknown(workload), |known| Request::of(workload, &known.template, hash)))
+        let request = snapshot.map_or_else(|| Request::unknown(workload), |known| Request::of(workload, &known.template, hash));
+        Arc::new(if workload.kind == Kind::DaemonSet { request.of_every_node() } else { request })
     }
 
     /// An agent reports.
@@ -307,14 +310,21 @@ impl Controller {
         if ready {
             self.dirty.workloads.append(&mut self.dirty.unplaced);
         }
+        self.touch_placed();
         let (reason, message) = match (ready, lost) {
             (true, _) => ("NodeReady", format!("node {name} is heard")),
             (false, false) => ("NodeNotReady", format!("node {name} is silent")),
-            (false, true) => ("NodeLost", format!("node {name} has been silent for too long; its pods are replaced")),
+            (false, true) => {
+                ("NodeLost", format!("node {name} has been silent for too long; pods that are not bound to it are replaced"))
+            }
         };
         if lost {
             for workload in &workloads {
-                let count = self.placements.of_node(name).filter(|placement| placement.run.workload == *workload).count();
+                let of_workload = self.placements.of_node(name).filter(|placement| placement.run.workload == *workload);
+                let count = of_workload.filter(|placement| self.is_replaceable(placement)).count();
+                if count == 0 {
+                    continue;
+                }
                 self.records.batch(Occasion::Node, workload, format!("{count} pods on {name} are lost and replaced elsewhere"));
                 self.arm_batch();
             }

@@ -4,7 +4,7 @@
 //! [`Event`]s. Outputs: [`Effect`]s. The core is pure; the shell around it does the I/O.
 //!
 //! The rooms of the core: `inputs` (what is wanted), `nodes` (who is heard), `placements` (what was told, and what is
-//! reported), `endpoints` (where Services lead, and who knows), `work` (what each workload carries from pass to pass),
+//! reported), `places` (which node a pod is for), `endpoints` (where Services lead, and who knows), `work` (what each workload carries from pass to pass),
 //! `timers`, `records` (what the audit branch is told). What happens in them: `restore` and `revise` take the memory and a
 //! revision over, `agents` hears, `pass` takes rollout steps for what is dirty, `retire`, `publish` and `dispatch` tell,
 //! `scale` asks the autoscaler, `jobs` minds that nothing runs twice, `tree` and `words` write, `view` shows, `check` recomputes everything.
@@ -31,6 +31,7 @@ mod jobs;
 mod nodes;
 mod pass;
 mod placements;
+mod places;
 mod publish;
 mod records;
 mod restore;

@@ -5,10 +5,9 @@ use super::happenings::Happening;
 use super::placements::Placement;
 use super::timers::Timer;
 use crate::apply::rollout::{Action, PodState, RolloutInput, RolloutMemory, RolloutStep, step};
-use crate::apply::schedule::place;
 use crate::model::{
-    Incarnation, JobRun, Kind, Object, ObjectKey, PodRun, PodUid, Progress, Revision, StopReason, Strategy, TemplateHash,
-    WaitingOn, Workload,
+    Incarnation, JobRun, Kind, NodeName, Object, ObjectKey, PodRun, PodUid, Progress, Revision, StopReason, Strategy,
+    TemplateHash, WaitingOn, Workload,
 };
 use std::collections::BTreeSet;
 
@@ -64,7 +63,7 @@ impl Controller {
         let delay = work.churn.delay(now);
         work.replicas = replicas;
         let progress = match acted.refused {
-            Some(refusals) if !matches!(step.progress, Progress::Stalled(_)) => Progress::Waiting(WaitingOn::Placement(refusals)),
+            Some(waiting) if !matches!(step.progress, Progress::Stalled(_)) => Progress::Waiting(waiting),
             Some(_) | None => step.progress,
         };
         let before = std::mem::replace(&mut work.progress, progress);
@@ -85,18 +84,35 @@ impl Controller {
         let pods: Vec<PodState<'_>> = self.placements.of_workload(key).map(|placement| self.state(placement)).collect();
         let targets = work.memory.targets.keys().chain(pods.iter().map(|pod| pod.hash));
         let known: BTreeSet<TemplateHash> = targets.filter(|hash| self.inputs.snapshots.contains_key(*hash)).cloned().collect();
+        let nodes = self.nodes_for(key, workload);
+        let unheard = self.unheard_numbers(key, workload);
         let replicas = self.wanted(key, workload);
-        Some(step(&RolloutInput { workload, replicas, pods: &pods, known: &known, memory: &work.memory, now: self.now }))
+        let (memory, now) = (&work.memory, self.now);
+        Some(step(&RolloutInput {
+            workload,
+            replicas,
+            pods: &pods,
+            nodes: &nodes,
+            unheard: &unheard,
+            known: &known,
+            memory,
+            now,
+        }))
     }
 
     fn state<'a>(&self, placement: &'a Placement) -> PodState<'a> {
         let node = self.nodes.get(&placement.node);
-        placement.state(node.is_some_and(|node| node.ready), node.is_some_and(|node| node.lost))
+        let bound = self.is_bound(placement);
+        placement.state(node.is_some_and(|node| node.ready), node.is_some_and(|node| node.lost), bound)
     }
 
-    /// How many pods are wanted: what is written or what the autoscaler says, without those that drift took and policy leaves.
+    /// How many pods are wanted: what is written or what the autoscaler says, without those that drift took and policy leaves; for a
+    /// DaemonSet, one for each node that suits.
     pub(super) fn wanted(&self, key: &ObjectKey, workload: &Workload) -> u32 {
         let Some(work) = self.works.get(key) else { return 0 };
+        if matches!(workload.strategy, Strategy::Daemon(_)) {
+            return u32::try_from(self.nodes_for(key, workload).len()).unwrap_or(u32::MAX);
+        }
         let written = workload.replicas.unwrap_or(1);
         work.autoscaled.unwrap_or(written).saturating_sub(work.forgone)
     }
@@ -105,14 +121,16 @@ impl Controller {
         let key = &object.key;
         let healing = step.memory.completed.as_ref() == Some(&workload.snapshot.hash);
         let delay = self.works.get(key).and_then(|work| work.churn.delay(self.now)).filter(|_| healing);
+        let numbered = matches!(workload.strategy, Strategy::Stateful(_));
         let mut acted = Acted::default();
         for action in &step.actions {
             match action {
                 Action::Create { .. } if delay.is_some() => acted.delayed = true,
-                Action::Create { .. } if acted.refused.is_some() => {}
-                Action::Create { slot, hash } => match self.create(object, *slot, hash) {
+                // Where one pod finds no place, its like find none either; those that are for a node of their own may.
+                Action::Create { node: None, .. } if acted.refused.is_some() && !numbered => {}
+                Action::Create { slot, hash, node } => match self.create(object, *slot, hash, node.as_ref()) {
                     Ok(()) => acted.changed = true,
-                    Err(refusals) => acted.refused = Some(refusals),
+                    Err(waiting) => acted.refused = Some(waiting),
                 },
                 Action::Reinstate { uid } => {
                     self.reinstate(uid);
@@ -134,7 +152,7 @@ impl Controller {
             StopReason::Replaced | StopReason::ScaledDown | StopReason::Pruned | StopReason::RolledBack => {
                 self.inputs.effective.revision.clone()
             }
-            StopReason::Superseded | StopReason::Finished => None,
+            StopReason::Superseded | StopReason::Misplaced | StopReason::Finished => None,
         }
     }
 
@@ -148,15 +166,15 @@ impl Controller {
         }
     }
 
-    /// Starts a pod where a node can take it.
-    fn create(&mut self, object: &Object, slot: u32, hash: &TemplateHash) -> Result<(), String> {
+    /// Starts a pod where a node can take it, or on the one that it is for.
+    fn create(&mut self, object: &Object, slot: u32, hash: &TemplateHash, on: Option<&NodeName>) -> Result<(), WaitingOn> {
         let key = &object.key;
         let request = self.request(key, hash);
-        let node = match place(&request, &mut self.capacity) {
+        let node = match self.find_node(&request, on) {
             Ok(node) => node,
-            Err(refusals) => {
+            Err(waiting) => {
                 self.dirty.unplaced.insert(key.clone());
-                return Err(refusals.to_string());
+                return Err(waiting);
             }
         };
         let run = self.name_pod(object, slot, hash);
@@ -164,6 +182,7 @@ impl Controller {
         self.capacity.reserve(&node, &request);
         self.dirty.nodes.insert(node.clone());
         self.placements.insert(Placement::new(node, run, request, self.now));
+        self.note_seen(key, slot);
         self.records.touch(key);
         let happening = Happening { about: key, pod: Some(&name), warning: false, reason: "Scheduled", message };
         self.happenings.note(happening, self.now);
@@ -174,7 +193,7 @@ impl Controller {
         Ok(())
     }
 
-    /// A new pod: uid and name derive from what makes it that pod. A bare Pod keeps its own name.
+    /// A new pod: uid and name derive from what makes it that pod. A bare Pod and the pods of a StatefulSet keep their names.
     fn name_pod(&mut self, object: &Object, slot: u32, hash: &TemplateHash) -> PodRun {
         let workload = object.key.clone();
         let origin = self.works.get(&workload).and_then(|work| work.origins.get(hash)).cloned();
@@ -183,13 +202,14 @@ impl Controller {
             self.incarnations += 1;
             let incarnation = Incarnation { epoch: self.epoch, counter: self.incarnations };
             let uid = PodUid::derive(&self.settings.cluster_id, &workload, slot, hash, incarnation);
-            let bare = workload.kind == Kind::Pod;
+            let lasting = lasting_name(&workload, slot);
+            let is_lasting = lasting.is_some();
+            let usual = || format!("{}-{}-{}", workload.name, hash.short(), uid.tail());
             let name = match object.workload().map(|workload| &workload.strategy) {
-                _ if bare => workload.name.clone(),
                 Some(Strategy::Job(spec)) => PodRun::job_pod_name(&workload.name, spec.indexed.then_some(slot), &uid),
-                _ => format!("{}-{}-{}", workload.name, hash.short(), uid.tail()),
+                _ => lasting.unwrap_or_else(usual),
             };
-            if bare || self.placements.of_workload(&workload).all(|placement| placement.run.name != name) {
+            if is_lasting || self.placements.of_workload(&workload).all(|placement| placement.run.name != name) {
                 return PodRun { uid, name, workload, slot, hash: hash.clone(), revision };
             }
         }
@@ -205,7 +225,10 @@ impl Controller {
         for uid in &left {
             self.retire(uid, StopReason::Pruned, commit.clone());
         }
-        if left.is_empty() {
+        // A number that may still run somewhere is waited for, and then stopped.
+        let pruned = self.inputs.pruned.get(key).cloned();
+        let awaits = |object: &Object| object.workload().is_some_and(|workload| !self.unheard_numbers(key, workload).is_empty());
+        if left.is_empty() && !pruned.is_some_and(|object| awaits(&object)) {
             self.inputs.pruning.remove(key);
             self.inputs.pruned.remove(key);
             self.inputs.applied.remove(key);
@@ -262,13 +285,21 @@ fn remembered(memory: &RolloutMemory) -> (Option<TemplateHash>, JobRun) {
     (memory.promoted.clone(), memory.job.run.clone())
 }
 
+/// The name that a pod has in each of its incarnations, if it has one.
+fn lasting_name(workload: &ObjectKey, slot: u32) -> Option<String> {
+    if workload.kind == Kind::Pod {
+        return Some(workload.name.clone());
+    }
+    (workload.kind == Kind::StatefulSet).then(|| format!("{}-{slot}", workload.name))
+}
+
 /// What came of a step.
 #[derive(Debug, Default)]
 struct Acted {
     /// Something else is told now.
     changed: bool,
-    /// No node takes a pod: what each said.
-    refused: Option<String>,
+    /// What a pod waits for that finds no place.
+    refused: Option<WaitingOn>,
     /// Replacements wait because too many were needed lately.
     delayed: bool,
 }

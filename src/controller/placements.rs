@@ -121,13 +121,16 @@ impl Placement {
         Some(StopOrder { uid: self.run.uid, reason: retired.reason, commit: retired.commit.clone() })
     }
 
-    /// As a rollout sees it, given the state of its node.
-    pub(super) fn state(&self, node_ready: bool, node_lost: bool) -> PodState<'_> {
+    /// As a rollout sees it, given the state of its node. One that is `bound` to its node is never lost.
+    pub(super) fn state(&self, node_ready: bool, node_lost: bool, bound: bool) -> PodState<'_> {
         PodState {
             uid: self.run.uid,
             slot: self.run.slot,
             hash: &self.run.hash,
-            standing: self.standing(node_ready, node_lost),
+            node: &self.node,
+            heard: node_ready,
+            bound,
+            standing: self.standing(node_ready, node_lost && !bound),
             retired: self.retired.is_some(),
             end: self.end(),
             restarts: self.report.as_ref().map_or(0, restarts),

@@ -405,11 +405,11 @@ impl Controller {
     }
 }
 
-/// True if nothing more is to be expected of a correction. What waits for a person is as whole as it can be, and a Job that runs is
-/// told of when it ends.
+/// True if nothing more is to be expected of a correction. What waits for a person or a node is as whole as it can be, and a Job that
+/// runs is told of when it ends.
 fn is_settled(progress: &Progress) -> bool {
-    use WaitingOn::{Completion, Promotion, Unpause};
-    let is_as_whole = |on: &WaitingOn| matches!(on, Promotion(_) | Unpause | Completion { .. });
+    use WaitingOn::{Completion, Node, Promotion, Unpause};
+    let is_as_whole = |on: &WaitingOn| matches!(on, Promotion(_) | Unpause | Node(_) | Completion { .. });
     match progress {
         Progress::Done | Progress::Stalled(_) => true,
         Progress::Waiting(on) => is_as_whole(on),

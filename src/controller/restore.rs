@@ -4,7 +4,7 @@ use super::core::Controller;
 use super::event::Restored;
 use super::inputs::Applied;
 use super::tree;
-use super::work::Work;
+use super::work::{Numbers, Work};
 use crate::apply::rollout::{JobMemory, RolloutMemory};
 use crate::model::{CurrentObject, CurrentPods, NodeName, ObjectKey, PruneBlock, TemplateHash};
 use std::collections::BTreeMap;
@@ -89,6 +89,7 @@ fn work(pods: &CurrentPods) -> Work {
         origins: origins.collect(),
         images: pods.images.clone(),
         remembered,
+        numbers: Some(Numbers { replicas: pods.replicas, places: pods.places.clone() }),
         ..Work::default()
     }
 }

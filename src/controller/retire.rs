@@ -86,5 +86,6 @@ fn why(reason: StopReason) -> &'static str {
         StopReason::RolledBack => "the rollout that made it was given up",
         StopReason::Superseded => "it ended or was lost, and another takes its slot",
         StopReason::Finished => "its Job is over",
+        StopReason::Misplaced => "its node is not one for it any more",
     }
 }

@@ -1,6 +1,7 @@
 //! The core as a whole, with agents that do as they are told.
 
 mod jobs;
+mod sets;
 mod world;
 
 use crate::model::*;

@@ -5,7 +5,9 @@
 
 use super::core::Controller;
 use super::placements::Placement;
-use crate::model::{ClusterNotes, CurrentObject, CurrentPods, CurrentSet, Object, ObjectKey, PodPhase, TemplateHash};
+use crate::model::{
+    ClusterNotes, CurrentObject, CurrentPods, CurrentSet, Kind, NodeName, Object, ObjectKey, PodPhase, TemplateHash,
+};
 use std::collections::BTreeMap;
 
 /// The text of an object's file.
@@ -57,12 +59,25 @@ impl Controller {
             template_hash: wanted.as_ref().map(|hash| hash.as_str().to_owned()).unwrap_or_default(),
             replicas: work.replicas,
             sets,
+            places: self.current_places(key),
             images: self.images(key, wanted.as_ref(), &work.images),
             promoted: work.memory.promoted.clone(),
             quarantined: work.memory.quarantined.clone(),
             autoscaled: work.autoscaled,
             job: is_job.then_some(work.memory.job.run),
         }
+    }
+
+    /// Where the numbers of a StatefulSet are. One that may run on a node that was not heard of yet is where the memory says.
+    fn current_places(&self, key: &ObjectKey) -> BTreeMap<u32, NodeName> {
+        if key.kind != Kind::StatefulSet {
+            return BTreeMap::new();
+        }
+        let unheard =
+            self.inputs.object(key).and_then(|object| object.workload()).map(|workload| self.unheard_numbers(key, workload));
+        let mut places = unheard.unwrap_or_default();
+        places.extend(self.placements.of_workload(key).map(|placement| (placement.run.slot, placement.node.clone())));
+        places
     }
 
     /// What the image names of the wanted template were resolved to, as agents say; what was known, where they do not.

@@ -40,7 +40,11 @@ impl Subject {
             return Self::plain(about, verb, &key.kind.to_string());
         };
         // Where an autoscaler decides, the plan knows its number.
-        let count = pods(workload.replicas.unwrap_or(change.effect.starts.max(1)));
+        let count = if key.kind == Kind::DaemonSet {
+            "to every node".to_owned()
+        } else {
+            pods(workload.replicas.unwrap_or(change.effect.starts.max(1)))
+        };
         if let Strategy::Job(job) = &workload.strategy {
             return Self::job(about, action, job, workload.replicas.unwrap_or(1), &images(old, workload));
         }

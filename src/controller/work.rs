@@ -3,7 +3,7 @@
 use crate::apply::rollout::RolloutMemory;
 use crate::apply::scale::ScaleHistory;
 use crate::model::{Moment, NodeName, Progress, Revision, TemplateHash};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// A workload at work.
@@ -29,6 +29,19 @@ pub(super) struct Work {
     pub(super) images: BTreeMap<String, String>,
     /// Of a Job: the pods that ran when it was last recorded, on nodes that have not said hello since.
     pub(super) remembered: BTreeMap<NodeName, u32>,
+    /// StatefulSet: what the memory says of its pods.
+    pub(super) numbers: Option<Numbers>,
+    /// StatefulSet: the numbers of which a pod was known in this reign.
+    pub(super) seen: BTreeSet<u32>,
+}
+
+/// The pods of a StatefulSet as an earlier controller recorded them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Numbers {
+    /// How many were wanted.
+    pub(super) replicas: u32,
+    /// The node of each number.
+    pub(super) places: BTreeMap<u32, NodeName>,
 }
 
 impl Default for Work {
@@ -44,6 +57,8 @@ impl Default for Work {
             origins: BTreeMap::new(),
             images: BTreeMap::new(),
             remembered: BTreeMap::new(),
+            numbers: None,
+            seen: BTreeSet::new(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a change does to pods: how many start and stop, in what order, and whether something stops serving meanwhile.
 
-use super::Observed;
+use super::{Observed, sets};
 use crate::model::{
     Action, BlueGreen, Body, Change, ConfigSnapshot, Desired, Effect, Kind, Object, ObjectKey, Plan, Strategy, Workload,
 };
@@ -26,9 +26,9 @@ pub(super) enum Counts<'a> {
 
 /// How many pods a workload has.
 #[derive(Clone, Copy)]
-struct Pods {
-    before: u32,
-    after: u32,
+pub(super) struct Pods {
+    pub(super) before: u32,
+    pub(super) after: u32,
     /// Whether an autoscaler sets the number.
     autoscaled: bool,
 }
@@ -58,15 +58,19 @@ impl<'a> Scene<'a> {
                     Some(count) if autoscaled => count,
                     _ => after,
                 };
-                Pods { before: seen.map_or(0, |pods| pods.nodes.values().sum()), after, autoscaled }
+                let before = seen.map_or(0, |pods| pods.nodes.values().sum());
+                Pods { before, after: if key.kind == Kind::DaemonSet { before } else { after }, autoscaled }
             }
         }
     }
 }
 
 /// The number of pods that git asks for. Where an autoscaler is in charge, git only says the bounds: the written number within them,
-/// or the least.
+/// or the least. Of a DaemonSet git says no number.
 fn wanted(desired: &Desired, key: &ObjectKey) -> u32 {
+    if key.kind == Kind::DaemonSet {
+        return 0;
+    }
     let Some(workload) = desired.objects.get(key).and_then(|object| object.workload()) else { return 0 };
     match desired.autoscaler_of(key) {
         Some(bounds) => workload.replicas.unwrap_or(bounds.min_replicas).clamp(bounds.min_replicas, bounds.max_replicas),
@@ -83,13 +87,10 @@ pub(super) fn of(change: &Change, scene: &Scene<'_>, counts: &Counts<'_>) -> Eff
         Kind::ConfigMap | Kind::Secret => only(of_config(change, scene)),
         Kind::Service => of_service(change, scene),
         Kind::HorizontalPodAutoscaler => only(of_autoscaler(change, scene)),
-        Kind::Namespace
-        | Kind::PriorityClass
-        | Kind::Node
-        | Kind::PersistentVolumeClaim
-        | Kind::Ingress
-        | Kind::CronJob
-        | Kind::PodDisruptionBudget => Effect::default(),
+        Kind::PersistentVolumeClaim => only(sets::claim(change.action)),
+        Kind::Namespace | Kind::PriorityClass | Kind::Node | Kind::Ingress | Kind::CronJob | Kind::PodDisruptionBudget => {
+            Effect::default()
+        }
     };
     if let (Counts::Observed(observed), true) = (counts, change.key.kind.is_workload()) {
         effect.estimate = true;
@@ -104,10 +105,23 @@ fn only(order: String) -> Effect {
 
 fn of_workload(change: &Change, scene: &Scene<'_>, counts: &Counts<'_>) -> Effect {
     let pods = scene.pods(&change.key, counts);
-    if let Some(effect) = job::of_job(change.action, scene.before(&change.key), scene.after(&change.key), pods) {
+    let (before, after) = (scene.before(&change.key), scene.after(&change.key));
+    if let Some(effect) = job::of_job(change.action, before, after, pods) {
         return effect;
     }
-    match (change.action, scene.before(&change.key), scene.after(&change.key)) {
+    let strategy = after.or(before).and_then(|object| object.workload()).map(|workload| &workload.strategy);
+    if let (Some(Strategy::Daemon(update)), Action::Replace | Action::Create | Action::Delete) = (strategy, change.action) {
+        return sets::daemon(change.action, before, after, pods, update);
+    }
+    let mut effect = of_any_workload(change, (before, after), pods);
+    if let Some(Strategy::Stateful(spec)) = strategy {
+        sets::stateful(&mut effect, change, (before, after), pods, spec);
+    }
+    effect
+}
+
+fn of_any_workload(change: &Change, (before, after): (Option<&Object>, Option<&Object>), pods: Pods) -> Effect {
+    match (change.action, before, after) {
         (Action::Replace, Some(old), Some(new)) => replace(old, new, pods),
         (Action::Create, ..) => create(pods),
         (Action::Delete, ..) => delete(pods),
@@ -157,16 +171,25 @@ fn without_pods(old: &Object, new: &Object) -> String {
     }
     let promote = |workload: &Workload| match &workload.strategy {
         Strategy::BlueGreen(blue_green) => blue_green.promote.clone(),
-        Strategy::Rolling { .. } | Strategy::Recreate | Strategy::Job(_) => None,
+        Strategy::Rolling { .. }
+        | Strategy::Recreate
+        | Strategy::OnDelete
+        | Strategy::Stateful(_)
+        | Strategy::Daemon(_)
+        | Strategy::Job(_) => None,
     };
     match &after.strategy {
         Strategy::BlueGreen(blue_green) if promote(after).is_some() && promote(before) != promote(after) => format!(
             "promotes the waiting set, if this is its template: Service {} switches at once; the old set stops {} s later",
             blue_green.active_service, blue_green.scale_down_delay_seconds
         ),
-        Strategy::BlueGreen(_) | Strategy::Rolling { .. } | Strategy::Recreate | Strategy::Job(_) => {
-            "no pod is replaced".to_owned()
-        }
+        Strategy::BlueGreen(_)
+        | Strategy::Rolling { .. }
+        | Strategy::Recreate
+        | Strategy::OnDelete
+        | Strategy::Stateful(_)
+        | Strategy::Daemon(_)
+        | Strategy::Job(_) => "no pod is replaced".to_owned(),
     }
 }
 
@@ -181,7 +204,12 @@ fn replace(old: &Object, new: &Object, pods: Pods) -> Effect {
     if pods.before == 0 && pods.after == 0 {
         return Effect { order: format!("{why}no pod runs, so none is replaced"), hashes, ..Effect::default() };
     }
+    if after.strategy.keeps_what_runs() {
+        return Effect { order: why + sets::ON_DELETE, hashes, ..Effect::default() };
+    }
     let (how, downtime) = match &after.strategy {
+        // What `sets` says takes the place of this.
+        Strategy::OnDelete | Strategy::Stateful(_) | Strategy::Daemon(_) => (String::new(), false),
         Strategy::Rolling { .. } => rolling(after, pods),
         Strategy::Recreate | Strategy::Job(_) => recreate(pods),
         Strategy::BlueGreen(blue_green) => (side_by_side(blue_green, pods), pods.after == 0),
@@ -190,7 +218,7 @@ fn replace(old: &Object, new: &Object, pods: Pods) -> Effect {
 }
 
 /// The ConfigMaps and Secrets that differ between two snapshots, as the beginning of a sentence.
-fn because(old: &ConfigSnapshot, new: &ConfigSnapshot) -> String {
+pub(super) fn because(old: &ConfigSnapshot, new: &ConfigSnapshot) -> String {
     let mut changed = differing("ConfigMap", &old.config_maps, &new.config_maps);
     changed.extend(differing("Secret", &old.secrets, &new.secrets));
     if changed.is_empty() { String::new() } else { format!("{} changed; ", changed.join(" and ")) }
@@ -252,18 +280,18 @@ fn side_by_side(blue_green: &BlueGreen, pods: Pods) -> String {
     )
 }
 
-fn serving(downtime: bool) -> &'static str {
+pub(super) fn serving(downtime: bool) -> &'static str {
     if downtime { "; nothing serves meanwhile" } else { "" }
 }
 
-fn replaced(pods: Pods) -> String {
+pub(super) fn replaced(pods: Pods) -> String {
     if pods.before == pods.after {
         return format!("{} replaced", count(pods.before));
     }
     format!("{} replaced by {}", count(pods.before), pods.after)
 }
 
-fn count(pods: u32) -> String {
+pub(super) fn count(pods: u32) -> String {
     if pods == 1 { "1 pod".to_owned() } else { format!("{pods} pods") }
 }
 

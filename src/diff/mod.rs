@@ -20,6 +20,7 @@ mod estimate;
 mod fields;
 mod intent;
 pub mod render;
+mod sets;
 
 pub use estimate::{Observed, ObservedPods, estimate};
 pub use intent::intent;

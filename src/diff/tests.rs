@@ -508,7 +508,6 @@ fn every_kind_has_an_effect_or_none_on_purpose() {
         Kind::Namespace,
         Kind::PriorityClass,
         Kind::Node,
-        Kind::PersistentVolumeClaim,
         Kind::Ingress,
         Kind::CronJob,
         Kind::PodDisruptionBudget,
@@ -518,4 +517,60 @@ fn every_kind_has_an_effect_or_none_on_purpose() {
         let says_nothing = plan.changes[0].effect.order.is_empty();
         assert_eq!(says_nothing, silent.contains(&kind) || kind == Kind::HorizontalPodAutoscaler, "{kind}");
     }
+}
+
+fn stateful(name: &str, image: &str, replicas: u32, partition: u32) -> World {
+    let update = StatefulUpdate::Rolling { partition, max_unavailable: IntOrString::Int(1) };
+    let claims = vec![ClaimTemplate { name: "data".to_owned(), ..ClaimTemplate::default() }];
+    let spec = Stateful { update, claims, ..Stateful::default() };
+    World::at(image).runs(Kind::StatefulSet, name, image, replicas, Strategy::Stateful(spec))
+}
+
+fn told(old: &World, new: &World) -> (String, bool) {
+    let effect = plan(old, new).changes.remove(0).effect;
+    (effect.order, effect.downtime)
+}
+
+#[test]
+fn a_stateful_set_says_in_what_order_its_pods_go_and_what_becomes_of_their_volumes() {
+    let orders = [
+        told(&World::at("a"), &stateful("db", "db:1", 3, 0)),
+        told(&stateful("db", "db:1", 3, 0), &stateful("db", "db:2", 3, 0)),
+        told(&stateful("db", "db:1", 3, 0), &stateful("db", "db:2", 3, 2)),
+        told(&stateful("db", "db:1", 1, 0), &stateful("db", "db:2", 1, 0)),
+        told(&stateful("db", "db:1", 3, 0), &stateful("db", "db:1", 1, 0)),
+        told(&stateful("db", "db:1", 3, 0), &World::at("b")),
+    ];
+    let lines: Vec<String> =
+        orders.iter().map(|(order, downtime)| format!("{order}{}", if *downtime { " !" } else { "" })).collect();
+    insta::assert_snapshot!(lines.join("\n"), @r"
+    3 pods start: db-0 to db-2, each when the one before it is ready, each with a volume data of its own
+    3 pods replaced, db-2 down to db-0: one at a time, an old pod stops before its new one starts; the next when it is ready
+    1 pod replaced, db-2: the old pod stops, then the new one starts; db-0 to db-1 keep the old template (partition 2)
+    1 pod replaced, db-0: the old pod stops, then the new one starts; nothing serves meanwhile !
+    2 pods stop (3 → 1), db-2 first; their volumes are kept
+    3 pods stop, and nothing of it runs afterwards; their volumes are kept !
+    ");
+}
+
+#[test]
+fn a_daemon_set_says_how_many_nodes_go_at_a_time() {
+    let daemon = |image: &str, surge: i64, unavailable: i64| {
+        let (max_surge, max_unavailable) = (IntOrString::Int(surge), IntOrString::Int(unavailable));
+        let strategy = Strategy::Daemon(DaemonUpdate::Rolling { max_surge, max_unavailable });
+        World::at(image).runs(Kind::DaemonSet, "logs", image, 1, strategy)
+    };
+    let orders = [
+        told(&World::at("a"), &daemon("logs:1", 0, 1)),
+        told(&daemon("logs:1", 0, 1), &daemon("logs:2", 0, 1)),
+        told(&daemon("logs:1", 2, 0), &daemon("logs:2", 2, 0)),
+        told(&daemon("logs:1", 0, 1), &World::at("b")),
+    ];
+    let lines: Vec<String> = orders.into_iter().map(|(order, _)| order).collect();
+    insta::assert_snapshot!(lines.join("\n"), @r"
+    a pod starts on every node that suits
+    the pod of every node replaced, one node at a time, the old pod of a node stops before its new one starts
+    the pod of every node replaced, 2 nodes at a time, the new pod ready before the old one stops
+    its pods stop on every node, and nothing of it runs afterwards
+    ");
 }

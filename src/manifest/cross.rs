@@ -167,7 +167,7 @@ impl<'a> Checker<'a> {
     }
 
     fn scale_target(&mut self, index: usize, draft: &'a Draft, reference: &Reference, kind: &str, name: &str) {
-        let kind = if kind == Kind::Rollout.as_str() { Kind::Rollout } else { Kind::Deployment };
+        let kind = Kind::named(kind).unwrap_or(Kind::Deployment);
         let target = match self.find(kind, &draft.key.namespace, name) {
             Found::Nothing(key) => return self.missing(index, reference, key),
             Found::Excused => return,

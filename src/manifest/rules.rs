@@ -5,12 +5,13 @@ use super::findings::Findings;
 use super::names::{is_label_key, nearest};
 use super::table::Table;
 use super::yaml::escape;
-use crate::model::{Body, IntOrString, Kind, LabelSelector, Meta, RestartPolicy, ServiceSpec, Strategy};
+use crate::model::{Body, Kind, LabelSelector, Meta, RestartPolicy, ServiceSpec, Strategy};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 mod job;
 mod pod;
+mod sets;
 
 /// What a ConfigMap or Secret may hold, as in Kubernetes.
 const CONFIG_BYTES_MAX: usize = 1 << 20;
@@ -29,12 +30,13 @@ pub(crate) fn check(kind: Kind, meta: &Meta, value: &Value, body: &DraftBody, fi
             check_config(data.iter().map(|(key, bytes)| (key.as_str(), bytes.expose().len())), findings);
         }
         DraftBody::Plain(Body::Service(spec)) => check_service(spec, findings),
+        DraftBody::Plain(Body::Claim(spec)) => sets::check_claim(spec, "/spec", findings),
         DraftBody::Plain(_) => {}
         DraftBody::Workload(workload) => check_workload(kind, workload, findings),
     }
 }
 
-/// Services and Namespaces have narrower names than other objects.
+/// Services, Namespaces and StatefulSets have narrower names than other objects.
 fn check_name(kind: Kind, value: &Value, findings: &mut Findings<'_>) {
     let name = value.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
     if kind == Kind::Job {
@@ -44,6 +46,8 @@ fn check_name(kind: Kind, value: &Value, findings: &mut Findings<'_>) {
     let begins_with_letter = name.starts_with(|c: char| c.is_ascii_lowercase());
     let wanted = if kind == Kind::Service && !(is_label && begins_with_letter) {
         "a DNS label that begins with a letter"
+    } else if kind == Kind::StatefulSet && (name.contains('.') || name.len() > sets::STATEFUL_NAME_MAX) {
+        "a DNS label of at most 52 characters: the names of its pods are host names"
     } else if kind == Kind::Namespace && !is_label {
         "a DNS label: no dots, at most 63 characters"
     } else {
@@ -192,12 +196,12 @@ fn check_selector(selector: &LabelSelector, findings: &mut Findings<'_>) {
 }
 
 fn check_strategy(strategy: &Strategy, findings: &mut Findings<'_>) {
-    let Strategy::Rolling { max_surge, max_unavailable } = strategy else { return };
-    let is_zero = |value: &IntOrString| match value {
-        IntOrString::Int(count) => *count == 0,
-        IntOrString::Text(text) => text.trim_end_matches('%').chars().all(|c| c == '0'),
-    };
-    if is_zero(max_surge) && is_zero(max_unavailable) {
-        findings.error("/spec/strategy/rollingUpdate", "must let maxSurge or maxUnavailable be above 0", None);
+    match strategy {
+        Strategy::Rolling { max_surge, max_unavailable } if max_surge.is_zero() && max_unavailable.is_zero() => {
+            findings.error("/spec/strategy/rollingUpdate", "must let maxSurge or maxUnavailable be above 0", None);
+        }
+        Strategy::Daemon(update) => sets::check_daemon(update, findings),
+        Strategy::Stateful(spec) => sets::check_stateful(spec, findings),
+        Strategy::Rolling { .. } | Strategy::Recreate | Strategy::BlueGreen(_) | Strategy::OnDelete | Strategy::Job(_) => {}
     }
 }

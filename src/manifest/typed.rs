@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 mod autoscaler;
 mod config;
 mod job;
+mod sets;
 mod workload;
 
 /// An annotation that kubectl writes; it holds the whole document once more, values of Secrets included.
@@ -56,7 +57,10 @@ pub(crate) fn body(kind: Kind, value: &Value, meta: &Meta, findings: &mut Findin
         Kind::Job => workload(job::job(value, findings)?),
         Kind::HorizontalPodAutoscaler => plain(Body::Autoscaler(autoscaler::autoscaler(value, findings)?)),
         Kind::PodDisruptionBudget => plain(Body::Budget(part(value, "/spec", findings)?)),
-        Kind::StatefulSet | Kind::DaemonSet | Kind::ReplicaSet | Kind::CronJob => {
+        Kind::StatefulSet => workload(sets::stateful_set(value, findings)?),
+        Kind::DaemonSet => workload(sets::daemon_set(value, findings)?),
+        Kind::ReplicaSet => workload(sets::replica_set(value, findings)?),
+        Kind::CronJob => {
             findings.error("/kind", "is in the table, but not in this build", None);
             return None;
         }

@@ -65,6 +65,8 @@ pub enum StopReason {
     Superseded,
     /// Its Job is over.
     Finished,
+    /// It belongs on nodes that its own is not one of any more.
+    Misplaced,
 }
 
 /// Where a Service leads: sent as a stream of its own, versioned and acknowledged.

@@ -1,8 +1,11 @@
 //! Volumes that outlive pods: <https://kubernetes.io/docs/concepts/storage/persistent-volumes/>.
 
-use super::Quantity;
+use super::{ClaimVolume, PodSpec, Quantity};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Stands for the pod's name in the claim of a volume that a claim template makes. No name can hold it.
+pub const CLAIM_OF_POD: &str = "$(POD_NAME)";
 
 /// `spec` of a `v1 PersistentVolumeClaim`. A claim is a folder on the node that first runs a pod with it; the pods that mount it
 /// run there from then on.
@@ -30,4 +33,21 @@ pub struct ClaimResources {
     /// `storage`
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub limits: BTreeMap<String, Quantity>,
+}
+
+impl ClaimVolume {
+    /// The claim that the pod of this name mounts. The pods of a StatefulSet have one template, and each its own claims.
+    #[must_use]
+    pub fn claim_of(&self, pod: &str) -> String {
+        self.claim_name.replace(CLAIM_OF_POD, pod)
+    }
+}
+
+impl PodSpec {
+    /// The claims that the pod of this name mounts.
+    #[must_use]
+    pub fn claims_of(&self, pod: &str) -> BTreeSet<String> {
+        let volumes = self.volumes.iter().filter_map(|volume| volume.persistent_volume_claim.as_ref());
+        volumes.map(|volume| volume.claim_of(pod)).collect()
+    }
 }

@@ -42,6 +42,9 @@ pub struct CurrentPods {
     pub replicas: u32,
     /// Every template that still has pods: the commit it came from, how many pods, and on which nodes.
     pub sets: BTreeMap<String, CurrentSet>,
+    /// StatefulSet: the node of each numbered pod, those on their way out included.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub places: BTreeMap<u32, NodeName>,
     /// What each image tag was resolved to.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub images: BTreeMap<String, String>,

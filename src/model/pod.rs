@@ -434,6 +434,17 @@ pub enum IntOrString {
     Text(String),
 }
 
+impl IntOrString {
+    /// True for 0 and 0 %.
+    #[must_use]
+    pub fn is_zero(&self) -> bool {
+        match self {
+            IntOrString::Int(count) => *count == 0,
+            IntOrString::Text(text) => text.trim_end_matches('%').chars().all(|digit| digit == '0'),
+        }
+    }
+}
+
 impl Default for IntOrString {
     fn default() -> Self {
         IntOrString::Int(0)

@@ -1,6 +1,6 @@
-//! Workloads: what keeps pods running. A Deployment, a Rollout and a bare Pod differ in their strategy and names only.
+//! Workloads: what keeps pods running. The kinds differ in their strategy, and in how their pods are named.
 
-use super::{IntOrString, JobSpec, PodSnapshot};
+use super::{ClaimSpec, IntOrString, JobSpec, Meta, PodSnapshot};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -40,6 +40,97 @@ pub enum Strategy {
     BlueGreen(BlueGreen),
     /// Its pods run to completion; a new template is a new run.
     Job(Box<JobSpec>),
+    /// What runs stays as it is; the new template is for new pods only (a ReplicaSet).
+    OnDelete,
+    /// Numbered pods, one of each number at a time (a StatefulSet).
+    Stateful(Stateful),
+    /// One pod on every node that suits (a DaemonSet).
+    Daemon(DaemonUpdate),
+}
+
+impl Strategy {
+    /// True if a new template replaces no pod: it is for new pods only.
+    #[must_use]
+    pub fn keeps_what_runs(&self) -> bool {
+        match self {
+            Strategy::OnDelete | Strategy::Daemon(DaemonUpdate::OnDelete) => true,
+            Strategy::Stateful(spec) => spec.update == StatefulUpdate::OnDelete,
+            Strategy::Rolling { .. } | Strategy::Recreate | Strategy::BlueGreen(_) | Strategy::Daemon(_) | Strategy::Job(_) => {
+                false
+            }
+        }
+    }
+}
+
+/// What a StatefulSet says beyond its template: <https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/>.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Stateful {
+    /// The headless Service that names its pods; empty if there is none.
+    pub service_name: String,
+    /// The number of its first pod.
+    pub first: u32,
+    /// Whether pods come and go all at once, and not one after the other.
+    pub parallel: bool,
+    /// How a new template gets to its pods.
+    pub update: StatefulUpdate,
+    /// The volumes that each pod has for itself.
+    pub claims: Vec<ClaimTemplate>,
+    /// What becomes of them.
+    pub retention: ClaimRetention,
+}
+
+/// How a new template gets to the pods of a StatefulSet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StatefulUpdate {
+    /// From the highest number down.
+    Rolling {
+        /// Pods of lower numbers keep the old template.
+        partition: u32,
+        /// Pods that may be unavailable, as a count or a percentage (rounded up).
+        max_unavailable: IntOrString,
+    },
+    /// When somebody removes them.
+    OnDelete,
+}
+
+impl Default for StatefulUpdate {
+    fn default() -> Self {
+        Self::Rolling { partition: 0, max_unavailable: IntOrString::Int(1) }
+    }
+}
+
+/// `volumeClaimTemplates[]`: a volume claim that each pod of a StatefulSet has for itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ClaimTemplate {
+    /// What mounts call it; the claims are called `<name>-<pod>`.
+    pub name: String,
+    /// Labels and annotations of the claims.
+    pub meta: Meta,
+    /// What is claimed.
+    pub spec: ClaimSpec,
+}
+
+/// `persistentVolumeClaimRetentionPolicy`: whether claims are deleted, data and all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ClaimRetention {
+    /// With the StatefulSet.
+    pub delete_when_deleted: bool,
+    /// With their pod, when fewer are wanted.
+    pub delete_when_scaled: bool,
+}
+
+/// How a new template gets to the pods of a DaemonSet. One of the two bounds is 0.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DaemonUpdate {
+    /// Some nodes at a time.
+    Rolling {
+        /// Nodes that may have an old and a new pod, as a count or a percentage (rounded up).
+        max_surge: IntOrString,
+        /// Nodes that may be without an available pod, as a count or a percentage (rounded up).
+        max_unavailable: IntOrString,
+    },
+    /// When somebody removes them.
+    OnDelete,
 }
 
 /// `strategy.blueGreen` of a Rollout.
@@ -114,6 +205,13 @@ impl Workload {
         let surge = resolve(max_surge, replicas, true);
         let unavailable = resolve(max_unavailable, replicas, false).min(replicas);
         if surge == 0 && unavailable == 0 { (0, 1) } else { (surge, unavailable) }
+    }
+
+    /// The bound of an update that goes from pod to pod, as Kubernetes resolves it for StatefulSets and DaemonSets: a percentage is
+    /// rounded up.
+    #[must_use]
+    pub fn update_bound(bound: &IntOrString, pods: u32) -> u32 {
+        resolve(bound, pods, true)
     }
 }
 

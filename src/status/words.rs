@@ -103,6 +103,7 @@ pub(super) fn stop_reason(reason: StopReason) -> &'static str {
         StopReason::RolledBack => "its rollout was given up",
         StopReason::Superseded => "another pod has taken its slot",
         StopReason::Finished => "its Job is over",
+        StopReason::Misplaced => "its node is not one for it any more",
     }
 }
 

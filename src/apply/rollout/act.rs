@@ -24,7 +24,7 @@ pub(super) fn act(input: &RolloutInput<'_>, census: &Census, memory: &RolloutMem
         let back = reinstate(input, found, missing, &mut actions);
         let missing = (missing - back).min(room);
         room -= missing;
-        actions.extend((0..missing).map(|_| Action::Create { slot: slots.take(), hash: found.clone() }));
+        actions.extend((0..missing).map(|_| Action::Create { slot: slots.take(), hash: found.clone(), node: None }));
     }
     actions
 }

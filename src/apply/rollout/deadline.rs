@@ -1,7 +1,7 @@
 //! The progress deadline, and what a failed rollout leaves behind.
 //!
-//! As in Kubernetes progress is more updated or available pods, or fewer old ones; a paused rollout does not age. What we
-//! add: a template that failed while an old one serves is quarantined, so that it is not tried again until it changes.
+//! As in Kubernetes progress is more updated or available pods, or fewer old ones; a paused rollout does not age, nor does one that
+//! waits for a node to return. What we add: a template that failed while an old one serves is quarantined, so that it is not tried again until it changes.
 
 use super::census::Census;
 use super::{Mark, RolloutInput, RolloutMemory, Standing};
@@ -21,7 +21,7 @@ pub(super) fn judge(input: &RolloutInput<'_>, census: &Census, memory: &mut Roll
     if memory.quarantined.contains(hash) && memory.target_of_others(hash) > 0 {
         return Some(StalledBy::Quarantined(hash.clone()));
     }
-    if input.workload.paused || is_past_danger(input, census, memory) {
+    if input.workload.paused || input.silent_node().is_some() || is_past_danger(input, census, memory) {
         memory.mark = None;
         return None;
     }
@@ -47,7 +47,7 @@ pub(super) fn at(input: &RolloutInput<'_>, memory: &RolloutMemory) -> Option<Mom
 fn is_past_danger(input: &RolloutInput<'_>, census: &Census, memory: &RolloutMemory) -> bool {
     let hash = input.hash();
     let healing = memory.completed.as_ref() == Some(hash) && memory.target_of_others(hash) == 0;
-    healing || census.of(hash).available >= input.replicas
+    healing || input.missing(census) == 0
 }
 
 fn note(input: &RolloutInput<'_>, census: &Census, memory: &mut RolloutMemory) {

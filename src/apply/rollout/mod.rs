@@ -7,13 +7,15 @@
 //!
 //! As in Kubernetes each template has a *target*, the number of pods it is to have (a ReplicaSet there). A strategy moves
 //! targets only; `act` brings the pods to them. So a pod that vanishes during a rollout comes back with its own template,
-//! old or new.
+//! old or new. Where pods are bound to a place of their own (the numbers of a StatefulSet, the nodes of a DaemonSet), `stateful` and
+//! `daemon` decide for each place, and the targets say what comes of that.
 //!
 //! Invariants:
 //! - A slot is taken from the telling until the node has acknowledged the removal, so nothing is created twice and the
 //!   limits hold between telling and hearing. Pods on a lost node are not counted: nobody can acknowledge for them.
 //! - Rolling never has more than replicas + maxSurge pods, and retires an available pod only while more than
-//!   replicas - maxUnavailable are available. Blue/green never has more than two sets.
+//!   replicas - maxUnavailable are available. Blue/green never has more than two sets. A StatefulSet never has two pods of one
+//!   number, a DaemonSet never two of one template on a node.
 //! - A retired pod that was not told to stop yet is taken back before a new one is made, and where the limits would be broken
 //!   by its end: what was retired beside a healthy pod stays if that pod fails meanwhile.
 //! - A failed template is quarantined if an old one still serves, and the old one stays.
@@ -24,14 +26,23 @@
 mod act;
 mod blue_green;
 mod census;
+mod daemon;
 mod deadline;
 mod job;
+mod on_delete;
+#[cfg(test)]
+mod places_tests;
 mod recreate;
 mod rolling;
+mod stateful;
 #[cfg(test)]
 mod tests;
+mod turns;
 
-use crate::model::{ContainerReport, Moment, PodUid, Progress, StopReason, Strategy, TemplateHash, WaitingOn, Workload};
+use crate::model::{
+    ContainerReport, DaemonUpdate, Moment, NodeName, PodUid, Progress, Stateful, StatefulUpdate, StopReason, Strategy,
+    TemplateHash, WaitingOn, Workload,
+};
 use census::Census;
 pub use job::{JobMemory, Strikes};
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,10 +52,14 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct RolloutInput<'a> {
     /// The workload as desired.
     pub workload: &'a Workload,
-    /// How many pods it should have: what is written, or what the autoscaler says.
+    /// How many pods it should have: what is written, or what the autoscaler says, or one for each of `nodes`.
     pub replicas: u32,
     /// Every pod of it that was told to a node and has not been acknowledged as gone.
     pub pods: &'a [PodState<'a>],
+    /// DaemonSet: the nodes that suit, and whether each is heard. Lost nodes are left out.
+    pub nodes: &'a BTreeMap<NodeName, bool>,
+    /// StatefulSet: numbers whose pod may run on a node that has not been heard of yet.
+    pub unheard: &'a BTreeMap<u32, NodeName>,
     /// The templates that new pods can be made of, besides the wanted one.
     pub known: &'a BTreeSet<TemplateHash>,
     /// What the last step decided.
@@ -62,6 +77,12 @@ pub struct PodState<'a> {
     pub slot: u32,
     /// Its template.
     pub hash: &'a TemplateHash,
+    /// Where it runs.
+    pub node: &'a NodeName,
+    /// Whether its node is heard.
+    pub heard: bool,
+    /// Whether it waits for its node, and is never replaced elsewhere: for its number or its volumes.
+    pub bound: bool,
     /// Where it stands.
     pub standing: Standing,
     /// True once it is to go, wherever it stands.
@@ -174,6 +195,8 @@ pub enum Action {
         slot: u32,
         /// Its template.
         hash: TemplateHash,
+        /// The node that it is for; any, if none is named.
+        node: Option<NodeName>,
     },
     /// Bring a retired pod that has not been told to stop back into its Services: it is needed after all.
     Reinstate {
@@ -194,20 +217,32 @@ pub fn step(input: &RolloutInput<'_>) -> RolloutStep {
     let mut memory = input.memory.clone();
     let census = Census::take(input);
     adopt(input, &census, &mut memory);
-    let limit = match &input.workload.strategy {
-        Strategy::Rolling { max_surge, max_unavailable } => {
-            rolling::aim(input, &census, &mut memory, Workload::rolling_bounds(max_surge, max_unavailable, input.replicas))
-        }
-        Strategy::Recreate => recreate::aim(input, &census, &mut memory),
-        Strategy::BlueGreen(blue_green) => blue_green::aim(input, &census, &mut memory, blue_green),
-        Strategy::Job(spec) => return job::step(input, spec),
-    };
-    let actions = act::act(input, &census, &memory, limit);
+    if let Strategy::Job(spec) = &input.workload.strategy {
+        return job::step(input, spec);
+    }
+    let actions = decide(input, &census, &mut memory);
     let progress = progress(input, &census, &mut memory, &actions);
     let wake = wake(input, &census, &memory);
     memory.replicas = Some(input.replicas);
     memory.targets.retain(|hash, target| *target > 0 || census.of(hash).occupied > 0);
     RolloutStep { actions, progress, wake, memory }
+}
+
+/// What to do, and the targets that this aims at.
+fn decide(input: &RolloutInput<'_>, census: &Census, memory: &mut RolloutMemory) -> Vec<Action> {
+    let limit = match &input.workload.strategy {
+        Strategy::Rolling { max_surge, max_unavailable } => {
+            rolling::aim(input, census, memory, Workload::rolling_bounds(max_surge, max_unavailable, input.replicas))
+        }
+        Strategy::Recreate => recreate::aim(input, census, memory),
+        Strategy::BlueGreen(blue_green) => blue_green::aim(input, census, memory, blue_green),
+        Strategy::OnDelete => on_delete::aim(input, census, memory),
+        Strategy::Stateful(spec) => return stateful::act(input, census, memory, spec),
+        Strategy::Daemon(update) => return daemon::act(input, census, memory, update),
+        // It has steps of its own.
+        Strategy::Job(_) => return Vec::new(),
+    };
+    act::act(input, census, memory, limit)
 }
 
 /// Gives a target to every template that has pods and none yet (after a restart without memory, or when a lost node
@@ -241,17 +276,22 @@ fn adopt(input: &RolloutInput<'_>, census: &Census, memory: &mut RolloutMemory) 
 
 /// How far it is, in the order in which a person wants to know.
 fn progress(input: &RolloutInput<'_>, census: &Census, memory: &mut RolloutMemory, actions: &[Action]) -> Progress {
-    let hash = input.hash();
-    let new = census.of(hash);
-    let old = census.occupied - new.occupied;
+    let new = census.of(input.hash());
+    let old = if input.keeps_old() { 0 } else { census.occupied - new.occupied };
     if let Some(stalled) = deadline::judge(input, census, memory) {
         return Progress::Stalled(stalled);
     }
     if input.workload.paused && (new.alive < input.replicas || old > 0) {
         return Progress::Waiting(WaitingOn::Unpause);
     }
-    if new.available < input.replicas {
-        return unavailable(input, census, actions);
+    if actions.is_empty()
+        && let Some(node) = input.silent_node()
+    {
+        return Progress::Waiting(WaitingOn::Node(node.clone()));
+    }
+    let missing = input.missing(census);
+    if missing > 0 {
+        return unavailable(input, census, actions, missing);
     }
     if let Strategy::BlueGreen(blue_green) = &input.workload.strategy
         && let Some(waiting) = blue_green::waiting(input, memory, blue_green, old > 0)
@@ -267,19 +307,24 @@ fn progress(input: &RolloutInput<'_>, census: &Census, memory: &mut RolloutMemor
     if old > 0 {
         return Progress::Waiting(WaitingOn::Stops);
     }
-    memory.completed = Some(hash.clone());
+    if memory.target_of_others(input.hash()) == 0 {
+        memory.completed = Some(input.hash().clone());
+    }
     memory.mark = None;
     Progress::Done
 }
 
 /// Not all new pods are available: because of what is being done, of pods that hold the room, or of the new pods themselves.
-fn unavailable(input: &RolloutInput<'_>, census: &Census, actions: &[Action]) -> Progress {
-    let new = census.of(input.hash());
+fn unavailable(input: &RolloutInput<'_>, census: &Census, actions: &[Action], missing: u32) -> Progress {
     if !actions.is_empty() {
-        return Progress::Progressing(format!("{} of {} new pods are available", new.available, input.replicas));
+        return Progress::Progressing(format!(
+            "{} of {} new pods are available",
+            input.replicas.saturating_sub(missing),
+            input.replicas
+        ));
     }
-    let blocked = if new.alive < input.replicas { departures(census) } else { None };
-    Progress::Waiting(blocked.unwrap_or(WaitingOn::Availability { missing: input.replicas - new.available }))
+    let blocked = if census.of(input.hash()).alive < input.replicas { departures(census) } else { None };
+    Progress::Waiting(blocked.unwrap_or(WaitingOn::Availability { missing }))
 }
 
 /// What retired pods are waited for.
@@ -294,7 +339,12 @@ fn departures(census: &Census) -> Option<WaitingOn> {
 fn wake(input: &RolloutInput<'_>, census: &Census, memory: &RolloutMemory) -> Option<Moment> {
     let blue_green = match &input.workload.strategy {
         Strategy::BlueGreen(blue_green) => blue_green::wake(input, memory, blue_green),
-        Strategy::Rolling { .. } | Strategy::Recreate | Strategy::Job(_) => None,
+        Strategy::Rolling { .. }
+        | Strategy::Recreate
+        | Strategy::OnDelete
+        | Strategy::Stateful(_)
+        | Strategy::Daemon(_)
+        | Strategy::Job(_) => None,
     };
     [census.next_available, deadline::at(input, memory), blue_green].into_iter().flatten().filter(|at| *at > input.now).min()
 }
@@ -303,6 +353,40 @@ impl RolloutInput<'_> {
     /// The wanted template.
     fn hash(&self) -> &TemplateHash {
         &self.workload.snapshot.hash
+    }
+
+    /// How many pods are not available of those that the finished rollout has.
+    fn missing(&self, census: &Census) -> u32 {
+        let of_new = |goal: u32| goal.saturating_sub(census.of(self.hash()).available);
+        let of_all = self.replicas.saturating_sub(census.available);
+        match &self.workload.strategy {
+            Strategy::Rolling { .. } | Strategy::Recreate | Strategy::BlueGreen(_) | Strategy::Job(_) => of_new(self.replicas),
+            Strategy::Daemon(DaemonUpdate::Rolling { .. }) => of_new(self.replicas),
+            Strategy::OnDelete | Strategy::Daemon(DaemonUpdate::OnDelete) => of_all,
+            Strategy::Stateful(spec) => match spec.update {
+                StatefulUpdate::OnDelete => of_all,
+                StatefulUpdate::Rolling { partition, .. } => {
+                    of_new(self.replicas.saturating_sub(partition.saturating_sub(spec.first))).max(of_all)
+                }
+            },
+        }
+    }
+
+    /// True if pods of older templates are there to stay.
+    fn keeps_old(&self) -> bool {
+        let partition =
+            |spec: &Stateful| matches!(spec.update, StatefulUpdate::Rolling { partition, .. } if partition > spec.first);
+        matches!(&self.workload.strategy, Strategy::Stateful(spec) if partition(spec)) || self.workload.strategy.keeps_what_runs()
+    }
+
+    /// A node that is away and that a pod, or a place for one, waits for.
+    fn silent_node(&self) -> Option<&NodeName> {
+        let every_node = matches!(self.workload.strategy, Strategy::Daemon(_));
+        let waits = |pod: &&PodState<'_>| !pod.heard && (pod.bound || every_node) && pod.standing != Standing::Lost;
+        let of_pods = self.pods.iter().find(waits).map(|pod| pod.node);
+        of_pods
+            .or_else(|| self.unheard.values().next())
+            .or_else(|| self.nodes.iter().find(|(_, heard)| !**heard).map(|(node, _)| node))
     }
 }
 
@@ -327,6 +411,48 @@ impl RolloutMemory {
     fn serving(&self, hash: &TemplateHash) -> Option<TemplateHash> {
         let others = self.targets.iter().filter(|(other, target)| *other != hash && **target > 0);
         others.max_by_key(|(_, target)| **target).map(|(other, _)| other.clone())
+    }
+
+    /// The template that pods have which do not get the wanted one yet: that of the last completed rollout, else the one that serves.
+    fn base(&self, input: &RolloutInput<'_>) -> TemplateHash {
+        let wanted = input.hash();
+        let known = |hash: &TemplateHash| hash == wanted || input.known.contains(hash);
+        let completed = self.completed.clone().filter(known);
+        completed.or_else(|| self.serving(wanted).filter(known)).unwrap_or_else(|| wanted.clone())
+    }
+
+    /// The template that new pods may have: the wanted one, unless it failed while another serves.
+    fn newest_allowed(&self, input: &RolloutInput<'_>) -> TemplateHash {
+        if self.is_frozen(input) { self.base(input) } else { input.hash().clone() }
+    }
+
+    /// Sets the targets to what the actions lead to. What cannot be seen yet keeps its own.
+    fn aim_at(&mut self, input: &RolloutInput<'_>, census: &Census, actions: &[Action]) {
+        let before = std::mem::take(&mut self.targets);
+        self.targets = census.sets().map(|(hash, count)| (hash.clone(), count.alive)).collect();
+        let template = |uid: &PodUid| input.pods.iter().find(|pod| pod.uid == *uid).map(|pod| (pod.hash, pod.standing));
+        for action in actions {
+            match action {
+                Action::Create { hash, .. } => *self.targets.entry(hash.clone()).or_default() += 1,
+                Action::Reinstate { uid } => {
+                    if let Some((hash, _)) = template(uid) {
+                        *self.targets.entry(hash.clone()).or_default() += 1;
+                    }
+                }
+                Action::Retire { uid, .. } => {
+                    if let Some((hash, standing)) = template(uid)
+                        && census::is_alive(input, standing)
+                        && let Some(target) = self.targets.get_mut(hash)
+                    {
+                        *target = target.saturating_sub(1);
+                    }
+                }
+            }
+        }
+        for (hash, target) in before.into_iter().filter(|_| !input.unheard.is_empty()) {
+            let now = self.targets.entry(hash).or_default();
+            *now = target.max(*now);
+        }
     }
 
     /// True if no new template may go out: paused, or this one failed while another serves.

@@ -1,10 +1,11 @@
 //! Tables for each strategy, and properties over random histories.
 //!
 //! The text language: a pod is `slot template state`, with `+` available, `-` not ready, `x` ended, `?` lost with its node,
-//! `~` draining and ready, `=` draining and not ready, `!` told to stop. `0a+ 1b-` are two pods. A target is `a=3`.
+//! `~` draining and ready, `=` draining and not ready, `!` told to stop, `o` bound to a node that is silent. `0a+ 1b-` are two pods,
+//! `0a+@n1` is one on a node that matters. A target is `a=3`.
 
 use super::*;
-use crate::model::{BlueGreen, IntOrString, PodSnapshot, PodTemplate, StalledBy, Strategy};
+use crate::model::{BlueGreen, IntOrString, NodeName, PodSnapshot, PodTemplate, StalledBy, Strategy};
 use proptest::prelude::*;
 use proptest::strategy::Strategy as Generator;
 use std::collections::BTreeMap;
@@ -12,13 +13,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
-const NOW: Moment = Moment(10_000_000);
+pub(super) const NOW: Moment = Moment(10_000_000);
 
-fn hash(letter: char) -> TemplateHash {
+pub(super) fn hash(letter: char) -> TemplateHash {
     TemplateHash::new(letter.to_string().repeat(40))
 }
 
-fn workload(letter: char, strategy: Strategy) -> Workload {
+pub(super) fn workload(letter: char, strategy: Strategy) -> Workload {
     let snapshot = PodSnapshot { hash: hash(letter), template: PodTemplate::default(), config: Arc::default() };
     Workload {
         replicas: None,
@@ -48,24 +49,27 @@ fn blue_green(auto: bool, promote: Option<&str>) -> Strategy {
 
 /// A pod that a test owns.
 #[derive(Debug, Clone)]
-struct Pod {
-    slot: u32,
-    hash: TemplateHash,
-    standing: Standing,
+pub(super) struct Pod {
+    pub(super) slot: u32,
+    pub(super) hash: TemplateHash,
+    pub(super) standing: Standing,
+    pub(super) node: NodeName,
+    pub(super) heard: bool,
 }
 
-fn uid(slot: u32, hash: &TemplateHash) -> PodUid {
+pub(super) fn uid(slot: u32, hash: &TemplateHash) -> PodUid {
     PodUid(Uuid::from_u64_pair(u64::from(slot), u64::from(hash.as_str().as_bytes()[0])))
 }
 
-fn pods(text: &str) -> Vec<Pod> {
+pub(super) fn pods(text: &str) -> Vec<Pod> {
     text.split_whitespace().map(pod).collect()
 }
 
 fn pod(text: &str) -> Pod {
+    let (text, node) = text.split_once('@').unwrap_or((text, "n"));
     let standing = match &text[2..] {
         "+" => Standing::Ready { since: NOW - Duration::from_secs(100) },
-        "-" => Standing::Unready,
+        "-" | "o" => Standing::Unready,
         "x" => Standing::Ended,
         "?" => Standing::Lost,
         "~" => Standing::Draining { since: Some(NOW - Duration::from_secs(100)) },
@@ -73,28 +77,47 @@ fn pod(text: &str) -> Pod {
         "!" => Standing::Stopping,
         other => panic!("unknown state {other}"),
     };
-    Pod { slot: text[..1].parse().unwrap(), hash: hash(text[1..2].chars().next().unwrap()), standing }
+    let hash = hash(text[1..2].chars().next().unwrap());
+    Pod { slot: text[..1].parse().unwrap(), hash, standing, node: NodeName::new(node), heard: !text.ends_with('o') }
 }
 
-fn states(pods: &[Pod]) -> Vec<PodState<'_>> {
-    let state = |pod: &'_ Pod| (uid(pod.slot, &pod.hash), pod.slot, pod.standing);
+pub(super) fn states(pods: &[Pod]) -> Vec<PodState<'_>> {
+    let state = |pod: &'_ Pod| (uid(pod.slot, &pod.hash), pod.slot, pod.standing, pod.heard);
     pods.iter()
         .map(|pod| {
-            let (uid, slot, standing) = state(pod);
-            PodState { uid, slot, hash: &pod.hash, standing, retired: false, end: None, restarts: 0, message: "no answer" }
+            let (uid, slot, standing, heard) = state(pod);
+            let (hash, node, bound) = (&pod.hash, &pod.node, !heard);
+            let (retired, end, restarts, message) = (false, None, 0, "no answer");
+            PodState { uid, slot, hash, node, heard, bound, standing, retired, end, restarts, message }
         })
         .collect()
 }
 
 fn take(workload: &Workload, replicas: u32, pods: &[Pod], memory: &RolloutMemory, now: Moment) -> RolloutStep {
-    let known: BTreeSet<TemplateHash> = "abcd".chars().map(hash).collect();
-    step(&RolloutInput { workload, replicas, pods: &states(pods), known: &known, memory, now })
+    take_on(workload, replicas, pods, &BTreeMap::new(), memory, now)
 }
 
-fn told(actions: &[Action], pods: &[Pod]) -> String {
+/// A step of a workload for which it matters which nodes there are, and whether each is heard.
+pub(super) fn take_on(
+    workload: &Workload,
+    replicas: u32,
+    pods: &[Pod],
+    nodes: &BTreeMap<NodeName, bool>,
+    memory: &RolloutMemory,
+    now: Moment,
+) -> RolloutStep {
+    let known: BTreeSet<TemplateHash> = "abcd".chars().map(hash).collect();
+    let (pods, unheard) = (states(pods), BTreeMap::new());
+    step(&RolloutInput { workload, replicas, pods: &pods, nodes, unheard: &unheard, known: &known, memory, now })
+}
+
+pub(super) fn told(actions: &[Action], pods: &[Pod]) -> String {
     let letter = |hash: &TemplateHash| hash.as_str()[..1].to_owned();
     let texts = actions.iter().map(|action| match action {
-        Action::Create { slot, hash } => format!("+{slot}{}", letter(hash)),
+        Action::Create { slot, hash, node } => {
+            let node = node.as_ref().map(|node| format!("@{node}")).unwrap_or_default();
+            format!("+{slot}{}{node}", letter(hash))
+        }
         Action::Reinstate { uid: back } => {
             let pod = pods.iter().find(|pod| uid(pod.slot, &pod.hash) == *back).unwrap();
             format!("={}{}", pod.slot, letter(&pod.hash))
@@ -108,7 +131,7 @@ fn told(actions: &[Action], pods: &[Pod]) -> String {
 }
 
 /// `a=3 b=1`
-fn memory(text: &str) -> RolloutMemory {
+pub(super) fn memory(text: &str) -> RolloutMemory {
     let targets = text.split_whitespace().map(|part| {
         let (letter, count) = part.split_once('=').unwrap();
         (hash(letter.chars().next().unwrap()), count.parse().unwrap())
@@ -205,7 +228,10 @@ fn play(workload: &Workload, replicas: u32, pods: &mut Vec<Pod>, memory: &mut Ro
         *memory = taken.memory;
         for action in taken.actions {
             match action {
-                Action::Create { slot, hash } => pods.push(Pod { slot, hash, standing: Standing::Ready { since: now } }),
+                Action::Create { slot, hash, .. } => {
+                    let (standing, node) = (Standing::Ready { since: now }, NodeName::new("n"));
+                    pods.push(Pod { slot, hash, standing, node, heard: true });
+                }
                 Action::Reinstate { .. } => panic!("nothing drains here"),
                 Action::Retire { uid: gone, .. } => pods.retain(|pod| uid(pod.slot, &pod.hash) != gone),
             }
@@ -400,31 +426,7 @@ impl Story {
     /// Takes steps until nothing is to do, and checks the budget after each.
     fn settle(&mut self, most: u32, least: u32) {
         for _ in 0..20 {
-            let known: BTreeSet<TemplateHash> = "abcd".chars().map(hash).collect();
-            let taken = {
-                let states: Vec<PodState<'_>> = self
-                    .pods
-                    .iter()
-                    .map(|pod| PodState {
-                        uid: uid(pod.slot, &pod.hash),
-                        slot: pod.slot,
-                        hash: &pod.hash,
-                        standing: pod.standing,
-                        retired: false,
-                        end: None,
-                        restarts: 0,
-                        message: "",
-                    })
-                    .collect();
-                step(&RolloutInput {
-                    workload: &self.workload,
-                    replicas: self.replicas,
-                    pods: &states,
-                    known: &known,
-                    memory: &self.memory,
-                    now: self.now,
-                })
-            };
+            let taken = take(&self.workload, self.replicas, &self.pods, &self.memory, self.now);
             let settled = self.memory.targets == taken.memory.targets && taken.actions.is_empty();
             self.memory = taken.memory;
             if settled {
@@ -440,9 +442,10 @@ impl Story {
         let creates = actions.iter().filter(|action| matches!(action, Action::Create { .. })).count();
         for action in actions {
             match action {
-                Action::Create { slot, hash } => {
+                Action::Create { slot, hash, .. } => {
                     assert!(self.pods.iter().all(|pod| pod.slot != *slot), "slot {slot} is taken: {:?}", self.pods);
-                    self.pods.push(Pod { slot: *slot, hash: hash.clone(), standing: Standing::Unready });
+                    let (hash, node) = (hash.clone(), NodeName::new("n"));
+                    self.pods.push(Pod { slot: *slot, hash, standing: Standing::Unready, node, heard: true });
                 }
                 Action::Reinstate { uid: back } => {
                     let pod = self.pods.iter_mut().find(|pod| uid(pod.slot, &pod.hash) == *back).unwrap();

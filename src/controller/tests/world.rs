@@ -131,6 +131,9 @@ fn body(words: &[&str]) -> (Kind, Body) {
         "deployment" | "recreate" => (Kind::Deployment, workload(words)),
         "rollout" => (Kind::Rollout, workload(words)),
         "job" => (Kind::Job, job(words)),
+        "stateful" => (Kind::StatefulSet, workload(words)),
+        "daemon" => (Kind::DaemonSet, workload(words)),
+        "replicas" => (Kind::ReplicaSet, workload(words)),
         "service" => (
             Kind::Service,
             Body::Service(ServiceSpec {
@@ -186,6 +189,9 @@ fn workload(words: &[&str]) -> Body {
     };
     let strategy = match words[0] {
         "deployment" => rolling(),
+        "stateful" => Strategy::Stateful(Stateful { parallel: has("parallel"), ..Stateful::default() }),
+        "daemon" => Strategy::Daemon(DaemonUpdate::Rolling { max_surge: count(0), max_unavailable: count(1) }),
+        "replicas" => Strategy::OnDelete,
         "recreate" => Strategy::Recreate,
         _ => blue_green(),
     };

@@ -115,9 +115,9 @@ fn kinds_are_sorted() {
             "Ignored ServiceAccount/x\n2:7: warning: ServiceAccount is without effect here: pods have no API server to talk to",
         ),
         (
-            "apps/v1",
-            "StatefulSet",
-            "Rejected StatefulSet/x\n2:7: error: kind StatefulSet is not supported yet (run it as a Deployment if its pods keep no data of their own)",
+            "v1",
+            "ReplicationController",
+            "Rejected ReplicationController/x\n2:7: error: kind ReplicationController is not supported yet (write a Deployment)",
         ),
         (
             "extensions/v1beta1",
@@ -146,6 +146,46 @@ fn kinds_are_sorted() {
     }
     check("hello: world\n", "Ignored /\n1:1: warning: no apiVersion and kind: not a manifest, passed over");
     check("kind: Pod\n", "Rejected Pod/\n1:1: error: apiVersion is required");
+}
+
+/// A set with the fields of its spec beside selector and template, and the expected judgement.
+fn check_set(kind: &str, more: &str, expected: &str) {
+    let text = format!(
+        "apiVersion: apps/v1\nkind: {kind}\nmetadata: {{name: web}}\nspec:\n{more}  selector: {{matchLabels: {{app: web}}}}\n  template:\n    metadata: {{labels: {{app: web}}}}\n    spec: {{containers: [{{name: web, image: 'nginx:1'}}]}}\n"
+    );
+    check(&text, expected);
+}
+
+#[test]
+fn sets_are_accepted_and_their_contradictions_are_not() {
+    check_set("ReplicaSet", "  replicas: 2\n", "Accepted ReplicaSet/web");
+    check_set(
+        "ReplicaSet",
+        "  strategy: {}\n",
+        "Rejected ReplicaSet/web\n5:3: error: spec.strategy is not a known field (strategy is a field of DeploymentSpec: is the indentation right?)",
+    );
+    check_set("StatefulSet", "  serviceName: web\n  podManagementPolicy: Parallel\n", "Accepted StatefulSet/web");
+    check_set(
+        "StatefulSet",
+        "  replicas: 2\n",
+        "Accepted StatefulSet/web\n4:1: warning: the StatefulSet has no serviceName (a headless Service gives its pods their names in DNS: write one, and its name here)",
+    );
+    check_set(
+        "StatefulSet",
+        "  serviceName: web\n  updateStrategy: {type: OnDelete, rollingUpdate: {partition: 1}}\n",
+        "Rejected StatefulSet/web\n6:36: error: spec.updateStrategy.rollingUpdate must not be there when the type is OnDelete",
+    );
+    check_set("DaemonSet", "  updateStrategy: {rollingUpdate: {maxSurge: 1}}\n", "Accepted DaemonSet/web");
+    check_set(
+        "DaemonSet",
+        "  updateStrategy: {rollingUpdate: {maxSurge: 1, maxUnavailable: 1}}\n",
+        "Rejected DaemonSet/web\n5:20: error: spec.updateStrategy.rollingUpdate must have one of maxSurge and maxUnavailable, not both (with maxSurge the new pod of a node comes first, with maxUnavailable the old one goes first)",
+    );
+    check_set(
+        "DaemonSet",
+        "  replicas: 2\n",
+        "Rejected DaemonSet/web\n5:3: error: spec.replicas is not a known field (replicas is a field of DeploymentSpec: is the indentation right?)",
+    );
 }
 
 #[test]

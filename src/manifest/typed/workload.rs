@@ -8,7 +8,7 @@ use crate::model::{BlueGreen, EmptyDir, IntOrString, LabelSelector, Meta, PodTem
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-/// What a Deployment and a Rollout have in common.
+/// What all workloads but bare Pods have in common.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Common {
@@ -31,7 +31,7 @@ impl Default for Common {
     }
 }
 
-fn workload(value: &Value, strategy: Strategy, findings: &mut Findings<'_>) -> Option<DraftWorkload> {
+pub(super) fn workload(value: &Value, strategy: Strategy, findings: &mut Findings<'_>) -> Option<DraftWorkload> {
     let common: Common = part(value, "/spec", findings)?;
     let written_template = value.pointer("/spec/template").unwrap_or(&Value::Null);
     Some(DraftWorkload {

@@ -102,7 +102,13 @@ fn only_template<'a>(view: &'a View, service: &ObjectKey) -> Option<&'a Template
     of_namespace.into_iter().find_map(|(key, state)| match &view.objects.get(key)?.workload()?.strategy {
         Strategy::BlueGreen(blue_green) if blue_green.active_service == service.name => state.promoted.as_ref(),
         Strategy::BlueGreen(blue_green) if blue_green.preview_service.as_ref() == Some(&service.name) => Some(&state.hash),
-        Strategy::BlueGreen(_) | Strategy::Rolling { .. } | Strategy::Recreate | Strategy::Job(_) => None,
+        Strategy::BlueGreen(_)
+        | Strategy::Rolling { .. }
+        | Strategy::Recreate
+        | Strategy::OnDelete
+        | Strategy::Stateful(_)
+        | Strategy::Daemon(_)
+        | Strategy::Job(_) => None,
     })
 }
 

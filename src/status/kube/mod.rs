@@ -20,6 +20,7 @@ mod pods;
 mod resource;
 mod selector;
 mod services;
+mod sets;
 mod settings;
 mod table;
 mod watching;
@@ -61,6 +62,9 @@ fn objects(view: &View, resource: Resource, scope: &Scope) -> Vec<Value> {
         Resource::EndpointSlices => endpoints::endpoint_slices(view, scope),
         Resource::Events => events::events(view, scope),
         Resource::Deployments => workloads::deployments(view, scope),
+        Resource::StatefulSets => sets::stateful_sets(view, scope),
+        Resource::DaemonSets => sets::daemon_sets(view, scope),
+        Resource::ReplicaSets => sets::replica_sets(view, scope),
         Resource::Rollouts => workloads::rollouts(view, scope),
         Resource::Jobs => jobs::jobs(view, scope),
         Resource::Autoscalers => workloads::autoscalers(view, scope),

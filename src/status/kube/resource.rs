@@ -25,6 +25,12 @@ pub enum Resource {
     Events,
     /// `apps/v1 Deployment`
     Deployments,
+    /// `apps/v1 StatefulSet`
+    StatefulSets,
+    /// `apps/v1 DaemonSet`
+    DaemonSets,
+    /// `apps/v1 ReplicaSet`
+    ReplicaSets,
     /// `argoproj.io/v1alpha1 Rollout`
     Rollouts,
     /// `batch/v1 Job`
@@ -45,7 +51,7 @@ pub struct Group {
 impl Group {
     /// The core group.
     pub const CORE: Group = Group { name: "", version: "v1" };
-    /// Deployments.
+    /// Deployments and their like.
     pub const APPS: Group = Group { name: "apps", version: "v1" };
     /// Rollouts.
     pub const ROLLOUTS: Group = Group { name: "argoproj.io", version: "v1alpha1" };
@@ -89,7 +95,7 @@ pub struct ResourceFacts {
 
 impl Resource {
     /// Every resource, in the order in which discovery lists them.
-    pub const ALL: [Resource; 13] = [
+    pub const ALL: [Resource; 16] = [
         Resource::Namespaces,
         Resource::Nodes,
         Resource::Pods,
@@ -100,6 +106,9 @@ impl Resource {
         Resource::Secrets,
         Resource::Events,
         Resource::Deployments,
+        Resource::StatefulSets,
+        Resource::DaemonSets,
+        Resource::ReplicaSets,
         Resource::Rollouts,
         Resource::Jobs,
         Resource::Autoscalers,
@@ -117,6 +126,11 @@ impl Resource {
             namespaced: true,
             in_all: false,
         };
+        let apps = |plural, singular, kind, short| ResourceFacts {
+            group: Group::APPS,
+            in_all: true,
+            ..core(plural, singular, kind, short)
+        };
         match self {
             Resource::Namespaces => ResourceFacts { namespaced: false, ..core("namespaces", "namespace", "Namespace", &["ns"]) },
             Resource::Nodes => ResourceFacts { namespaced: false, ..core("nodes", "node", "Node", &["no"]) },
@@ -129,9 +143,10 @@ impl Resource {
             Resource::ConfigMaps => core("configmaps", "configmap", "ConfigMap", &["cm"]),
             Resource::Secrets => core("secrets", "secret", "Secret", &[]),
             Resource::Events => core("events", "event", "Event", &["ev"]),
-            Resource::Deployments => {
-                ResourceFacts { group: Group::APPS, in_all: true, ..core("deployments", "deployment", "Deployment", &["deploy"]) }
-            }
+            Resource::Deployments => apps("deployments", "deployment", "Deployment", &["deploy"]),
+            Resource::StatefulSets => apps("statefulsets", "statefulset", "StatefulSet", &["sts"]),
+            Resource::DaemonSets => apps("daemonsets", "daemonset", "DaemonSet", &["ds"]),
+            Resource::ReplicaSets => apps("replicasets", "replicaset", "ReplicaSet", &["rs"]),
             Resource::Rollouts => {
                 ResourceFacts { group: Group::ROLLOUTS, in_all: true, ..core("rollouts", "rollout", "Rollout", &["ro"]) }
             }

@@ -93,6 +93,9 @@ fn columns(resource: Resource) -> Vec<Column> {
         Resource::Secrets => (&[NAME, ("Type", |o, _| text(o, "/type")), ("Data", |o, _| json!(length(&o["data"]))), AGE], &[]),
         Resource::Events => (EVENTS, EVENTS_WIDE),
         Resource::Deployments => (DEPLOYMENTS, WORKLOADS_WIDE),
+        Resource::StatefulSets => (STATEFUL_SETS, &[CONTAINERS, IMAGES]),
+        Resource::DaemonSets => (DAEMON_SETS, WORKLOADS_WIDE),
+        Resource::ReplicaSets => (REPLICA_SETS, WORKLOADS_WIDE),
         Resource::Rollouts => (ROLLOUTS, WORKLOADS_WIDE),
         Resource::Jobs => (JOBS, WORKLOADS_WIDE),
         Resource::Autoscalers => (AUTOSCALERS, &[]),
@@ -204,10 +207,18 @@ const ROLLOUTS: Named = &[
     AGE,
 ];
 
-const WORKLOADS_WIDE: Named = &[
-    ("Containers", |o, _| json!(containers(o, "name"))),
-    ("Images", |o, _| json!(containers(o, "image"))),
-    ("Selector", |o, _| pairs(&o["spec"]["selector"]["matchLabels"])),
+const STATEFUL_SETS: Named =
+    &[NAME, ("Ready", |o, _| json!(format!("{}/{}", count(o, "/status/readyReplicas"), count(o, "/spec/replicas")))), AGE];
+
+const DAEMON_SETS: Named = &[
+    NAME,
+    ("Desired", |o, _| json!(count(o, "/status/desiredNumberScheduled"))),
+    ("Current", |o, _| json!(count(o, "/status/currentNumberScheduled"))),
+    ("Ready", |o, _| json!(count(o, "/status/numberReady"))),
+    ("Up-to-date", |o, _| json!(count(o, "/status/updatedNumberScheduled"))),
+    ("Available", |o, _| json!(count(o, "/status/numberAvailable"))),
+    ("Node Selector", |o, _| pairs(&o["spec"]["template"]["spec"]["nodeSelector"])),
+    AGE,
 ];
 
 const JOBS: Named = &[
@@ -217,6 +228,19 @@ const JOBS: Named = &[
     ("Duration", |o, now| json!(job_duration(o, now))),
     AGE,
 ];
+
+const REPLICA_SETS: Named = &[
+    NAME,
+    ("Desired", |o, _| json!(count(o, "/spec/replicas"))),
+    ("Current", |o, _| json!(count(o, "/status/replicas"))),
+    ("Ready", |o, _| json!(count(o, "/status/readyReplicas"))),
+    AGE,
+];
+
+const CONTAINERS: (&str, Cell) = ("Containers", |o, _| json!(containers(o, "name")));
+const IMAGES: (&str, Cell) = ("Images", |o, _| json!(containers(o, "image")));
+
+const WORKLOADS_WIDE: Named = &[CONTAINERS, IMAGES, ("Selector", |o, _| pairs(&o["spec"]["selector"]["matchLabels"]))];
 
 const AUTOSCALERS: Named = &[
     NAME,

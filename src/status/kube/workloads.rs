@@ -56,6 +56,8 @@ fn strategy(strategy: &Strategy) -> Value {
         }),
         Strategy::BlueGreen(blue_green) => json!({ "blueGreen": blue_green_json(blue_green) }),
         Strategy::Job(_) => Value::Null,
+        // Only in `sets`, which shows them in another place.
+        Strategy::OnDelete | Strategy::Stateful(_) | Strategy::Daemon(_) => json!({ "type": "OnDelete" }),
     }
 }
 
@@ -74,7 +76,7 @@ fn blue_green_json(blue_green: &BlueGreen) -> Value {
     shown
 }
 
-fn counts(state: &WorkloadView) -> Map<String, Value> {
+pub(super) fn counts(state: &WorkloadView) -> Map<String, Value> {
     let mut status = Map::new();
     status.insert("observedGeneration".into(), json!(1));
     for (name, count) in [
@@ -147,7 +149,7 @@ type Pods<'p, 'a> = BTreeMap<&'a ObjectKey, Vec<&'p ShownPod<'a>>>;
 
 fn autoscaler(view: &View, object: &Object, pods: &Pods<'_, '_>) -> Option<Value> {
     let autoscaler = object.autoscaler()?;
-    let kind = if autoscaler.target_kind == "Rollout" { Kind::Rollout } else { Kind::Deployment };
+    let kind = Kind::named(&autoscaler.target_kind).unwrap_or(Kind::Deployment);
     let target = ObjectKey::new(kind, object.key.namespace.clone(), autoscaler.target_name.clone());
     let mut shown = metadata::of_object(view, object);
     shown.insert(

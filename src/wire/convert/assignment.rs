@@ -62,6 +62,7 @@ fn stop_to_proto(order: &StopOrder) -> proto::StopOrder {
         StopReason::RolledBack => proto::StopReason::RolledBack,
         StopReason::Superseded => proto::StopReason::Superseded,
         StopReason::Finished => proto::StopReason::Finished,
+        StopReason::Misplaced => proto::StopReason::Misplaced,
     };
     proto::StopOrder {
         uid: uid_to_proto(&order.uid),
@@ -79,6 +80,7 @@ fn stop(order: proto::StopOrder) -> Result<StopOrder, ConvertError> {
         proto::StopReason::RolledBack => StopReason::RolledBack,
         proto::StopReason::Superseded => StopReason::Superseded,
         proto::StopReason::Finished => StopReason::Finished,
+        proto::StopReason::Misplaced => StopReason::Misplaced,
     };
     Ok(StopOrder { uid: uid("stop.uid", &order.uid)?, reason, commit: order.commit.map(Revision::new) })
 }

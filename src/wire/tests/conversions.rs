@@ -153,6 +153,7 @@ fn assignment() -> impl Strategy<Value = Assignment> {
         StopReason::RolledBack,
         StopReason::Superseded,
         StopReason::Finished,
+        StopReason::Misplaced,
     ]);
     let stop = (uid(), reason, of(text())).prop_map(|(uid, reason, commit)| StopOrder {
         uid,

@@ -143,7 +143,7 @@ fn missing(input: &RolloutInput<'_>, spec: &JobSpec, job: &JobMemory, roster: &R
         return Vec::new();
     }
     let room = wanted(input, spec, &job.run, roster).saturating_sub(roster.alive_count() + roster.leaving) as usize;
-    let create = |slot| Action::Create { slot, hash: input.hash().clone() };
+    let create = |slot| Action::Create { slot, hash: input.hash().clone(), node: None };
     if !spec.indexed {
         let mut slots = super::act::FreeSlots::of(input.pods);
         return (0..room).map(|_| create(slots.take())).collect();

@@ -6,12 +6,12 @@
 use super::super::{PodEnd, RolloutMemory, Standing, step};
 use super::*;
 use crate::model::{
-    ContainerReport, Exit, ExitCodes, FailureAction, FailureRule, IndexSet, LabelSelector, PodConditionPattern, PodSnapshot,
-    PodTemplate, RestartPolicy, Strategy, SuccessRule, TemplateHash, Workload,
+    ContainerReport, Exit, ExitCodes, FailureAction, FailureRule, IndexSet, LabelSelector, NodeName, PodConditionPattern,
+    PodSnapshot, PodTemplate, RestartPolicy, Strategy, SuccessRule, TemplateHash, Workload,
 };
 use proptest::prelude::*;
 use proptest::strategy::Strategy as Generator;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -96,9 +96,13 @@ fn pods(text: &str) -> Vec<Pod> {
 }
 
 fn take(workload: &Workload, parallelism: u32, pods: &[Pod], job: &JobMemory, now: Moment) -> RolloutStep {
+    let node = NodeName::new("n");
     let states: Vec<PodState<'_>> = pods
         .iter()
         .map(|pod| PodState {
+            node: &node,
+            heard: true,
+            bound: false,
             uid: pod.uid,
             slot: pod.slot,
             hash: &pod.hash,
@@ -115,7 +119,18 @@ fn take(workload: &Workload, parallelism: u32, pods: &[Pod], job: &JobMemory, no
         .collect();
     let memory = RolloutMemory { job: job.clone(), ..RolloutMemory::default() };
     let known = BTreeSet::new();
-    step(&RolloutInput { workload, replicas: parallelism, pods: &states, known: &known, memory: &memory, now })
+    let (nodes, unheard) = (BTreeMap::new(), BTreeMap::new());
+    let replicas = parallelism;
+    step(&RolloutInput {
+        workload,
+        replicas,
+        pods: &states,
+        nodes: &nodes,
+        unheard: &unheard,
+        known: &known,
+        memory: &memory,
+        now,
+    })
 }
 
 /// What is told: `+3` creates slot 3, `-3` retires the pod there.

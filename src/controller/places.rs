@@ -1,0 +1,72 @@
+//! Which node a pod is for: any that fits, the one that it is bound to, or, for a DaemonSet, each that suits.
+//!
+//! A number of a StatefulSet must never run twice. So where a controller starts from the memory and some node has not been heard of,
+//! a number that could run there waits for it, however long that takes.
+
+use super::core::Controller;
+use super::placements::Placement;
+use crate::apply::schedule::{Request, matches, place};
+use crate::model::{Kind, NodeName, ObjectKey, Strategy, WaitingOn, Workload};
+use std::collections::BTreeMap;
+
+impl Controller {
+    /// The node that takes a pod, or what it waits for.
+    pub(super) fn find_node(&mut self, request: &Request, on: Option<&NodeName>) -> Result<NodeName, WaitingOn> {
+        let on = on.filter(|_| request.pinned.is_none());
+        if let Some(name) = on.filter(|name| self.nodes.get(name).is_none_or(|node| !node.ready)) {
+            return Err(WaitingOn::Node(name.clone()));
+        }
+        let pinned = on.map(|name| Request { pinned: Some(name.clone()), ..request.clone() });
+        let found = place(pinned.as_ref().unwrap_or(request), &mut self.capacity);
+        found.map_err(|refusals| WaitingOn::Placement(refusals.to_string()))
+    }
+
+    /// The nodes that are to have a pod of a DaemonSet, and whether each is heard. Lost ones do not count until they return.
+    pub(super) fn nodes_for(&self, key: &ObjectKey, workload: &Workload) -> BTreeMap<NodeName, bool> {
+        if !matches!(workload.strategy, Strategy::Daemon(_)) {
+            return BTreeMap::new();
+        }
+        let request = self.request(key, &workload.snapshot.hash);
+        let present = self.nodes.by_name.iter().filter(|(_, node)| !node.lost);
+        let suited = present.filter(|(name, _)| matches(&request, &self.capacity, name).is_none());
+        suited.map(|(name, node)| (name.clone(), node.ready)).collect()
+    }
+
+    /// The numbers of a StatefulSet that may run on a node that has not been heard of in this reign.
+    pub(super) fn unheard_numbers(&self, key: &ObjectKey, workload: &Workload) -> BTreeMap<u32, NodeName> {
+        let (Strategy::Stateful(spec), Some(work)) = (&workload.strategy, self.works.get(key)) else { return BTreeMap::new() };
+        let (Some(first), Some(remembered)) = (self.nodes.unheard().next(), &work.numbers) else { return BTreeMap::new() };
+        let of_memory = spec.first..spec.first.saturating_add(remembered.replicas);
+        let numbers = of_memory.chain(remembered.places.keys().copied()).filter(|number| !work.seen.contains(number));
+        let place = |number: u32| {
+            let recorded = remembered.places.get(&number).filter(|name| self.nodes.unheard().any(|unheard| unheard == *name));
+            (number, recorded.unwrap_or(first).clone())
+        };
+        numbers.map(place).collect()
+    }
+
+    /// A pod of this number is known, or known not to be: it is not looked for any more.
+    pub(super) fn note_seen(&mut self, key: &ObjectKey, slot: u32) {
+        if key.kind == Kind::StatefulSet
+            && let Some(work) = self.works.get_mut(key)
+        {
+            work.seen.insert(slot);
+        }
+    }
+
+    /// True if a pod waits for its node, however long it is away.
+    pub(super) fn is_bound(&self, placement: &Placement) -> bool {
+        placement.run.workload.kind == Kind::StatefulSet
+    }
+
+    /// True if a pod is replaced elsewhere when its node is lost.
+    pub(super) fn is_replaceable(&self, placement: &Placement) -> bool {
+        placement.run.workload.kind != Kind::DaemonSet && !self.is_bound(placement)
+    }
+
+    /// Workloads for which it matters which nodes there are.
+    pub(super) fn touch_placed(&mut self) {
+        let matters = |key: &&ObjectKey| matches!(key.kind, Kind::StatefulSet | Kind::DaemonSet);
+        self.dirty.workloads.extend(self.works.keys().filter(matters).cloned());
+    }
+}
