@@ -75,3 +75,41 @@ fn a_schema_is_json_and_an_unknown_kind_names_the_known_ones() {
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("known are"));
 }
+
+#[test]
+fn schemas_for_editors_judge_as_validate_does() {
+    let folder = folder(&[]);
+    let output = driftless(folder.path(), &["schema", "--all", "schemas"]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let read = |name: &str| -> Value {
+        serde_json::from_slice(&fs::read(folder.path().join("schemas").join(name)).expect("a schema")).expect("JSON")
+    };
+    let schema = read("Deployment.json");
+    let mut document = serde_json::json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+        "spec": {
+            "selector": {"matchLabels": {"app": "web"}},
+            "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "web", "image": "nginx:1.27"}]}},
+        },
+    });
+    assert!(jsonschema::is_valid(&schema, &document));
+    document["spec"]["template"]["spec"]["containers"][0]["imge"] = "nginx:1.27".into();
+    assert!(!jsonschema::is_valid(&schema, &document));
+    let policy = read("driftless.yaml.json");
+    assert!(jsonschema::is_valid(&policy, &serde_json::json!({"atomic": true, "replaceAfter": "5m"})));
+    assert!(!jsonschema::is_valid(&policy, &serde_json::json!({"atomc": true})));
+    let kinds = read("manifest.json")["allOf"].as_array().expect("rules").len();
+    assert_eq!(kinds, driftless::manifest::supported_kinds().len());
+}
+
+#[test]
+fn sarif_and_markdown_have_every_problem() {
+    let folder = folder(&[("shop/cfg.yaml", BAD)]);
+    let output = driftless(folder.path(), &["validate", ".", "--output", "sarif"]);
+    assert_eq!(output.status.code(), Some(1));
+    let log: Value = serde_json::from_slice(&output.stdout).expect("JSON on stdout");
+    assert_eq!(log["runs"][0]["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"], "shop/cfg.yaml");
+    let output = driftless(folder.path(), &["validate", ".", "--output", "markdown"]);
+    let page = String::from_utf8_lossy(&output.stdout);
+    assert!(page.contains("| error | `shop/cfg.yaml:4:1` | date is not a known field <br>*did you mean data?* |"), "{page}");
+}

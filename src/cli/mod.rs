@@ -20,6 +20,7 @@ mod kubeconfig;
 mod logs;
 mod node;
 mod options;
+mod pause;
 mod plan;
 mod schema;
 mod shim;
@@ -63,6 +64,8 @@ pub enum Command {
     #[command(hide = true)]
     DemoServer(demo_server::DemoServerArgs),
     #[command(hide = true)]
+    Pause(pause::PauseArgs),
+    #[command(hide = true)]
     Shim(shim::ShimArgs),
 }
 
@@ -86,6 +89,7 @@ pub fn run(cli: Cli) -> CliResult<ExitCode> {
         Command::Completions(args) => completions::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::DemoServer(args) => demo_server::run(args),
+        Command::Pause(args) => pause::run(&args),
         Command::Shim(args) => shim::run(&args),
     }
 }

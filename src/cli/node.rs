@@ -200,7 +200,7 @@ impl Runtimes {
                 return Ok(());
             }
         };
-        let settings = DockerSettings { socket, cluster: cluster.to_owned(), node: node.clone() };
+        let settings = DockerSettings { socket, cluster: cluster.to_owned(), node: node.clone(), program: own_program() };
         let docker = Docker::with_logins(settings, docker_logins());
         let reached = timeout(DOCKER_ANSWER, docker.connect()).await;
         let trouble = match reached {
@@ -227,6 +227,11 @@ impl Runtimes {
         }
         self.told.push_str(text);
     }
+}
+
+/// This very program, also when an upgrade has replaced its file: not `/proc/self`, which is another program in another process.
+pub(super) fn own_program() -> PathBuf {
+    PathBuf::from(format!("/proc/{}/exe", std::process::id()))
 }
 
 /// Where `docker login` of the agent's user keeps what it was told.

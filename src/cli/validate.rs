@@ -1,9 +1,7 @@
 //! `driftless validate`.
 
 use super::{CliError, CliResult, print_line};
-use crate::manifest::{self, DocumentReport, IgnoreSet, ProblemReport, ValidationReport};
-use crate::model::Severity;
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use crate::manifest::{self, IgnoreSet};
 use clap::{Args, ValueEnum};
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,11 +9,16 @@ use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+mod markdown;
+mod sarif;
+mod text;
+
 /// Check manifests without a cluster: every problem at once, with file, line and column
 ///
 /// Folders are read as one repository (or, with --each, every folder as one of its own), so that problems between objects are
 /// found too: a missing ConfigMap, a name that is taken. `driftless.yaml` and `.driftlessignore` at the root of a folder count.
-/// Exits with 1 if there is any error.
+/// Exits with 1 if there is any error. On a terminal the line is shown with the problem, elsewhere there is one line per problem;
+/// sarif is for code review annotations (GitHub code scanning), markdown for a comment on a pull request.
 ///
 ///   driftless validate .
 ///   kubectl kustomize overlays/prod > out.yaml && driftless validate out.yaml
@@ -42,6 +45,8 @@ pub struct ValidateArgs {
 enum Output {
     Text,
     Json,
+    Sarif,
+    Markdown,
 }
 
 pub(super) fn run(args: &ValidateArgs) -> CliResult<ExitCode> {
@@ -52,14 +57,22 @@ pub(super) fn run(args: &ValidateArgs) -> CliResult<ExitCode> {
     let files = read_all(&args.paths)?;
     let report = manifest::validate(&files, args.each);
     match args.output {
-        Output::Json => {
-            let json =
-                serde_json::to_string_pretty(&report).map_err(|error| CliError::with_source("cannot print JSON", error))?;
-            print_line(&json)?;
+        Output::Json => print_line(&json_text(&report)?)?,
+        Output::Sarif => print_line(&json_text(&sarif::log(&report))?)?,
+        Output::Markdown => print_line(markdown::comment(&report).trim_end())?,
+        Output::Text => {
+            for line in text::problems(&report, &files, std::io::stdout().is_terminal()) {
+                print_line(&line)?;
+            }
+            // Nobody reads a closed stderr.
+            let _ = writeln!(anstream::stderr(), "{}", text::summary(&report.summary));
         }
-        Output::Text => print_text(&report, &files)?,
     }
     Ok(if report.summary.errors > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn json_text(value: &impl serde::Serialize) -> CliResult<String> {
+    serde_json::to_string_pretty(value).map_err(|error| CliError::with_source("cannot print JSON", error))
 }
 
 type Files = Vec<(String, Vec<u8>)>;
@@ -125,70 +138,4 @@ fn read(path: &Path) -> CliResult<Vec<u8>> {
     let file = fs::File::open(path).map_err(|error| unreadable(path, error))?;
     file.take(limit).read_to_end(&mut bytes).map_err(|error| unreadable(path, error))?;
     Ok(bytes)
-}
-
-/// Snippets on a terminal, one line per problem elsewhere; the summary on stderr.
-fn print_text(report: &ValidationReport, files: &Files) -> CliResult<()> {
-    let is_terminal = std::io::stdout().is_terminal();
-    let sources: BTreeMap<&str, &[u8]> = files.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice())).collect();
-    for document in &report.documents {
-        let source = if is_terminal { quotable(document, &sources) } else { None };
-        for problem in &document.problems {
-            let snippet = source.and_then(|source| snippet(&document.file, source, problem));
-            print_line(&snippet.unwrap_or_else(|| line(&document.file, problem)))?;
-        }
-    }
-    let sum = &report.summary;
-    let summary = format!(
-        "{} files, {} documents: {} accepted, {} ignored, {} rejected; {} errors, {} warnings",
-        sum.files, sum.documents, sum.accepted, sum.ignored, sum.rejected, sum.errors, sum.warnings
-    );
-    // Nobody reads a closed stderr.
-    let _ = writeln!(anstream::stderr(), "{summary}");
-    Ok(())
-}
-
-/// The text of a document's file, unless it may hold a Secret: those are never quoted.
-fn quotable<'a>(document: &DocumentReport, sources: &BTreeMap<&str, &'a [u8]>) -> Option<&'a str> {
-    let text = std::str::from_utf8(sources.get(document.file.as_str())?).ok()?;
-    (!text.contains("Secret")).then_some(text)
-}
-
-fn word(problem: &ProblemReport) -> &'static str {
-    match problem.severity {
-        Severity::Error => "error",
-        Severity::Warning => "warning",
-    }
-}
-
-/// `file:line:column: error: message (hint)`
-fn line(file: &str, problem: &ProblemReport) -> String {
-    let place = match (problem.line, problem.column) {
-        (0, _) => file.to_owned(),
-        (line, 0) => format!("{file}:{line}"),
-        (line, column) => format!("{file}:{line}:{column}"),
-    };
-    let hint = problem.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
-    format!("{place}: {}: {}{hint}", word(problem), problem.message)
-}
-
-/// The problem with the line that it is on.
-fn snippet(file: &str, source: &str, problem: &ProblemReport) -> Option<String> {
-    let number = usize::try_from(problem.line).ok()?;
-    let text = source.lines().nth(number.checked_sub(1)?)?;
-    let column = usize::try_from(problem.column).ok()?.saturating_sub(1);
-    let start = text.char_indices().nth(column).map_or(text.len(), |(offset, _)| offset);
-    let end = text[start..].find(" #").map_or(text.trim_end().len(), |offset| start + offset).max(start);
-    let level = match problem.severity {
-        Severity::Error => Level::ERROR,
-        Severity::Warning => Level::WARNING,
-    };
-    let annotation = AnnotationKind::Primary.span(start..end);
-    let mut group: Group<'_> = level
-        .primary_title(problem.message.as_str())
-        .element(Snippet::source(text).line_start(number).path(file).annotation(annotation));
-    if let Some(hint) = &problem.hint {
-        group = group.element(Level::HELP.message(hint.as_str()));
-    }
-    Some(Renderer::styled().render(&[group]))
 }

@@ -14,11 +14,11 @@ impl Controller {
     pub(super) fn dispatch(&mut self, name: &NodeName) {
         let Some(node) = self.nodes.get(name).filter(|node| node.connected) else { return };
         let (run, stop) = self.orders(name);
-        if node.assignment.as_ref().is_some_and(|last| last.run == run && last.stop == stop) {
+        let templates = self.templates(&run);
+        if node.assignment.as_ref().is_some_and(|last| last.run == run && last.stop == stop && !is_newer(&templates, last)) {
             return;
         }
         let generation = Generation(node.generation().max(node.floor).0 + 1);
-        let templates = self.templates(&run);
         let new: Vec<PodUid> = run.keys().copied().collect();
         let assignment = Arc::new(Assignment { epoch: self.epoch, generation, run, stop, templates });
         for uid in new {
@@ -84,4 +84,12 @@ impl Controller {
         }
         self.tell_missing(name) || behind
     }
+}
+
+/// Whether a template has other configuration than the agent was told last.
+fn is_newer(templates: &BTreeMap<TemplateHash, Arc<PodSnapshot>>, last: &Assignment) -> bool {
+    templates.iter().any(|(hash, snapshot)| {
+        let told = last.templates.get(hash);
+        told.is_some_and(|told| told.config.version != snapshot.config.version)
+    })
 }

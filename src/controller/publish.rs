@@ -173,8 +173,8 @@ fn target_port(port: &ServicePort, template: Option<&PodTemplate>) -> Option<u16
         None => Some(port.port),
         Some(IntOrString::Int(number)) => u16::try_from(*number).ok(),
         Some(IntOrString::Text(name)) => {
-            let ports = template?.spec.containers.iter().flat_map(|container| &container.ports);
-            ports.into_iter().find(|candidate| candidate.name == *name).map(|found| found.container_port)
+            let mut ports = template?.spec.lasting_containers().flat_map(|container| &container.ports);
+            ports.find(|candidate| candidate.name == *name).map(|found| found.container_port)
         }
     }
 }

@@ -8,7 +8,8 @@ use super::records::Reconcile;
 use crate::apply::prune;
 use crate::diff;
 use crate::model::{
-    Action, Change, Desired, Kind, Object, ObjectKey, Plan, PodUid, PruneBlock, StopReason, TemplateHash, Trigger, UnitState,
+    Action, Change, Desired, Kind, Object, ObjectKey, Plan, PodSnapshot, PodUid, PruneBlock, StopReason, TemplateHash, Trigger,
+    UnitState,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -131,7 +132,9 @@ impl Controller {
         let objects = self.inputs.effective.objects.clone();
         let stale = |object: &Object| {
             let snapshot = object.snapshot();
-            snapshot.is_some_and(|snapshot| !self.inputs.snapshots.contains_key(&snapshot.hash))
+            let known =
+                |snapshot: &Arc<PodSnapshot>| self.inputs.snapshots.get(&snapshot.hash).map(|known| &known.config.version);
+            snapshot.is_some_and(|snapshot| known(snapshot) != Some(&snapshot.config.version))
         };
         let entering: Vec<Arc<Object>> = objects
             .into_values()
@@ -184,7 +187,10 @@ impl Controller {
         }
         if let Some(snapshot) = object.snapshot() {
             let revision = object.source.revision.clone();
-            self.inputs.snapshots.insert(snapshot.hash.clone(), Arc::clone(snapshot));
+            let known = self.inputs.snapshots.insert(snapshot.hash.clone(), Arc::clone(snapshot));
+            if known.is_some_and(|known| known.config.version != snapshot.config.version) {
+                self.dirty.nodes.extend(self.placements.of_workload(key).map(|placement| placement.node.clone()));
+            }
             if self.inputs.pruning.remove(key).is_some() {
                 self.take_back_pruned(key);
             }

@@ -83,14 +83,14 @@ impl Controller {
     /// What the image names of the wanted template were resolved to, as agents say; what was known, where they do not.
     fn images(&self, key: &ObjectKey, hash: Option<&TemplateHash>, known: &BTreeMap<String, String>) -> BTreeMap<String, String> {
         let Some(snapshot) = hash.and_then(|hash| self.inputs.snapshots.get(hash)) else { return BTreeMap::new() };
-        let containers = &snapshot.template.spec.containers;
-        let names: Vec<&String> = containers.iter().filter_map(|container| container.image.as_ref()).collect();
+        let containers = || snapshot.template.spec.all_containers();
+        let names: Vec<&String> = containers().filter_map(|container| container.image.as_ref()).collect();
         let mut found: BTreeMap<String, String> =
             known.iter().filter(|(name, _)| names.contains(name)).map(|(name, digest)| (name.clone(), digest.clone())).collect();
         let pods = self.placements.of_workload(key).filter(|placement| Some(&placement.run.hash) == hash);
         for report in pods.filter_map(|placement| placement.report.as_ref()).filter(|report| report.phase == PodPhase::Running) {
-            for container in &report.containers {
-                let image = containers.iter().find(|candidate| candidate.name == container.name).and_then(|c| c.image.clone());
+            for container in report.init_containers.iter().chain(&report.containers) {
+                let image = containers().find(|candidate| candidate.name == container.name).and_then(|c| c.image.clone());
                 if let (Some(image), Some(digest)) = (image, &container.image_digest) {
                     found.entry(image).or_insert_with(|| digest.clone());
                 }

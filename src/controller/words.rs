@@ -138,7 +138,7 @@ impl Subject {
 /// `, nginx:1.26 → 1.27`, `, nginx:1.27` for a new one, and nothing if no image changes.
 fn images(old: Option<&Workload>, new: &Workload) -> String {
     let of = |template: &PodTemplate| -> BTreeMap<String, String> {
-        let containers = template.spec.containers.iter();
+        let containers = template.spec.all_containers();
         containers.filter_map(|container| Some((container.name.clone(), container.image.clone()?))).collect()
     };
     let before = old.map(|old| of(&old.snapshot.template)).unwrap_or_default();

@@ -5,13 +5,14 @@ use super::findings::Findings;
 use super::names::nearest;
 use super::schema;
 use super::table::{Field, Shape, Table, Type};
+use super::templates;
 use super::yaml::escape;
 use jsonschema::ValidationError;
 use jsonschema::error::ValidationErrorKind as Kind;
 use serde_json::Value;
 
-/// What to do about `${NAME}`.
-const PLACEHOLDER_HINT: &str = "this looks like a placeholder (envsubst, Flux): put the value in before it is committed";
+/// How many known fields a hint lists.
+const KNOWN_NAMED_MAX: usize = 12;
 
 /// How many ignored fields a warning names.
 const IGNORED_NAMED_MAX: usize = 5;
@@ -122,12 +123,22 @@ impl Checker<'_> {
         }
         let hint = match nearest(name, known) {
             Some(meant) => format!("did you mean {meant}?"),
-            None => self.home_of(name).map_or_else(
-                || format!("`driftless schema` and docs/manifests.md list the fields of {owner}"),
-                |home| format!("{name} is a field of {home}: is the indentation right?"),
-            ),
+            None => self
+                .home_of(name)
+                .map_or_else(|| self.known_in(owner), |home| format!("{name} is a field of {home}: is the indentation right?")),
         };
         findings.error_at_key(parent, name, "is not a known field", Some(hint));
+    }
+
+    /// The fields that can be there, if they are few enough to be read.
+    fn known_in(&self, owner: &str) -> String {
+        let fields = self.table.fields(owner).into_iter().flatten();
+        let known: Vec<&str> = fields.filter(|(_, row)| row.state() == "supported").map(|(name, _)| name.as_str()).collect();
+        if known.len() <= KNOWN_NAMED_MAX {
+            format!("known here are {}", known.join(", "))
+        } else {
+            format!("`driftless schema` and docs/manifests.md list the fields of {owner}")
+        }
     }
 
     /// The one type below this document that has such a field: a field at the wrong depth.
@@ -175,8 +186,10 @@ impl Checker<'_> {
 
 /// What helps with a value of the wrong type or form.
 fn hint_for(wanted: &str, instance: &Value, is_type: bool) -> Option<String> {
+    if let Some(hint) = instance.as_str().and_then(templates::hint) {
+        return Some(hint.to_owned());
+    }
     match instance {
-        Value::String(text) if text.contains("${") => Some(PLACEHOLDER_HINT.to_owned()),
         Value::Bool(_) if is_type && wanted.starts_with("a ") => {
             Some("put it in quotes: yes, no, on, off, true and false are booleans in YAML".to_owned())
         }
@@ -193,16 +206,19 @@ fn report_unsupported(pointer: &str, row: Option<&Field>, findings: &mut Finding
 }
 
 fn report_enum(pointer: &str, row: Option<&Field>, options: &Value, found: &Value, findings: &mut Findings<'_>) {
-    let text = found.as_str().unwrap_or_default();
+    let written = if found.is_string() { String::new() } else { found.to_string() };
+    let text = found.as_str().unwrap_or(&written);
     if let Some(why) = row.and_then(|row| row.refused.get(text)) {
         once(pointer, &format!("{text} is not supported"), Some(why.clone()), findings);
         return;
     }
-    let names: Vec<&str> =
-        options.as_array().into_iter().flatten().filter_map(Value::as_str).filter(|name| !name.is_empty()).collect();
+    let options = options.as_array().into_iter().flatten();
+    let names: Vec<String> = options.map(|name| name.as_str().map_or_else(|| name.to_string(), str::to_owned)).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).filter(|name| !name.is_empty()).collect();
     let found = findings.quoted(text).map(|found| format!(", not {found}")).unwrap_or_default();
     let meant = nearest(text, names.iter().copied()).map(|meant| format!("did you mean {meant}?"));
-    let hint = if text.contains("${") { Some(PLACEHOLDER_HINT.to_owned()) } else { meant };
+    let instead = row.and_then(|row| row.instead.clone());
+    let hint = templates::hint(text).map(str::to_owned).or(meant).or(instead);
     once(pointer, &format!("must be {}{found}", names.join(" or ")), hint, findings);
 }
 

@@ -1,9 +1,19 @@
 //! Problems between objects: what is missing, what is there twice, what leads nowhere.
+//!
+//! A check that sees one object against the others is a function of its own room, called from [`Checker::draft`] for the object that is at
+//! fault; one that sees many at once is called from [`check`]. An error is what would leave a pod waiting or a request unanswered for
+//! certain; what only may be a mistake is a warning.
 
-use super::draft::{Draft, DraftWorkload, Reference, Target};
-use crate::model::{Body, Kind, Location, ObjectKey, Problem, Scope, ServiceSpec, Severity};
+use super::draft::{Draft, Reference, Target};
+use crate::model::{Kind, Location, ObjectKey, Problem, Scope, Severity};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+mod config;
+mod host_ports;
+mod ingress;
+mod scale;
+mod service;
 
 /// A problem of one of the drafts.
 pub(crate) struct Finding {
@@ -25,6 +35,8 @@ pub(crate) fn check(drafts: &[&Arc<Draft>], excused: &BTreeSet<ObjectKey>) -> Ve
         }
     }
     checker.scaled_twice();
+    checker.host_ports();
+    checker.same_paths();
     checker.findings
 }
 
@@ -37,13 +49,28 @@ struct Checker<'a> {
     findings: Vec<Finding>,
 }
 
+/// Where a problem is: the draft's index, and the place and the path within its document.
+#[derive(Clone, Copy)]
+struct Place<'b> {
+    draft: usize,
+    at: &'b Location,
+    path: &'b str,
+}
+
+impl<'b> Place<'b> {
+    fn of(draft: usize, reference: &'b Reference) -> Self {
+        Self { draft, at: &reference.at, path: &reference.path }
+    }
+}
+
 impl<'a> Checker<'a> {
     fn index(&mut self) {
         for (index, draft) in self.drafts.iter().enumerate() {
             if let Some(first) = self.objects.get(&draft.key) {
                 let first = &self.drafts[*first].at;
                 let message = format!("{} is there already: {}:{}", draft.key, first.file, first.line);
-                self.error(index, &draft.at, "metadata.name", message, "remove or rename one of them", None);
+                let place = Place { draft: index, at: &draft.at, path: "metadata.name" };
+                self.error(place, message, "remove or rename one of them", None);
                 continue;
             }
             self.objects.insert(draft.key.clone(), index);
@@ -53,25 +80,23 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn error(&mut self, draft: usize, at: &Location, path: &str, message: String, hint: &str, missing: Option<ObjectKey>) {
-        self.push(draft, at, path, Severity::Error, message, hint, missing);
+    /// The drafts that count, in order: of two with one key the first.
+    fn in_force(&self) -> Vec<usize> {
+        let mut indices: Vec<usize> = self.objects.values().copied().collect();
+        indices.sort_unstable();
+        indices
     }
 
-    fn warning(&mut self, draft: usize, at: &Location, path: &str, message: String, hint: &str) {
-        self.push(draft, at, path, Severity::Warning, message, hint, None);
+    fn error(&mut self, place: Place<'_>, message: String, hint: &str, missing: Option<ObjectKey>) {
+        self.push(place, Severity::Error, message, hint, missing);
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one problem; only error and warning above call it")]
-    fn push(
-        &mut self,
-        draft: usize,
-        at: &Location,
-        path: &str,
-        severity: Severity,
-        message: String,
-        hint: &str,
-        missing: Option<ObjectKey>,
-    ) {
+    fn warning(&mut self, place: Place<'_>, message: String, hint: &str) {
+        self.push(place, Severity::Warning, message, hint, None);
+    }
+
+    fn push(&mut self, place: Place<'_>, severity: Severity, message: String, hint: &str, missing: Option<ObjectKey>) {
+        let Place { draft, at, path } = place;
         let (at, path, hint) = (at.clone(), path.to_owned(), Some(hint.to_owned()));
         let problem = Problem { at, path, severity, scope: Scope::Repository, message, hint };
         self.findings.push(Finding { draft, missing, problem });
@@ -86,33 +111,19 @@ impl<'a> Checker<'a> {
         }
     }
 
+    fn missing(&mut self, place: Place<'_>, key: ObjectKey) {
+        let message = format!("{key} does not exist");
+        let hint = format!("commit it, or correct the name; the namespace is {}", key.namespace);
+        self.error(place, message, &hint, Some(key));
+    }
+
     fn draft(&mut self, index: usize, draft: &'a Draft) {
         for reference in &draft.references {
             self.reference(index, draft, reference);
         }
-        if let Some(spec) = draft.service()
-            && self.selected(&draft.key.namespace, spec).is_empty()
-            && !self.may_select_excused(&draft.key.namespace)
-        {
-            let message = format!("{} selects no pods", draft.key);
-            self.warning(
-                index,
-                &draft.at,
-                "spec.selector",
-                message,
-                "no workload of the namespace has these labels on its template",
-            );
+        if let Some(spec) = draft.service() {
+            self.backends(index, draft, spec);
         }
-    }
-
-    fn may_select_excused(&self, namespace: &str) -> bool {
-        self.excused.iter().any(|key| key.kind.is_workload() && key.namespace == namespace)
-    }
-
-    fn selected(&self, namespace: &str, spec: &ServiceSpec) -> Vec<&'a DraftWorkload> {
-        let Some((label, value)) = spec.selector.iter().next() else { return Vec::new() };
-        let candidates = self.by_label.get(&(namespace, label.as_str(), value.as_str())).into_iter().flatten();
-        candidates.filter_map(|index| self.drafts[*index].workload()).filter(|workload| selects(spec, workload)).collect()
     }
 
     fn reference(&mut self, index: usize, draft: &'a Draft, reference: &'a Reference) {
@@ -120,101 +131,12 @@ impl<'a> Checker<'a> {
         match &reference.to {
             Target::ConfigMap { name, key } => self.config(index, reference, Kind::ConfigMap, namespace, name, key.as_deref()),
             Target::Secret { name, key } => self.config(index, reference, Kind::Secret, namespace, name, key.as_deref()),
+            Target::PullSecret { .. } => {}
             Target::Service { name } => self.service(index, draft, reference, name),
             Target::Workload { kind, name } => self.scale_target(index, draft, reference, kind, name),
             Target::PodPort { name } => self.pod_port(index, draft, reference, name),
-        }
-    }
-
-    fn missing(&mut self, index: usize, reference: &Reference, key: ObjectKey) {
-        let message = format!("{key} does not exist");
-        let hint = format!("commit it, or correct the name; the namespace is {}", key.namespace);
-        self.error(index, &reference.at, &reference.path, message, &hint, Some(key));
-    }
-
-    fn config(&mut self, index: usize, reference: &Reference, kind: Kind, namespace: &str, name: &str, key: Option<&str>) {
-        match (self.find(kind, namespace, name), key) {
-            _ if reference.optional => {}
-            (Found::Nothing(_), Some(_)) if reference.path.ends_with(".key") => {} // reported at the volume's name
-            (Found::Nothing(object), _) => self.missing(index, reference, object),
-            (Found::Draft(draft), Some(key)) if !has_key(draft, key) => {
-                let message = format!("{} has no key {key}", draft.key);
-                let hint = format!("it is written in {}:{}", draft.at.file, draft.line);
-                self.error(index, &reference.at, &reference.path, message, &hint, Some(draft.key.clone()));
-            }
-            (Found::Draft(_) | Found::Excused, _) => {}
-        }
-    }
-
-    fn service(&mut self, index: usize, draft: &'a Draft, reference: &Reference, name: &str) {
-        match self.find(Kind::Service, &draft.key.namespace, name) {
-            Found::Nothing(key) => self.missing(index, reference, key),
-            Found::Excused => {}
-            Found::Draft(service) => {
-                let Some(spec) = service.service() else { return };
-                if draft.workload().is_some_and(|workload| !selects(spec, workload)) {
-                    let message = format!("{} does not select the pods of {}", service.key, draft.key);
-                    self.warning(
-                        index,
-                        &reference.at,
-                        &reference.path,
-                        message,
-                        "its selector must match the labels of the template",
-                    );
-                }
-            }
-        }
-    }
-
-    fn scale_target(&mut self, index: usize, draft: &'a Draft, reference: &Reference, kind: &str, name: &str) {
-        let kind = Kind::named(kind).unwrap_or(Kind::Deployment);
-        let target = match self.find(kind, &draft.key.namespace, name) {
-            Found::Nothing(key) => return self.missing(index, reference, key),
-            Found::Excused => return,
-            Found::Draft(target) => target,
-        };
-        let Some(workload) = target.workload() else { return };
-        if workload.replicas.is_some() {
-            let message = format!("{} also sets replicas; the autoscaler decides", target.key);
-            self.warning(index, &reference.at, &reference.path, message, "leave spec.replicas out of the workload");
-        }
-        let Some(autoscaler) = draft.autoscaler() else { return };
-        if autoscaler.cpu_percent.is_some() && workload.template.spec.requests().cpu_milli == 0 {
-            let message = format!("{} requests no cpu, so a percentage of it says nothing", target.key);
-            self.warning(index, &reference.at, &reference.path, message, "write resources.requests.cpu, or use averageValue");
-        }
-    }
-
-    fn pod_port(&mut self, index: usize, draft: &'a Draft, reference: &Reference, name: &str) {
-        let Some(spec) = draft.service() else { return };
-        let selected = self.selected(&draft.key.namespace, spec);
-        let has_port = |workload: &&DraftWorkload| {
-            workload.template.spec.containers.iter().any(|container| container.ports.iter().any(|port| port.name == name))
-        };
-        if !selected.is_empty() && !selected.iter().any(has_port) {
-            let message = format!("no container behind {} has a port named {name}", draft.key);
-            self.error(
-                index,
-                &reference.at,
-                &reference.path,
-                message,
-                "name the port in the container, or write its number",
-                None,
-            );
-        }
-    }
-
-    fn scaled_twice(&mut self) {
-        let drafts = self.drafts;
-        let mut scaled: BTreeMap<(&str, &str, &str), &Draft> = BTreeMap::new();
-        for index in self.objects.values().copied().collect::<Vec<usize>>() {
-            let draft = drafts[index];
-            let Some(autoscaler) = draft.autoscaler() else { continue };
-            let target = (draft.key.namespace.as_str(), autoscaler.target_kind.as_str(), autoscaler.target_name.as_str());
-            if let Some(first) = scaled.insert(target, draft) {
-                let message = format!("{} and {} scale the same workload", first.key, draft.key);
-                self.error(index, &draft.at, "spec.scaleTargetRef", message, "keep one of them", None);
-            }
+            Target::Backend { service, port } => self.backend(index, namespace, reference, service, port),
+            Target::Certificate { name } => self.certificate(index, namespace, reference, name),
         }
     }
 }
@@ -223,17 +145,4 @@ enum Found<'a> {
     Draft(&'a Draft),
     Excused,
     Nothing(ObjectKey),
-}
-
-fn selects(spec: &ServiceSpec, workload: &DraftWorkload) -> bool {
-    let labels = &workload.template.metadata.labels;
-    !spec.selector.is_empty() && spec.selector.iter().all(|(key, value)| labels.get(key) == Some(value))
-}
-
-fn has_key(draft: &Draft, key: &str) -> bool {
-    match draft.plain() {
-        Some(Body::ConfigMap(data)) => data.contains_key(key),
-        Some(Body::Secret(data)) => data.contains_key(key),
-        Some(_) | None => false,
-    }
 }

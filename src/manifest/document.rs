@@ -4,10 +4,11 @@ use super::draft::{Draft, DraftBody};
 use super::findings::Findings;
 use super::names::nearest;
 use super::table::Table;
-use super::yaml::{self, Chunk, Composed, Data, Mark, Node};
-use super::{check, hash, references, rules, typed, units};
+use super::yaml::{self, Chunk, Composed, Data, Entry, Mark, Node};
+use super::{check, hash, references, rules, templates, typed, units};
 use crate::model::{Body, Kind, Location, Meta, ObjectKey, Problem, Scope, Severity};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// How many keys that are there twice are listed.
@@ -90,7 +91,7 @@ pub fn parse(file: &str, blob: &str, bytes: &[u8]) -> ParsedFile {
 }
 
 /// The text of a file, or why it has none and what to do.
-fn text_of(bytes: &[u8]) -> Result<&str, (String, String)> {
+pub(super) fn text_of(bytes: &[u8]) -> Result<&str, (String, String)> {
     if bytes.len() > FILE_BYTES_MAX {
         let message = format!("the file is larger than {} MiB", FILE_BYTES_MAX >> 20);
         return Err((message, "a manifest is never that large; list it in .driftlessignore if it is something else".to_owned()));
@@ -125,6 +126,35 @@ impl Header {
             name: text(meta, "name"),
         }
     }
+}
+
+/// The fields of a List.
+const LIST_FIELDS: [&str; 4] = ["apiVersion", "kind", "metadata", "items"];
+
+/// The items of a `List` or of a `DeploymentList` and its like. Another kind whose name ends alike has its fields below `spec`.
+fn items_of<'n>(root: &'n Node, header: &Header) -> Option<&'n [Node]> {
+    let is_plain = header.kind == "List" && header.api_version == "v1";
+    let is_of_kind = header.kind.ends_with("List") && header.kind != "List" && root.get("items").is_some();
+    if !is_plain && !is_of_kind {
+        return None;
+    }
+    match root.get("items").map(|items| &items.data) {
+        Some(Data::List(items)) => Some(items),
+        Some(Data::Null | Data::Bool(_) | Data::Number(_) | Data::Text(_) | Data::Map(_)) | None => Some(&[]),
+    }
+}
+
+/// The items of a `DeploymentList` need not say that they are Deployments.
+fn with_kind_of<'n>(item: &'n Node, list: &Header, at: Mark) -> Cow<'n, Node> {
+    let Some(kind) = list.kind.strip_suffix("List").filter(|kind| !kind.is_empty()) else { return Cow::Borrowed(item) };
+    let Data::Map(entries) = &item.data else { return Cow::Borrowed(item) };
+    let missing =
+        [("apiVersion", list.api_version.as_str()), ("kind", kind)].into_iter().filter(|(key, _)| item.get(key).is_none());
+    let said = missing.map(|(key, text)| {
+        let value = Node { at, data: Data::Text(text.to_owned()) };
+        Entry { key: key.to_owned(), key_at: at, value }
+    });
+    Cow::Owned(Node { at: item.at, data: Data::Map(said.chain(entries.iter().cloned()).collect()) })
 }
 
 struct Reader<'a> {
@@ -169,7 +199,7 @@ impl Reader<'_> {
         } else {
             format!("not valid YAML: {}", error.message)
         };
-        let problem = self.problem(error.at, message, template_hint(chunk.text));
+        let problem = self.problem(error.at, message, syntax_hint(chunk, error.at));
         let header = Header { api_version: String::new(), kind: String::new(), namespace: String::new(), name: String::new() };
         finish(chunk.index, header, Verdict::Rejected, vec![problem])
     }
@@ -179,28 +209,60 @@ impl Reader<'_> {
         if root.data == Data::Null {
             return;
         }
-        let header = Header::of(root);
-        let items = if header.kind == "List" && header.api_version == "v1" { root.get("items") } else { None };
         let first = documents.len();
-        match items.map(|items| &items.data) {
-            Some(Data::List(items)) => {
+        let header = Header::of(root);
+        match items_of(root, &header) {
+            Some(items) => {
+                documents.extend(self.unread_of_list(chunk, root, &header));
                 for (index, item) in items.iter().enumerate() {
-                    documents.push(self.object(chunk, item, format!("items[{index}].")));
+                    let item = with_kind_of(item, &header, root.at);
+                    documents.push(self.object(chunk, &item, format!("items[{index}].")));
                 }
             }
-            _ => documents.push(self.object(chunk, root, String::new())),
+            None => documents.push(self.object(chunk, root, String::new())),
         }
-        if !composed.duplicates.is_empty() && first < documents.len() {
+        if !composed.duplicates.is_empty() {
+            if first == documents.len() {
+                documents.push(finish(chunk.index, header, Verdict::Ignored, Vec::new()));
+            }
             self.report_duplicates(composed, &mut documents[first]);
         }
     }
 
-    fn report_duplicates(&self, composed: &Composed, document: &mut Document) {
-        for duplicate in composed.duplicates.iter().take(DUPLICATES_MAX) {
-            let message = format!("the key {:?} is there twice, first on line {}", duplicate.key, duplicate.first.line);
-            document.problems.push(self.problem(duplicate.at, message, Some("keep one of them".to_owned())));
+    /// A List has items and nothing else; what else is written there would be lost.
+    fn unread_of_list(&self, chunk: &Chunk<'_>, root: &Node, header: &Header) -> Option<Document> {
+        let mut findings = Findings::new(self.file, root, String::new(), may_hold_secret(chunk.text));
+        let Data::Map(entries) = &root.data else { return None };
+        for entry in entries.iter().filter(|entry| !LIST_FIELDS.contains(&entry.key.as_str())) {
+            let hint = nearest(&entry.key, LIST_FIELDS).map(|meant| format!("did you mean {meant}?"));
+            findings.error_at_key("", &entry.key, "is not a known field of a List", hint);
         }
-        document.verdict = Verdict::Rejected;
+        if !matches!(root.get("items").map(|items| &items.data), None | Some(Data::Null | Data::List(_))) {
+            findings.error("/items", "must be a list", None);
+        }
+        let header = Header {
+            api_version: header.api_version.clone(),
+            kind: header.kind.clone(),
+            namespace: String::new(),
+            name: String::new(),
+        };
+        findings.has_errors().then(|| finish(chunk.index, header, Verdict::Rejected, findings.into_problems()))
+    }
+
+    fn report_duplicates(&self, composed: &Composed, document: &mut Document) {
+        let (same, other): (Vec<_>, Vec<_>) = composed.duplicates.iter().partition(|duplicate| duplicate.is_same);
+        for duplicate in other.into_iter().chain(same).take(DUPLICATES_MAX) {
+            let with = if duplicate.is_same { ", with the same value" } else { "" };
+            let message = format!("the key {:?} is there twice, first on line {}{with}", duplicate.key, duplicate.first.line);
+            let mut problem = self.problem(duplicate.at, message, Some("keep one of them".to_owned()));
+            if duplicate.is_same {
+                problem.severity = Severity::Warning;
+            }
+            document.problems.push(problem);
+        }
+        if composed.duplicates.iter().any(|duplicate| !duplicate.is_same) {
+            document.verdict = Verdict::Rejected;
+        }
         document.problems.sort();
     }
 
@@ -216,9 +278,9 @@ impl Reader<'_> {
             self.sorted(node, &mut header, &mut findings)
         };
         let mut problems = findings.into_problems();
-        if let Some(hint) = template_hint(chunk.text) {
+        if let Some(hint) = templates::hint_of_document(chunk.text) {
             for problem in problems.iter_mut().filter(|problem| problem.is_error() && problem.hint.is_none()) {
-                problem.hint = Some(hint.clone());
+                problem.hint = Some(hint.to_owned());
             }
         }
         finish(chunk.index, header, verdict, problems)
@@ -237,6 +299,10 @@ impl Reader<'_> {
         }
         if let Some(why) = kinds.ignored.get(&word) {
             findings.warning("/kind", format!("{kind} is without effect here: {why}"), None);
+            if kind == "ServiceAccount" && matches!(node.get("imagePullSecrets").map(|node| &node.data), Some(Data::List(_))) {
+                let message = "imagePullSecrets of a ServiceAccount are given to no pod".to_owned();
+                findings.warning("/imagePullSecrets", message, Some("write them into the spec of the pods".to_owned()));
+            }
             return Verdict::Ignored;
         }
         if let Some(instead) = kinds.unsupported.get(&word) {
@@ -329,7 +395,12 @@ fn may_hold_secret(text: &str) -> bool {
     text.contains("Secret")
 }
 
-/// What to say where a file looks like a template.
-fn template_hint(text: &str) -> Option<String> {
-    text.contains("{{").then(|| "this looks like a template (Helm, Jinja, Go): commit what it renders to".to_owned())
+/// What to do about a document that is not YAML.
+fn syntax_hint(chunk: &Chunk<'_>, at: Mark) -> Option<String> {
+    if let Some(hint) = templates::hint_of_document(chunk.text) {
+        return Some(hint.to_owned());
+    }
+    let index = usize::try_from(at.line.saturating_sub(chunk.first_line)).ok()?;
+    let line = chunk.text.lines().nth(index)?;
+    line.trim_start_matches([' ', '-']).starts_with('\t').then(|| "indent with spaces: YAML takes no tabs there".to_owned())
 }

@@ -1,6 +1,8 @@
 //! An object that one document describes, before it is joined with others.
 
-use crate::model::{Autoscaler, Body, LabelSelector, Location, Meta, ObjectKey, PodTemplate, ServiceSpec, Strategy};
+use crate::model::{
+    Autoscaler, Body, IngressPort, IngressSpec, LabelSelector, Location, Meta, ObjectKey, PodTemplate, ServiceSpec, Strategy,
+};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -62,12 +64,18 @@ pub(crate) enum Target {
     ConfigMap { name: String, key: Option<String> },
     /// A Secret, and a key of it if only that is wanted.
     Secret { name: String, key: Option<String> },
+    /// A Secret with logins of registries: it goes with the template and is no part of its hash.
+    PullSecret { name: String },
     /// The active or preview Service of a Rollout.
     Service { name: String },
     /// What an autoscaler scales.
     Workload { kind: String, name: String },
     /// A named container port, of the pods that a Service selects.
     PodPort { name: String },
+    /// The Service behind a path of an Ingress, and its port.
+    Backend { service: String, port: IngressPort },
+    /// The certificate of an Ingress.
+    Certificate { name: String },
 }
 
 impl Draft {
@@ -82,6 +90,10 @@ impl Draft {
 
     pub(crate) fn service(&self) -> Option<&ServiceSpec> {
         if let Some(Body::Service(spec)) = self.plain() { Some(spec) } else { None }
+    }
+
+    pub(crate) fn ingress(&self) -> Option<&IngressSpec> {
+        if let Some(Body::Ingress(spec)) = self.plain() { Some(spec) } else { None }
     }
 
     pub(crate) fn autoscaler(&self) -> Option<&Autoscaler> {

@@ -78,6 +78,11 @@ pub(super) fn combine(template: &[u8; 32], config_digests: &ConfigDigests) -> Te
     TemplateHash::new(hex.as_str().get(..HASH_DIGITS).unwrap_or_default())
 }
 
+/// Names the contents that these are the digests of; empty for none.
+pub(super) fn config_version(digests: &ConfigDigests) -> String {
+    if digests.is_empty() { String::new() } else { combine(&[0; 32], digests).as_str().to_owned() }
+}
+
 /// The digest of a ConfigMap's contents.
 #[must_use]
 pub fn config_map_digest(data: &BTreeMap<String, Vec<u8>>) -> String {

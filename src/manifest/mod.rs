@@ -27,6 +27,7 @@ mod ignore;
 mod load;
 mod names;
 mod objects;
+mod parallel;
 mod policy;
 mod reference;
 mod references;
@@ -34,6 +35,7 @@ mod report;
 mod rules;
 mod schema;
 mod table;
+mod templates;
 mod typed;
 mod units;
 mod yaml;
@@ -42,10 +44,11 @@ pub use document::{FILE_BYTES_MAX, ParsedFile, parse};
 pub use hash::{ConfigDigests, DigestKey, config_map_digest, secret_digest, template_hash};
 pub use ignore::IgnoreSet;
 pub use load::{GoodUnit, Loaded, TreeInput, load};
+pub use parallel::{StoredFile, parse_all};
 pub use policy::read_policy;
 pub use reference::reference_markdown;
 pub use report::{DocumentReport, ProblemReport, Status, Summary, ValidationReport, validate};
-pub use schema::{json_schema, supported_kinds};
+pub use schema::{json_schema, json_schema_of_all, state_of, supported_kinds};
 pub use units::{POLICY_FILE, is_candidate, unit_of};
 
 #[cfg(test)]

@@ -9,6 +9,12 @@ use crate::model::{
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// How a changed ConfigMap or Secret reaches the pods of a workload.
+const CONFIG_UPDATE: &str = "driftless.dev/config-update";
+
+/// What the names of digests of Secrets with logins of registries begin with.
+const PULL: &str = "imagePullSecrets/";
+
 /// A draft and where it comes from.
 pub(crate) struct Placed<'a> {
     pub(crate) unit: &'a UnitName,
@@ -57,7 +63,7 @@ fn body(draft: &Draft, config: &Config<'_>) -> Body {
 
 fn workload(draft: &Draft, workload: &DraftWorkload, config: &Config<'_>) -> Workload {
     let (snapshot, digests) = config.of(draft);
-    let hash = hash::combine(&workload.template_digest, &digests);
+    let hash = hash::combine(&workload.template_digest, &in_hash(draft, digests));
     let template = workload.template.clone();
     Workload {
         replicas: workload.replicas,
@@ -68,6 +74,20 @@ fn workload(draft: &Draft, workload: &DraftWorkload, config: &Config<'_>) -> Wor
         progress_deadline_seconds: workload.progress_deadline_seconds,
         paused: workload.paused,
     }
+}
+
+/// What is hashed beside the template. In place of the digests that a workload leaves out (`driftless.dev/config-update: in-place`, and
+/// logins of registries) stands the namespace that decides them: equal templates of two namespaces must not share their contents.
+fn in_hash(draft: &Draft, mut digests: ConfigDigests) -> ConfigDigests {
+    let in_place = draft.meta.annotations.get(CONFIG_UPDATE).is_some_and(|way| way == "in-place");
+    if in_place {
+        digests.clear();
+    }
+    digests.retain(|name, _| !name.starts_with(PULL));
+    if in_place || !references::names(&draft.references).pull_secrets.is_empty() {
+        digests.insert(Kind::Namespace.to_string(), draft.key.namespace.clone());
+    }
+    digests
 }
 
 /// A ConfigMap or Secret's data with its digest.
@@ -97,20 +117,22 @@ impl<'a> Config<'a> {
     /// What a workload refers to, and the digests of it; what is missing is left out of both.
     fn of(&self, draft: &Draft) -> (ConfigSnapshot, ConfigDigests) {
         let (mut snapshot, mut digests) = (ConfigSnapshot::default(), ConfigDigests::new());
-        let (config_maps, secrets) = references::names(&draft.references);
+        let names = references::names(&draft.references);
         let namespace = draft.key.namespace.as_str();
-        for name in config_maps {
+        for name in names.config_maps {
             if let Some((data, digest)) = self.config_maps.get(&(namespace, name)) {
                 snapshot.config_maps.insert(name.to_owned(), (*data).clone());
                 digests.insert(format!("{}/{name}", Kind::ConfigMap), digest.clone());
             }
         }
-        for name in secrets {
+        let secrets = names.secrets.iter().map(|name| (format!("{}/", Kind::Secret), *name));
+        for (prefix, name) in secrets.chain(names.pull_secrets.iter().map(|name| (PULL.to_owned(), *name))) {
             if let Some((data, digest)) = self.secrets.get(&(namespace, name)) {
                 snapshot.secrets.insert(name.to_owned(), (*data).clone());
-                digests.insert(format!("{}/{name}", Kind::Secret), digest.clone());
+                digests.insert(format!("{prefix}{name}"), digest.clone());
             }
         }
+        snapshot.version = hash::config_version(&digests);
         (snapshot, digests)
     }
 }

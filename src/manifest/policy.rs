@@ -1,149 +1,109 @@
-//! `driftless.yaml`: what shapes desired, read alike by the controller and by `plan` in CI.
+//! `driftless.yaml`: what shapes desired, read alike by `validate`, `plan` and the controller. Its fields are those of the type `Policy`
+//! of the table.
 
-use super::names::nearest;
-use super::yaml::{self, Data, Node};
-use crate::model::{Location, Policy, Problem, Scope, Severity};
+use super::check;
+use super::document::text_of;
+use super::findings::Findings;
+use super::yaml::{self, Composed, Data, Mark};
+use crate::model::{Location, Policy, Problem, PrunePolicy, Scope, Severity};
+use serde::Deserialize;
+use serde_json::Value;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// The keys at the top, and those of `prune`.
-const KEYS: [&str; 5] = ["atomic", "ignore", "ignoreKinds", "prune", "replaceAfter"];
-const PRUNE_KEYS: [&str; 4] = ["maxWorkloadPercent", "minWorkloads", "maxObjects", "approve"];
+/// The type of the table.
+pub(crate) const POLICY_TYPE: &str = "Policy";
+
+/// How long a lost node may be waited for.
+const REPLACE_AFTER_SECONDS: RangeInclusive<u64> = 10..=7 * 86_400;
+
+/// The policy as it is written.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct WrittenPolicy {
+    atomic: bool,
+    ignore: Vec<String>,
+    ignore_kinds: Vec<String>,
+    prune: WrittenPrune,
+    replace_after: Option<Value>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct WrittenPrune {
+    max_workload_percent: Option<u32>,
+    min_workloads: Option<u32>,
+    max_objects: Option<u32>,
+    approve: Vec<String>,
+}
 
 /// Reads the policy. With an error the defaults are returned for what could not be read, and `load` holds every unit.
 #[must_use]
 pub fn read_policy(file: &str, bytes: &[u8]) -> (Policy, Vec<Problem>) {
-    let mut reader = PolicyReader { file, problems: Vec::new() };
-    let policy = reader.read(bytes);
-    (policy, reader.problems)
+    let problem = |at: Mark, message: String, hint: Option<String>| Problem {
+        at: Location { file: file.to_owned(), line: at.line, column: at.column },
+        path: String::new(),
+        severity: Severity::Error,
+        scope: Scope::Document,
+        message,
+        hint,
+    };
+    let text = match text_of(bytes) {
+        Ok(text) => text,
+        Err((message, hint)) => return (Policy::default(), vec![problem(Mark::default(), message, Some(hint))]),
+    };
+    let (documents, error) = yaml::read(text, 1);
+    let mut problems: Vec<Problem> =
+        error.map(|error| problem(error.at, format!("not valid YAML: {}", error.message), None)).into_iter().collect();
+    if let Some(second) = documents.get(1) {
+        problems.push(problem(second.root.at, "driftless.yaml is one document".to_owned(), Some("put both into one".to_owned())));
+    }
+    let Some(document) = documents.first() else { return (Policy::default(), problems) };
+    for duplicate in &document.duplicates {
+        let message = format!("the key {:?} is there twice, first on line {}", duplicate.key, duplicate.first.line);
+        problems.push(problem(duplicate.at, message, Some("keep one of them".to_owned())));
+    }
+    let (policy, found) = policy_of(file, document);
+    problems.extend(found);
+    problems.sort();
+    (policy, problems)
 }
 
-struct PolicyReader<'a> {
-    file: &'a str,
-    problems: Vec<Problem>,
+fn policy_of(file: &str, document: &Composed) -> (Policy, Vec<Problem>) {
+    if document.root.data == Data::Null {
+        return (Policy::default(), Vec::new());
+    }
+    let mut findings = Findings::new(file, &document.root, String::new(), false);
+    let mut value = document.root.to_value();
+    check::check(POLICY_TYPE, &mut value, &mut findings);
+    if let Value::Object(fields) = &mut value {
+        fields.retain(|key, _| !findings.has_error_below(&format!("/{}", yaml::escape(key))));
+    }
+    let written: WrittenPolicy = serde_json::from_value(value).unwrap_or_default();
+    let default = Policy::default();
+    let replace_after = match written.replace_after.as_ref().map(seconds_in) {
+        None => default.replace_after,
+        Some(Some(seconds)) => Duration::from_secs(seconds),
+        Some(None) => {
+            findings.error("/replaceAfter", "must be a time from 10s to 168h, such as 90s or 5m", None);
+            default.replace_after
+        }
+    };
+    let prune = PrunePolicy {
+        max_workload_percent: written.prune.max_workload_percent.unwrap_or(default.prune.max_workload_percent),
+        min_workloads: written.prune.min_workloads.unwrap_or(default.prune.min_workloads),
+        max_objects: written.prune.max_objects.unwrap_or(default.prune.max_objects),
+        approve: written.prune.approve,
+    };
+    let policy =
+        Policy { atomic: written.atomic, ignore: written.ignore, ignore_kinds: written.ignore_kinds, prune, replace_after };
+    (policy, findings.into_problems())
 }
 
-impl PolicyReader<'_> {
-    fn error(&mut self, node: Option<&Node>, path: &str, message: impl Into<String>, hint: Option<String>) {
-        let at = node.map(|node| node.at).unwrap_or_default();
-        self.problems.push(Problem {
-            at: Location { file: self.file.to_owned(), line: at.line, column: at.column },
-            path: path.to_owned(),
-            severity: Severity::Error,
-            scope: Scope::Document,
-            message: message.into(),
-            hint,
-        });
-    }
-
-    fn read(&mut self, bytes: &[u8]) -> Policy {
-        let mut policy = Policy::default();
-        let Ok(text) = std::str::from_utf8(bytes) else {
-            self.error(None, "", "the file is not UTF-8 text", None);
-            return policy;
-        };
-        let (documents, error) = yaml::read(text, 1);
-        if let Some(error) = error {
-            let place = Node { at: error.at, data: Data::Null };
-            self.error(Some(&place), "", format!("not valid YAML: {}", error.message), None);
-        }
-        let Some(document) = documents.first() else { return policy };
-        for duplicate in &document.duplicates {
-            let place = Node { at: duplicate.at, data: Data::Null };
-            self.error(Some(&place), &duplicate.key, format!("the key {:?} is there twice", duplicate.key), None);
-        }
-        let root = &document.root;
-        if root.data == Data::Null {
-            return policy;
-        }
-        self.check_keys(root, "", &KEYS);
-        self.boolean(root, "atomic", &mut policy.atomic);
-        self.texts(root, "", "ignore", &mut policy.ignore);
-        self.texts(root, "", "ignoreKinds", &mut policy.ignore_kinds);
-        self.duration(root, "replaceAfter", &mut policy.replace_after);
-        if let Some(prune) = root.get("prune") {
-            self.check_keys(prune, "prune.", &PRUNE_KEYS);
-            self.number(prune, "maxWorkloadPercent", 100, &mut policy.prune.max_workload_percent);
-            self.number(prune, "minWorkloads", u32::MAX, &mut policy.prune.min_workloads);
-            self.number(prune, "maxObjects", u32::MAX, &mut policy.prune.max_objects);
-            self.texts(prune, "prune.", "approve", &mut policy.prune.approve);
-        }
-        policy
-    }
-
-    fn check_keys(&mut self, node: &Node, prefix: &str, known: &[&str]) {
-        let Data::Map(entries) = &node.data else {
-            self.error(Some(node), prefix.trim_end_matches('.'), "must be a mapping", None);
-            return;
-        };
-        for entry in entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
-            let place = Node { at: entry.key_at, data: Data::Null };
-            let path = format!("{prefix}{}", entry.key);
-            let hint = nearest(&entry.key, known.iter().copied())
-                .map_or_else(|| format!("known are {}", known.join(", ")), |meant| format!("did you mean {meant}?"));
-            self.error(Some(&place), &path, format!("{path} is not a known field"), Some(hint));
-        }
-    }
-
-    fn boolean(&mut self, node: &Node, key: &str, target: &mut bool) {
-        match node.get(key).map(|value| (value, &value.data)) {
-            None | Some((_, Data::Null)) => {}
-            Some((_, Data::Bool(value))) => *target = *value,
-            Some((value, _)) => self.error(Some(value), key, format!("{key} must be true or false"), None),
-        }
-    }
-
-    fn number(&mut self, node: &Node, key: &str, max: u32, target: &mut u32) {
-        let Some(value) = node.get(key) else { return };
-        let number = match &value.data {
-            Data::Null => return,
-            Data::Number(number) => number.as_u64().and_then(|number| u32::try_from(number).ok()).filter(|number| *number <= max),
-            Data::Bool(_) | Data::Text(_) | Data::List(_) | Data::Map(_) => None,
-        };
-        match number {
-            Some(number) => *target = number,
-            None => self.error(
-                Some(value),
-                &format!("prune.{key}"),
-                format!("prune.{key} must be a whole number from 0 to {max}"),
-                None,
-            ),
-        }
-    }
-
-    fn texts(&mut self, node: &Node, prefix: &str, key: &str, target: &mut Vec<String>) {
-        let Some(value) = node.get(key) else { return };
-        let path = format!("{prefix}{key}");
-        let items: &[Node] = match &value.data {
-            Data::Null => &[],
-            Data::List(items) => items,
-            Data::Bool(_) | Data::Number(_) | Data::Text(_) | Data::Map(_) => {
-                self.error(Some(value), &path, format!("{path} must be a list of texts"), None);
-                return;
-            }
-        };
-        for item in items {
-            match &item.data {
-                Data::Text(text) => target.push(text.clone()),
-                Data::Null | Data::Bool(_) | Data::Number(_) | Data::List(_) | Data::Map(_) => {
-                    self.error(Some(item), &path, format!("{path} must be a list of texts"), None);
-                }
-            }
-        }
-    }
-
-    fn duration(&mut self, node: &Node, key: &str, target: &mut Duration) {
-        let Some(value) = node.get(key) else { return };
-        let seconds = match &value.data {
-            Data::Null => return,
-            Data::Number(number) => number.as_u64(),
-            Data::Text(text) => seconds_of(text),
-            Data::Bool(_) | Data::List(_) | Data::Map(_) => None,
-        };
-        match seconds.filter(|seconds| (10..=7 * 86_400).contains(seconds)) {
-            Some(seconds) => *target = Duration::from_secs(seconds),
-            None => self.error(Some(value), key, format!("{key} must be a time from 10s to 168h, such as 90s or 5m"), None),
-        }
-    }
+/// The seconds that a number or a text says, if they are within bounds.
+fn seconds_in(value: &Value) -> Option<u64> {
+    let seconds = value.as_u64().or_else(|| value.as_str().and_then(seconds_of));
+    seconds.filter(|seconds| REPLACE_AFTER_SECONDS.contains(seconds))
 }
 
 /// `90s`, `5m`, `2h`, `1h30m`.
@@ -167,6 +127,7 @@ fn seconds_of(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manifest::{POLICY_FILE, json_schema};
 
     #[test]
     fn a_policy_is_read_and_every_mistake_in_it_is_named() {
@@ -181,18 +142,46 @@ mod tests {
         assert_eq!((policy.prune.max_objects, policy.prune.min_workloads), (3, 5));
         assert_eq!(policy.prune.approve, ["Deployment/shop/web"]);
 
-        let text = "atomc: yes\nprune:\n  maxObjects: many\nreplaceAfter: soon\n";
+        let text = "atomc: yes\nprune:\n  maxObjects: many\n  approve: [web]\nreplaceAfter: soon\nignore: x\n";
         let (_, problems) = read_policy("driftless.yaml", text.as_bytes());
         let lines: Vec<String> = problems.iter().map(|p| format!("{}:{} {}", p.at.line, p.at.column, p.message)).collect();
         assert_eq!(
             lines,
             [
                 "1:1 atomc is not a known field",
-                "4:15 replaceAfter must be a time from 10s to 168h, such as 90s or 5m",
-                "3:15 prune.maxObjects must be a whole number from 0 to 4294967295",
+                "3:15 prune.maxObjects must be a whole number from 0, not a text",
+                "4:13 prune.approve[0] must be an object as Kind/namespace/name, or Kind/name for one that is in no namespace, not \"web\"",
+                "5:15 replaceAfter must be a time from 10s to 168h, such as 90s or 5m, not \"soon\"",
+                "6:9 ignore must be a list, not a text",
             ]
         );
         assert_eq!(problems[0].hint.as_deref(), Some("did you mean atomic?"));
+    }
+
+    #[test]
+    fn what_can_be_read_beside_a_mistake_is_read() {
+        let (policy, problems) =
+            read_policy("driftless.yaml", b"atomic: true\nignore: [docs/]\nprune: {maxObjects: x}\nreplaceAfter: 5s\n");
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert!(policy.atomic);
+        assert_eq!(policy, Policy { atomic: true, ignore: vec!["docs/".to_owned()], ..Policy::default() });
+        let (_, problems) = read_policy("driftless.yaml", b"replaceAfter: 200h\n---\natomic: true\n");
+        let lines: Vec<String> = problems.iter().map(|p| format!("{}:{} {}", p.at.line, p.at.column, p.message)).collect();
+        assert_eq!(
+            lines,
+            ["1:15 replaceAfter must be a time from 10s to 168h, such as 90s or 5m", "3:1 driftless.yaml is one document"]
+        );
+    }
+
+    #[test]
+    fn the_table_has_the_defaults_of_the_policy() {
+        let (schema, default) = (json_schema(POLICY_FILE).expect("a schema"), Policy::default());
+        let at = |pointer: &str| schema.pointer(&format!("/$defs/{pointer}/default")).cloned().expect("a default");
+        assert_eq!(at("Policy/properties/atomic"), default.atomic);
+        assert_eq!(at("Policy/properties/replaceAfter"), format!("{}s", default.replace_after.as_secs()));
+        assert_eq!(at("PrunePolicy/properties/maxWorkloadPercent"), default.prune.max_workload_percent);
+        assert_eq!(at("PrunePolicy/properties/minWorkloads"), default.prune.min_workloads);
+        assert_eq!(at("PrunePolicy/properties/maxObjects"), default.prune.max_objects);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The table as a page for people: docs/manifests.md.
 
+use super::policy::POLICY_TYPE;
 use super::table::{Field, Shape, Table, Type};
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
@@ -14,8 +16,17 @@ Manifests are written as Kubernetes writes them. This page lists what becomes of
 - **ignored**: harmless without Kubernetes; accepted, with one warning for all such fields of a document;
 - **unsupported**: known to Kubernetes, not to us; refused, with what to do instead.
 
-Any other field is *unknown* and refused with its line, its column and the nearest known name. `driftless schema KIND` prints the JSON
-Schema of a kind for an editor.
+Any other field is *unknown* and refused with its line, its column and the nearest known name. [What is different from
+Kubernetes](kubernetes-differences.md) has the same from the other side.
+
+Editors read the JSON Schemas: `driftless schema --all DIR` writes one for each kind and one for all of them. With the YAML language server a
+first line names the one to use:
+
+```yaml
+# yaml-language-server: $schema=schemas/Deployment.json
+apiVersion: apps/v1
+kind: Deployment
+```
 ";
 
 /// The page.
@@ -25,6 +36,8 @@ pub fn reference_markdown() -> String {
     let mut page = INTRODUCTION.to_owned();
     kinds(table, &mut page);
     annotations(table, &mut page);
+    others_annotations(table, &mut page);
+    policy(table, &mut page);
     let mut shown = BTreeSet::new();
     page.push_str("\n# Fields\n");
     for (word, root) in &table.kinds.supported {
@@ -76,6 +89,36 @@ fn annotations(table: &Table, page: &mut String) {
     }
 }
 
+/// What other controllers honour.
+fn others_annotations(table: &Table, page: &mut String) {
+    page.push_str(
+        "\n## Of others\n\nAnnotations and labels that promise protection are refused, as nothing here would keep the promise. `*` stands for any \
+         end. Those that are in no table are notes.\n\n| annotation or label | state | |\n|---|---|---|\n",
+    );
+    let guards = table.kinds.guarded_annotations.iter().chain(&table.kinds.guarded_labels);
+    for (name, guard) in guards {
+        let unless: String = guard.unless.iter().map(|value| format!("; `{value}` is accepted")).collect();
+        let _ = writeln!(page, "| `{name}` | unsupported | {}{unless} |", guard.why);
+    }
+    for (name, why) in &table.kinds.inert_annotations {
+        let _ = writeln!(page, "| `{name}` | ignored | {why} |");
+    }
+}
+
+/// `driftless.yaml`
+fn policy(table: &Table, page: &mut String) {
+    page.push_str(
+        "\n# driftless.yaml\n\nThe file `driftless.yaml` at the root of the watched path is read alike by `driftless validate`, `driftless plan` \
+         and the controller. With a mistake in it every unit is held.\n",
+    );
+    for name in below(table, POLICY_TYPE) {
+        if name != POLICY_TYPE {
+            let _ = write!(page, "\n### {name}\n");
+        }
+        object(table, &name, page);
+    }
+}
+
 fn object(table: &Table, name: &str, page: &mut String) {
     let Some(Type::Object { fields, exactly_one, at_most_one, others }) = table.types.get(name) else { return };
     for (amount, names) in [("Exactly", exactly_one), ("At most", at_most_one)] {
@@ -117,13 +160,25 @@ fn note(field: &Field) -> String {
         parts.push("required".to_owned());
     }
     parts.extend(Some(field.about.clone()).filter(|about| !about.is_empty()));
-    if let Some(values) = field.keywords.get("enum").and_then(serde_json::Value::as_array) {
+    if let Some(values) = field.keywords.get("enum").and_then(Value::as_array) {
         let names: Vec<String> =
             values.iter().filter_map(|value| value.as_str()).map(|value| format!("`{value:?}`").replace('"', "")).collect();
         parts.push(format!("one of {}", names.join(", ")));
     }
+    if let Some(default) = field.default.as_ref().filter(|default| says_something(default)) {
+        parts.push(format!("`{}` if absent", default.as_str().map_or_else(|| default.to_string(), str::to_owned)));
+    }
     parts.extend(field.refused.iter().map(|(value, why)| format!("not `{value}`: {why}")));
     parts.join("; ")
+}
+
+/// Whether a default is worth a word: an empty one is what everybody expects.
+fn says_something(default: &Value) -> bool {
+    match default {
+        Value::String(text) => !text.is_empty(),
+        Value::Bool(_) | Value::Number(_) => true,
+        Value::Null | Value::Array(_) | Value::Object(_) => false,
+    }
 }
 
 /// The object types below a type, in reading order.

@@ -2,14 +2,21 @@
 
 use super::draft::{Reference, Target};
 use super::findings::Findings;
-use crate::model::{Autoscaler, Body, Container, IntOrString, PodTemplate, ServiceSpec, Strategy, Volume};
+use crate::model::{
+    Autoscaler, Body, Container, IngressBackend, IngressSpec, IntOrString, PodTemplate, ProjectedSource, ServiceSpec, Strategy, Volume,
+};
 use std::collections::BTreeSet;
 
 /// A template's references to ConfigMaps and Secrets; `root` leads to its `spec`.
 pub(crate) fn of_template(template: &PodTemplate, root: &str, findings: &Findings<'_>) -> Vec<Reference> {
     let mut found = Collector { findings, references: Vec::new() };
-    for (index, container) in template.spec.containers.iter().enumerate() {
-        found.container(container, &format!("{root}/containers/{index}"));
+    for (field, containers) in [("initContainers", &template.spec.init_containers), ("containers", &template.spec.containers)] {
+        for (index, container) in containers.iter().enumerate() {
+            found.container(container, &format!("{root}/{field}/{index}"));
+        }
+    }
+    for (index, secret) in template.spec.image_pull_secrets.iter().enumerate() {
+        found.pull_secret(&secret.name, &format!("{root}/imagePullSecrets/{index}/name"));
     }
     for (index, volume) in template.spec.volumes.iter().enumerate() {
         found.volume(volume, &format!("{root}/volumes/{index}"));
@@ -22,13 +29,13 @@ pub(crate) fn of_plain(body: &Body, findings: &Findings<'_>) -> Vec<Reference> {
     match body {
         Body::Service(service) => of_service(service, findings),
         Body::Autoscaler(autoscaler) => of_autoscaler(autoscaler, findings),
+        Body::Ingress(ingress) => of_ingress(ingress, findings),
         Body::Namespace
         | Body::PriorityClass(_)
         | Body::Node(_)
         | Body::ConfigMap(_)
         | Body::Secret(_)
         | Body::Claim(_)
-        | Body::Ingress(_)
         | Body::Workload(_)
         | Body::Budget(_) => Vec::new(),
     }
@@ -54,6 +61,25 @@ fn of_autoscaler(autoscaler: &Autoscaler, findings: &Findings<'_>) -> Vec<Refere
     found.references
 }
 
+/// The Services and certificates of an Ingress.
+fn of_ingress(spec: &IngressSpec, findings: &Findings<'_>) -> Vec<Reference> {
+    let mut found = Collector { findings, references: Vec::new() };
+    if let Some(backend) = &spec.default_backend {
+        found.backend(backend, "/spec/defaultBackend");
+    }
+    for (outer, rule) in spec.rules.iter().enumerate() {
+        for (inner, path) in rule.http.iter().flat_map(|http| &http.paths).enumerate() {
+            found.backend(&path.backend, &format!("/spec/rules/{outer}/http/paths/{inner}/backend"));
+        }
+    }
+    for (index, tls) in spec.tls.iter().enumerate() {
+        if let Some(name) = &tls.secret_name {
+            found.push(Target::Certificate { name: name.clone() }, false, &format!("/spec/tls/{index}/secretName"));
+        }
+    }
+    found.references
+}
+
 /// The named ports of a Service.
 fn of_service(service: &ServiceSpec, findings: &Findings<'_>) -> Vec<Reference> {
     let mut found = Collector { findings, references: Vec::new() };
@@ -65,17 +91,31 @@ fn of_service(service: &ServiceSpec, findings: &Findings<'_>) -> Vec<Reference> 
     found.references
 }
 
-/// The names of the ConfigMaps and of the Secrets that a template refers to.
-pub(crate) fn names(references: &[Reference]) -> (BTreeSet<&str>, BTreeSet<&str>) {
-    let (mut config_maps, mut secrets) = (BTreeSet::new(), BTreeSet::new());
+/// The ConfigMaps and Secrets that a template refers to, by name.
+#[derive(Default)]
+pub(crate) struct Names<'a> {
+    pub(crate) config_maps: BTreeSet<&'a str>,
+    pub(crate) secrets: BTreeSet<&'a str>,
+    /// Secrets with logins of registries: no part of what runs.
+    pub(crate) pull_secrets: BTreeSet<&'a str>,
+}
+
+/// The names that a template refers to.
+pub(crate) fn names(references: &[Reference]) -> Names<'_> {
+    let mut names = Names::default();
     for reference in references {
         match &reference.to {
-            Target::ConfigMap { name, .. } => config_maps.insert(name.as_str()),
-            Target::Secret { name, .. } => secrets.insert(name.as_str()),
-            Target::Service { .. } | Target::Workload { .. } | Target::PodPort { .. } => false,
+            Target::ConfigMap { name, .. } => names.config_maps.insert(name.as_str()),
+            Target::Secret { name, .. } => names.secrets.insert(name.as_str()),
+            Target::PullSecret { name } => names.pull_secrets.insert(name.as_str()),
+            Target::Service { .. }
+            | Target::Workload { .. }
+            | Target::PodPort { .. }
+            | Target::Backend { .. }
+            | Target::Certificate { .. } => false,
         };
     }
-    (config_maps, secrets)
+    names
 }
 
 struct Collector<'a> {
@@ -95,6 +135,17 @@ impl Collector<'_> {
 
     fn secret(&mut self, name: &str, key: Option<&str>, optional: bool, pointer: &str) {
         self.push(Target::Secret { name: name.to_owned(), key: key.map(str::to_owned) }, optional, pointer);
+    }
+
+    fn backend(&mut self, backend: &IngressBackend, pointer: &str) {
+        let Some(service) = &backend.service else { return };
+        let to = Target::Backend { service: service.name.clone(), port: service.port.clone() };
+        self.push(to, false, &format!("{pointer}/service/name"));
+    }
+
+    /// One that is missing is passed over, as in Kubernetes: the image may be public. It is no part of what the pod runs.
+    fn pull_secret(&mut self, name: &str, pointer: &str) {
+        self.push(Target::PullSecret { name: name.to_owned() }, true, pointer);
     }
 
     fn container(&mut self, container: &Container, pointer: &str) {
@@ -129,11 +180,31 @@ impl Collector<'_> {
                 self.config_map(&source.name, Some(&item.key), source.optional, &at);
             }
         }
+        for (index, source) in volume.projected.iter().flat_map(|projected| &projected.sources).enumerate() {
+            self.projected(source, &format!("{pointer}/projected/sources/{index}"));
+        }
         if let Some(source) = &volume.secret {
             self.secret(&source.secret_name, None, source.optional, &format!("{pointer}/secret/secretName"));
             for (index, item) in source.items.iter().enumerate() {
                 let at = format!("{pointer}/secret/items/{index}/key");
                 self.secret(&source.secret_name, Some(&item.key), source.optional, &at);
+            }
+        }
+    }
+
+    fn projected(&mut self, source: &ProjectedSource, pointer: &str) {
+        if let Some(object) = &source.config_map {
+            self.config_map(&object.name, None, object.optional, &format!("{pointer}/configMap/name"));
+            for (index, item) in object.items.iter().enumerate() {
+                let at = format!("{pointer}/configMap/items/{index}/key");
+                self.config_map(&object.name, Some(&item.key), object.optional, &at);
+            }
+        }
+        if let Some(object) = &source.secret {
+            self.secret(&object.name, None, object.optional, &format!("{pointer}/secret/name"));
+            for (index, item) in object.items.iter().enumerate() {
+                let at = format!("{pointer}/secret/items/{index}/key");
+                self.secret(&object.name, Some(&item.key), object.optional, &at);
             }
         }
     }

@@ -1,9 +1,10 @@
 //! What `driftless validate` says: every document of some files, judged as it is written.
 
 use super::cross;
-use super::document::{self, Document, ParsedFile, Verdict};
+use super::document::{Document, ParsedFile, Verdict};
 use super::draft::Draft;
 use super::load::under_policy;
+use super::parallel::{self, StoredFile};
 use super::policy::read_policy;
 use super::units::POLICY_FILE;
 use crate::model::{Kind, ObjectKey, Policy, Problem, Scope, Severity};
@@ -96,34 +97,51 @@ pub struct Summary {
 /// root) says which kinds are passed over.
 #[must_use]
 pub fn validate(files: &[(String, Vec<u8>)], each: bool) -> ValidationReport {
-    let mut repositories: BTreeMap<&str, Vec<&(String, Vec<u8>)>> = BTreeMap::new();
-    for file in files {
-        let folder = if each { file.0.rsplit_once('/').map_or("", |(folder, _)| folder) } else { "" };
-        repositories.entry(folder).or_default().push(file);
+    let mut repositories: BTreeMap<&str, Repository<'_>> = BTreeMap::new();
+    for (path, bytes) in files {
+        let folder = if each { path.rsplit_once('/').map_or("", |(folder, _)| folder) } else { "" };
+        let repository = repositories.entry(folder).or_default();
+        let file = StoredFile { path, blob: "", bytes };
+        if path.rsplit('/').next() == Some(POLICY_FILE) {
+            repository.policies.push(file);
+        } else {
+            repository.files.push(file);
+        }
     }
+    repositories.values_mut().for_each(Repository::choose_policy);
+    let all: Vec<StoredFile<'_>> = repositories.values().flat_map(|repository| repository.files.iter().copied()).collect();
+    let mut parsed = parallel::parse_all(&all).into_iter();
     let mut report = ValidationReport::default();
-    for files in repositories.values() {
-        report.documents.extend(repository(files));
+    for repository in repositories.values() {
+        let parsed: Vec<ParsedFile> = parsed.by_ref().take(repository.files.len()).collect();
+        report.documents.extend(reports_of(repository.policies.first(), &parsed));
     }
     report.documents.sort_by(|a, b| (&a.file, a.index).cmp(&(&b.file, b.index)));
     report.summary = summarise(files.len(), &report.documents);
     report
 }
 
-fn repository(files: &[&(String, Vec<u8>)]) -> Vec<DocumentReport> {
-    let policy_file = files
-        .iter()
-        .filter(|(path, _)| path.rsplit('/').next() == Some(POLICY_FILE))
-        .min_by_key(|(path, _)| path.matches('/').count());
-    let (policy, mut reports) = match policy_file {
-        Some((path, bytes)) => policy_report(path, bytes),
+/// The files of one repository.
+#[derive(Default)]
+struct Repository<'a> {
+    policies: Vec<StoredFile<'a>>,
+    files: Vec<StoredFile<'a>>,
+}
+
+impl Repository<'_> {
+    /// The `driftless.yaml` nearest to the root is the policy; another one is a file like any.
+    fn choose_policy(&mut self) {
+        self.policies.sort_by_key(|file| file.path.matches('/').count());
+        let others = self.policies.split_off(self.policies.len().min(1));
+        self.files.extend(others);
+    }
+}
+
+fn reports_of(policy: Option<&StoredFile<'_>>, parsed: &[ParsedFile]) -> Vec<DocumentReport> {
+    let (policy, mut reports) = match policy {
+        Some(file) => policy_report(file.path, file.bytes),
         None => (Policy::default(), Vec::new()),
     };
-    let parsed: Vec<ParsedFile> = files
-        .iter()
-        .filter(|(path, _)| policy_file.is_none_or(|(policy_path, _)| policy_path != path))
-        .map(|(path, bytes)| document::parse(path, "", bytes))
-        .collect();
     let documents: Vec<(&ParsedFile, &Document)> =
         parsed.iter().flat_map(|file| file.documents().iter().map(move |document| (file, document))).collect();
     let mut crossed = cross_problems(&documents);

@@ -3,15 +3,18 @@
 use super::draft::{DraftBody, DraftWorkload};
 use super::findings::Findings;
 use super::names::{is_label_key, nearest};
-use super::table::Table;
+use super::table::{Guard, Table, row_for};
 use super::yaml::escape;
 use crate::model::{Body, Kind, LabelSelector, Meta, RestartPolicy, ServiceSpec, Strategy};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
+mod image;
+mod ingress;
 mod job;
 mod pod;
 mod sets;
+mod settings;
 
 /// What a ConfigMap or Secret may hold, as in Kubernetes.
 const CONFIG_BYTES_MAX: usize = 1 << 20;
@@ -22,6 +25,7 @@ pub(crate) fn check(kind: Kind, meta: &Meta, value: &Value, body: &DraftBody, fi
     check_keys(&meta.labels, "/metadata/labels", findings);
     check_keys(&meta.annotations, "/metadata/annotations", findings);
     check_annotations(kind, meta, findings);
+    refuse_guarded(&Table::get().kinds.guarded_labels, &meta.labels, "/metadata/labels", findings);
     match body {
         DraftBody::Plain(Body::ConfigMap(data)) => {
             check_config(data.iter().map(|(key, bytes)| (key.as_str(), bytes.len())), findings);
@@ -31,6 +35,7 @@ pub(crate) fn check(kind: Kind, meta: &Meta, value: &Value, body: &DraftBody, fi
         }
         DraftBody::Plain(Body::Service(spec)) => check_service(spec, findings),
         DraftBody::Plain(Body::Claim(spec)) => sets::check_claim(spec, "/spec", findings),
+        DraftBody::Plain(Body::Ingress(spec)) => ingress::check(spec, findings),
         DraftBody::Plain(_) => {}
         DraftBody::Workload(workload) => check_workload(kind, workload, findings),
     }
@@ -68,7 +73,7 @@ fn check_annotations(kind: Kind, meta: &Meta, findings: &mut Findings<'_>) {
     for (key, text) in meta.annotations.iter().filter(|(key, _)| key.starts_with("driftless.dev/")) {
         check_own_annotation(kind, key, text, findings);
     }
-    refuse_guarded(&meta.annotations, pointer, findings);
+    check_others(&meta.annotations, pointer, findings);
 }
 
 fn check_own_annotation(kind: Kind, key: &str, text: &str, findings: &mut Findings<'_>) {
@@ -96,12 +101,23 @@ fn check_own_annotation(kind: Kind, key: &str, text: &str, findings: &mut Findin
     }
 }
 
-/// Annotations that promise protection are honoured or refused, never passed over.
-fn refuse_guarded(annotations: &BTreeMap<String, String>, pointer: &str, findings: &mut Findings<'_>) {
-    for key in annotations.keys() {
-        let guards = &Table::get().kinds.guarded_annotations;
-        if let Some((_, why)) = guards.iter().find(|(prefix, _)| key.starts_with(prefix.as_str())) {
-            findings.error_at_key(pointer, key, &format!("is not supported: {why}"), None);
+/// Annotations that other controllers honour.
+fn check_others(annotations: &BTreeMap<String, String>, pointer: &str, findings: &mut Findings<'_>) {
+    let kinds = &Table::get().kinds;
+    refuse_guarded(&kinds.guarded_annotations, annotations, pointer, findings);
+    for key in annotations.keys().filter(|key| row_for(&kinds.guarded_annotations, key).is_none()) {
+        if let Some(why) = row_for(&kinds.inert_annotations, key) {
+            findings.warning(&format!("{pointer}/{}", escape(key)), format!("{key} is without effect here: {why}"), None);
+        }
+    }
+}
+
+/// What promises protection is honoured or refused, never passed over.
+fn refuse_guarded(guards: &BTreeMap<String, Guard>, map: &BTreeMap<String, String>, pointer: &str, findings: &mut Findings<'_>) {
+    for (key, text) in map {
+        if let Some(guard) = row_for(guards, key).filter(|guard| !guard.unless.contains(text)) {
+            let hint = Some("leave it out, if that is what you want".to_owned());
+            findings.error_at_key(pointer, key, &format!("is not supported: {}", guard.why), hint);
         }
     }
 }
@@ -162,15 +178,24 @@ fn check_workload(kind: Kind, workload: &DraftWorkload, findings: &mut Findings<
     if workload.template.spec.restart_policy != RestartPolicy::Always {
         findings.error("/spec/template/spec/restartPolicy", &format!("must be Always in a {kind}"), None);
     }
+    check_deadline(kind, workload, findings);
     check_strategy(&workload.strategy, findings);
     pod::check(&workload.template.spec, "/spec/template/spec", findings);
+}
+
+/// A workload whose pods are to run for ever has no deadline for them, as in Kubernetes.
+fn check_deadline(kind: Kind, workload: &DraftWorkload, findings: &mut Findings<'_>) {
+    if workload.template.spec.active_deadline_seconds.is_some() {
+        let pointer = "/spec/template/spec/activeDeadlineSeconds";
+        findings.error(pointer, &format!("must not be set in a {kind}, whose pods run for ever"), None);
+    }
 }
 
 /// Our annotations speak of the object; on its template they would silently do nothing. `root` leads to the template.
 fn check_template_annotations(workload: &DraftWorkload, root: &str, findings: &mut Findings<'_>) {
     let parent = &format!("{root}/metadata/annotations");
     check_keys(&workload.template.metadata.annotations, parent, findings);
-    refuse_guarded(&workload.template.metadata.annotations, parent, findings);
+    check_others(&workload.template.metadata.annotations, parent, findings);
     for key in workload.template.metadata.annotations.keys().filter(|key| key.starts_with("driftless.dev/")) {
         let hint = "write it into metadata.annotations of the object itself".to_owned();
         findings.error_at_key(parent, key, "has no effect on a template", Some(hint));

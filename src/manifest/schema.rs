@@ -1,10 +1,15 @@
 //! The table as JSON Schemas: what is enforced, and what editors are given.
 
+use super::policy::POLICY_TYPE;
 use super::table::{Field, Shape, Table, Type};
+use super::units::POLICY_FILE;
 use jsonschema::Validator;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
+
+/// The dialect of the schemas.
+const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 
 /// The kinds that are supported, as `(kind, apiVersion)`.
 #[must_use]
@@ -13,17 +18,64 @@ pub fn supported_kinds() -> Vec<(&'static str, &'static str)> {
     words.filter_map(|word| word.split_once(' ')).map(|(api_version, kind)| (kind, api_version)).collect()
 }
 
-/// The JSON Schema that documents of a kind are held to, for editors; `None` if the kind is not supported.
+/// The JSON Schema that documents of a kind are held to, for editors, or that of `driftless.yaml`; `None` if the kind is not supported.
 #[must_use]
 pub fn json_schema(kind: &str) -> Option<Value> {
     let table = Table::get();
-    let (word, root) =
-        table.kinds.supported.iter().find(|(word, _)| word.split_once(' ').is_some_and(|(_, name)| name == kind))?;
-    let mut schema = schema_of(table, root);
-    let api_version = word.split_once(' ').map_or("", |(api_version, _)| api_version);
-    schema["$defs"][root]["properties"]["apiVersion"] = json!({"const": api_version});
-    schema["$defs"][root]["properties"]["kind"] = json!({"const": kind});
+    if kind == POLICY_FILE {
+        return Some(schema_of(table, POLICY_TYPE));
+    }
+    let of_kind =
+        |word: &str| word.split_once(' ').filter(|(_, name)| *name == kind).map(|(api_version, _)| api_version.to_owned());
+    let versions: Vec<(String, &str)> =
+        table.kinds.supported.iter().filter_map(|(word, root)| Some((of_kind(word)?, root.as_str()))).collect();
+    let mut schema = schema_of(table, versions.first()?.1);
+    let roots: Vec<Value> = versions.iter().map(|(_, root)| json!({"$ref": format!("#/$defs/{root}")})).collect();
+    if let Value::Object(keywords) = &mut schema
+        && roots.len() > 1
+    {
+        keywords.remove("$ref");
+        keywords.insert("oneOf".to_owned(), Value::Array(roots));
+    }
+    for (api_version, root) in versions {
+        if schema["$defs"].get(root).is_none()
+            && let (Value::Object(defs), Value::Object(more)) = (&mut schema["$defs"], schema_of(table, root)["$defs"].take())
+        {
+            for (name, of) in more {
+                defs.entry(name).or_insert(of);
+            }
+        }
+        schema["$defs"][root]["properties"]["apiVersion"] = json!({"const": api_version});
+        schema["$defs"][root]["properties"]["kind"] = json!({"const": kind});
+    }
     Some(schema)
+}
+
+/// One JSON Schema for documents of every supported kind: which one holds follows from apiVersion and kind.
+#[must_use]
+pub fn json_schema_of_all(file_of: impl Fn(&str) -> String) -> Value {
+    let rules = supported_kinds().into_iter().map(|(kind, api_version)| {
+        let is_it = json!({"properties": {"apiVersion": {"const": api_version}, "kind": {"const": kind}}});
+        json!({"if": is_it, "then": {"$ref": file_of(kind)}})
+    });
+    json!({
+        "$schema": DIALECT,
+        "title": "A manifest",
+        "type": "object",
+        "required": ["apiVersion", "kind"],
+        "allOf": rules.collect::<Vec<Value>>(),
+    })
+}
+
+/// What becomes of the field that a JSON pointer leads to in a document: `supported`, or `ignored` or `unsupported` with what is above it.
+/// `None` if the table does not know it.
+#[must_use]
+pub fn state_of(api_version: &str, kind: &str, pointer: &str) -> Option<&'static str> {
+    let table = Table::get();
+    let root = table.kinds.supported.get(&format!("{api_version} {kind}"))?;
+    let ends = pointer.match_indices('/').skip(1).map(|(end, _)| &pointer[..end]);
+    let states = ends.chain([pointer]).map(|part| table.at(root, part).1.map(Field::state));
+    states.into_iter().find(|state| *state != Some("supported")).unwrap_or(Some("supported"))
 }
 
 /// The JSON Schema (draft 2020-12) of a type of the table.
@@ -38,7 +90,7 @@ pub(crate) fn schema_of(table: &Table, root: &str) -> Value {
         defs.insert(name, type_schema(kind, &mut wanted));
     }
     let mut schema = json!({
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$schema": DIALECT,
         "$id": format!("https://driftless.dev/schemas/{root}.json"),
         "title": root,
         "$ref": format!("#/$defs/{root}"),
@@ -100,13 +152,13 @@ fn field_schema(field: &Field, wanted: &mut BTreeSet<String>) -> Value {
     schema
 }
 
-/// The compiled schema of a document type; compiled once per process.
+/// The compiled schema of a document type; each is compiled once per process, when it is first asked for.
 pub(crate) fn validator(root: &str) -> Option<&'static Validator> {
-    static VALIDATORS: OnceLock<BTreeMap<&'static str, Validator>> = OnceLock::new();
-    let compiled = VALIDATORS.get_or_init(|| {
-        let table = Table::get();
-        let roots: BTreeSet<&str> = table.kinds.supported.values().map(String::as_str).collect();
-        roots.into_iter().filter_map(|root| Some((root, jsonschema::draft202012::new(&schema_of(table, root)).ok()?))).collect()
+    static VALIDATORS: OnceLock<BTreeMap<&'static str, OnceLock<Option<Validator>>>> = OnceLock::new();
+    let table = Table::get();
+    let slots = VALIDATORS.get_or_init(|| {
+        let roots = table.kinds.supported.values().map(String::as_str).chain([POLICY_TYPE]);
+        roots.map(|root| (root, OnceLock::new())).collect()
     });
-    compiled.get(root)
+    slots.get(root)?.get_or_init(|| jsonschema::draft202012::new(&schema_of(table, root)).ok()).as_ref()
 }

@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 mod batch;
+mod between;
 mod documents;
 mod holding;
+mod table;
 
 /// A tree of files at a revision.
 fn tree(revision: &str, files: &[(&str, &str)]) -> TreeInput {

@@ -15,8 +15,8 @@ pub struct Hello {
     pub assignment: (Epoch, Generation),
     /// The whole state of every pod that it knows.
     pub pods: Vec<PodReport>,
-    /// The templates that it need not be sent.
-    pub templates: BTreeSet<TemplateHash>,
+    /// The templates that it need not be sent, each with the version of its configuration.
+    pub templates: BTreeMap<TemplateHash, String>,
     /// The endpoints that it uses, by Service.
     pub endpoints: BTreeMap<ObjectKey, UsedEndpoints>,
 }
@@ -76,7 +76,7 @@ pub struct PodReport {
     pub revision: Revision,
     /// Where it stands.
     pub phase: PodPhase,
-    /// True if every container runs and its readiness probe (if any) succeeds.
+    /// True if every container and sidecar runs and its readiness probe (if any) succeeds.
     pub ready: bool,
     /// How long it has been ready, at the time of the report. Agents report durations, never wall-clock times.
     pub ready_for: Duration,
@@ -86,8 +86,14 @@ pub struct PodReport {
     pub address: Option<IpAddr>,
     /// Where each container port is reached at `address`. For a host process, the port that was given out.
     pub ports: BTreeMap<u16, u16>,
+    /// Its init containers, sidecars among them, in the order of the template.
+    #[serde(default)]
+    pub init_containers: Vec<ContainerReport>,
     /// Its containers, in the order of the template.
     pub containers: Vec<ContainerReport>,
+    /// Why it failed as a whole, in one word (`DeadlineExceeded`); empty if it did not.
+    #[serde(default)]
+    pub reason: String,
     /// Why it is not further, as a person reads it; empty if there is nothing to say.
     pub message: String,
 }
@@ -103,6 +109,9 @@ pub struct ContainerReport {
     pub image_digest: Option<String>,
     /// What it is doing.
     pub state: ContainerState,
+    /// Whether it runs, its hook after the start is done, and its startup probe (if any) has succeeded.
+    #[serde(default)]
+    pub started: bool,
     /// Whether it is ready.
     pub ready: bool,
     /// How often it was restarted on the spot.
@@ -130,7 +139,7 @@ pub enum ContainerState {
 pub struct Exit {
     /// The exit code; 128 + n for a signal n.
     pub code: i32,
-    /// `Completed`, `Error`, `OOMKilled`, `StartError`, `LivenessProbe`
+    /// `Completed`, `Error`, `OOMKilled`, `StartError`, `LivenessProbe`, `PostStartHook`
     pub reason: String,
 }
 

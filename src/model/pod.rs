@@ -80,6 +80,9 @@ pub struct PodSpec {
     /// The headless Service that names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subdomain: Option<String>,
+    /// Whether its host name is the fully qualified one.
+    #[serde(rename = "setHostnameAsFQDN", skip_serializing_if = "std::ops::Not::not")]
+    pub set_hostname_as_fqdn: bool,
     /// Further lines of its `/etc/hosts`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub host_aliases: Vec<HostAlias>,
@@ -128,6 +131,7 @@ impl Default for PodSpec {
             share_process_namespace: false,
             hostname: None,
             subdomain: None,
+            set_hostname_as_fqdn: false,
             host_aliases: Vec::new(),
             dns_config: None,
             dns_policy: None,
@@ -153,19 +157,26 @@ impl PodSpec {
         self.init_containers.iter().chain(&self.containers)
     }
 
-    /// The sum of its containers' requests (a limit without a request counts as the request, as in Kubernetes).
+    /// The containers that go on once it is initialized: its sidecars, then its containers.
+    pub fn lasting_containers(&self) -> impl Iterator<Item = &Container> {
+        self.init_containers.iter().filter(|container| container.is_sidecar()).chain(&self.containers)
+    }
+
+    /// What it needs of a node (a limit without a request counts as the request): its containers and sidecars together, or an init
+    /// container together with the sidecars before it, whichever is more:
+    /// <https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/#resource-sharing-within-containers>.
     #[must_use]
     pub fn requests(&self) -> Amounts {
-        let mut sum = Amounts::default();
-        for container in &self.containers {
-            let amount = |name: &str| {
-                let resources = &container.resources;
-                resources.requests.get(name).or_else(|| resources.limits.get(name)).copied().unwrap_or_default()
-            };
-            sum.cpu_milli = sum.cpu_milli.saturating_add(amount("cpu").milli());
-            sum.memory_bytes = sum.memory_bytes.saturating_add(amount("memory").value());
+        let (mut sidecars, mut starting) = (Amounts::default(), Amounts::default());
+        for container in &self.init_containers {
+            let with = sidecars.plus(container.requests());
+            starting = starting.max_of_each(with);
+            if container.is_sidecar() {
+                sidecars = with;
+            }
         }
-        sum
+        let running = self.containers.iter().fold(sidecars, |sum, container| sum.plus(container.requests()));
+        running.max_of_each(starting)
     }
 }
 
@@ -176,6 +187,19 @@ pub struct Amounts {
     pub cpu_milli: u64,
     /// Bytes.
     pub memory_bytes: u64,
+}
+
+impl Amounts {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            cpu_milli: self.cpu_milli.saturating_add(other.cpu_milli),
+            memory_bytes: self.memory_bytes.saturating_add(other.memory_bytes),
+        }
+    }
+
+    fn max_of_each(self, other: Self) -> Self {
+        Self { cpu_milli: self.cpu_milli.max(other.cpu_milli), memory_bytes: self.memory_bytes.max(other.memory_bytes) }
+    }
 }
 
 /// `restartPolicy`
@@ -241,9 +265,33 @@ pub struct Container {
     /// Its user, group and rights; they win over those of the pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub security_context: Option<SecurityContext>,
+    /// Whether its standard input is open.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub stdin: bool,
+    /// Whether it is closed when the first who is attached leaves.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub stdin_once: bool,
+    /// Whether its streams are a terminal.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub tty: bool,
     /// `Always` makes an init container a sidecar.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restart_policy: Option<RestartPolicy>,
+}
+
+impl Container {
+    /// Whether this init container runs beside the containers instead of before them.
+    #[must_use]
+    pub fn is_sidecar(&self) -> bool {
+        self.restart_policy == Some(RestartPolicy::Always)
+    }
+
+    fn requests(&self) -> Amounts {
+        let resources = &self.resources;
+        let amount =
+            |name: &str| resources.requests.get(name).or_else(|| resources.limits.get(name)).copied().unwrap_or_default();
+        Amounts { cpu_milli: amount("cpu").milli(), memory_bytes: amount("memory").value() }
+    }
 }
 
 /// `env[]`
@@ -295,8 +343,8 @@ pub struct KeySelector {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct FieldRef {
-    /// `metadata.name`, `metadata.namespace`, `metadata.uid`, `spec.nodeName`, `status.podIP`, `status.hostIP`,
-    /// `metadata.labels['…']` or `metadata.annotations['…']`.
+    /// `metadata.name`, `metadata.namespace`, `metadata.uid`, `spec.nodeName`, `status.podIP` and its like, `metadata.labels['…']` or
+    /// `metadata.annotations['…']`; in a volume also all labels or all annotations.
     pub field_path: String,
 }
 
@@ -458,6 +506,9 @@ pub struct ConfigSnapshot {
     pub config_maps: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
     /// By Secret name; a missing optional one is absent.
     pub secrets: BTreeMap<String, BTreeMap<String, SecretBytes>>,
+    /// Names these contents: a keyed digest, so that it reveals nothing. Where a template keeps its hash over a change of them
+    /// (`driftless.dev/config-update: in-place`), running pods take the newer one.
+    pub version: String,
 }
 
 /// A template and the configuration that it was hashed with: all that a pod of it needs to start. Replicas of an old

@@ -3,7 +3,7 @@
 use super::pods;
 use super::refusal::Refusal;
 use super::server::Server;
-use crate::model::{Health, Progress, View};
+use crate::model::{Health, PodPhase, Progress, View};
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -13,6 +13,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -111,7 +112,13 @@ fn workloads(view: &View) -> ByState {
 fn by_word(view: &View) -> ByState {
     let family = ByState::default();
     for pod in pods::all(view) {
-        family.get_or_create(&[("status", pod.word())]).inc();
+        // A metric has few values: how far a pod's init containers are is left out.
+        let word = match pod.word() {
+            Cow::Borrowed(word) => word,
+            Cow::Owned(_) if pod.phase() == PodPhase::Failed => "Error",
+            Cow::Owned(_) => "Init",
+        };
+        family.get_or_create(&[("status", word)]).inc();
     }
     family
 }

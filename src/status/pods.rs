@@ -5,6 +5,7 @@ use crate::model::{
     ContainerReport, ContainerState, NodeName, ObjectKey, PodPhase, PodReport, PodRun, PodSnapshot, PodUid, PodView, Revision,
     TemplateHash, View,
 };
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// A pod with everything that is known of it.
@@ -110,6 +111,7 @@ impl<'a> ShownPod<'a> {
         match self.phase() {
             _ if self.is_out_of_sight() => "Unknown",
             PodPhase::Pending | PodPhase::Starting => "Pending",
+            PodPhase::Running | PodPhase::CrashLoop if self.initializing().is_some() => "Pending",
             PodPhase::Running | PodPhase::CrashLoop | PodPhase::Stopping => "Running",
             PodPhase::Succeeded => "Succeeded",
             PodPhase::Failed => "Failed",
@@ -117,29 +119,68 @@ impl<'a> ShownPod<'a> {
     }
 
     /// The word in kubectl's STATUS column.
-    pub(super) fn word(&self) -> &'static str {
-        match self.phase() {
+    pub(super) fn word(&self) -> Cow<'static, str> {
+        let word = match self.phase() {
             _ if self.is_out_of_sight() => "Unknown",
             _ if self.is_stopping() => "Terminating",
             PodPhase::Pending => "Pending",
-            PodPhase::Starting => "ContainerCreating",
+            PodPhase::Starting => return self.initializing().map_or("ContainerCreating".into(), Cow::Owned),
             PodPhase::Running | PodPhase::Stopping => "Running",
-            PodPhase::CrashLoop => "CrashLoopBackOff",
+            PodPhase::CrashLoop => return self.initializing().map_or("CrashLoopBackOff".into(), Cow::Owned),
             PodPhase::Succeeded => "Completed",
-            PodPhase::Failed => "Error",
+            PodPhase::Failed => match self.report() {
+                Some(report) if !report.reason.is_empty() => return report.reason.clone().into(),
+                Some(_) | None => return self.initializing().map_or("Error".into(), Cow::Owned),
+            },
+        };
+        word.into()
+    }
+
+    /// How far its init containers are, in kubectl's words (`Init:1/3`); `None` once they have done their work.
+    pub(super) fn initializing(&self) -> Option<String> {
+        let report = self.report()?;
+        let begun = |container: &ContainerReport| container.state != ContainerState::Waiting && !container.id.is_empty();
+        if report.phase != PodPhase::Failed && report.containers.iter().any(begun) {
+            return None;
         }
+        let has_done = |one: &ContainerReport| match one.state {
+            ContainerState::Ended => ended_well(one),
+            ContainerState::Running => self.is_sidecar(&one.name) && one.started,
+            ContainerState::Waiting | ContainerState::BackOff => false,
+        };
+        let inits = &report.init_containers;
+        let at = inits.iter().position(|one| !has_done(one))?;
+        Some(match inits.get(at) {
+            Some(one) if one.state == ContainerState::Ended => "Init:Error".to_owned(),
+            Some(one) if one.state == ContainerState::BackOff && one.last_exit.is_some() => "Init:CrashLoopBackOff".to_owned(),
+            Some(_) | None => format!("Init:{at}/{}", inits.len()),
+        })
     }
 
-    /// How many containers it has, and how many of them are ready.
+    fn is_sidecar(&self, name: &str) -> bool {
+        let mut sidecars = self.snapshot.into_iter().flat_map(|snapshot| &snapshot.template.spec.init_containers);
+        sidecars.any(|container| container.name == name && container.is_sidecar())
+    }
+
+    /// The containers that go on once it is initialized, as its agent reports them.
+    fn lasting(&self) -> impl Iterator<Item = &'a ContainerReport> {
+        let report = self.report();
+        let sidecars = report.into_iter().flat_map(|report| &report.init_containers).filter(|one| self.is_sidecar(&one.name));
+        sidecars.chain(report.into_iter().flat_map(|report| &report.containers))
+    }
+
+    /// How many containers and sidecars it has, and how many of them are ready.
     pub(super) fn containers_ready(&self) -> (usize, usize) {
-        let reports = self.report().map_or(&[][..], |report| &report.containers);
-        let total = self.snapshot.map_or(reports.len(), |snapshot| snapshot.template.spec.containers.len());
-        (reports.iter().filter(|container| container.ready).count(), total.max(reports.len()))
+        let reported = self.lasting().count();
+        let total = self.snapshot.map_or(reported, |snapshot| snapshot.template.spec.lasting_containers().count());
+        (self.lasting().filter(|container| container.ready).count(), total.max(reported))
     }
 
-    /// How often its containers were restarted.
+    /// How often its containers were restarted: those that go on, and init containers while they are at work.
     pub(super) fn restarts(&self) -> u32 {
-        self.report().map_or(0, |report| report.containers.iter().map(|container| container.restarts).sum())
+        let Some(report) = self.report() else { return 0 };
+        let inits: u32 = report.init_containers.iter().map(|container| container.restarts).sum();
+        if self.initializing().is_some() { inits } else { self.lasting().map(|container| container.restarts).sum() }
     }
 
     /// Why it is where it is, for people; empty if there is nothing to say.
@@ -154,17 +195,33 @@ impl<'a> ShownPod<'a> {
             None => "its node has been told, and has not answered yet".into(),
             Some(report) if !report.message.is_empty() => report.message.clone(),
             Some(_) if self.is_unclaimed() => "no assignment names it: it keeps running".into(),
-            Some(report) => report.containers.iter().find_map(last_end).unwrap_or_default(),
+            Some(report) => report
+                .init_containers
+                .iter()
+                .filter(|one| one.state != ContainerState::Ended || !ended_well(one))
+                .chain(&report.containers)
+                .find_map(last_end)
+                .unwrap_or_default(),
         }
     }
 
-    /// The names of its containers, in the order of the template.
+    /// The names of its containers, in the order of the template, then those of its init containers.
     pub(super) fn container_names(&self) -> Vec<&'a str> {
-        match self.snapshot {
-            Some(snapshot) => snapshot.template.spec.containers.iter().map(|container| container.name.as_str()).collect(),
-            None => self.report().map_or(&[][..], |report| &report.containers).iter().map(|one| one.name.as_str()).collect(),
+        match (self.snapshot, self.report()) {
+            (Some(snapshot), _) => {
+                let spec = &snapshot.template.spec;
+                spec.containers.iter().chain(&spec.init_containers).map(|container| container.name.as_str()).collect()
+            }
+            (None, Some(report)) => {
+                report.containers.iter().chain(&report.init_containers).map(|one| one.name.as_str()).collect()
+            }
+            (None, None) => Vec::new(),
         }
     }
+}
+
+fn ended_well(container: &ContainerReport) -> bool {
+    container.last_exit.as_ref().is_none_or(|exit| exit.code == 0)
 }
 
 /// How a container that is not running last ended.

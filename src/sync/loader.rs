@@ -6,8 +6,8 @@
 use super::tree::{Contents, LinkEnd, TreeFile, TreeKind};
 use super::{Mirror, SyncError};
 use crate::manifest::{
-    DigestKey, FILE_BYTES_MAX, GoodUnit, IgnoreSet, Loaded, POLICY_FILE, ParsedFile, TreeInput, is_candidate, load, parse,
-    read_policy,
+    DigestKey, FILE_BYTES_MAX, GoodUnit, IgnoreSet, Loaded, POLICY_FILE, ParsedFile, StoredFile, TreeInput, is_candidate, load,
+    parse_all, read_policy,
 };
 use crate::model::{Location, Policy, Problem, Revision, Scope, Severity, UnitName};
 use std::collections::BTreeMap;
@@ -19,10 +19,6 @@ const IGNORE_FILE: &str = ".driftlessignore";
 const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
 /// At most so many bytes of files are in memory at once while parsing.
 const BATCH_BYTES_MAX: usize = 32 << 20;
-/// Fewer new files than this are parsed on one thread.
-const PARALLEL_MIN: usize = 16;
-/// At most so many threads parse.
-const THREADS_MAX: usize = 8;
 
 /// Reads revisions from a mirror. It belongs to one thread at a time; its calls block.
 pub struct Loader {
@@ -38,6 +34,12 @@ struct Fresh {
     path: String,
     blob: String,
     bytes: Vec<u8>,
+}
+
+impl Fresh {
+    fn stored(&self) -> StoredFile<'_> {
+        StoredFile { path: &self.path, blob: &self.blob, bytes: &self.bytes }
+    }
 }
 
 impl Loader {
@@ -176,26 +178,13 @@ impl Loader {
     }
 
     fn keep(&mut self, batch: &[Fresh], files: &mut BTreeMap<String, Arc<ParsedFile>>) {
-        for (fresh, parsed) in batch.iter().zip(parse_all(batch)) {
+        let stored: Vec<StoredFile<'_>> = batch.iter().map(Fresh::stored).collect();
+        for (fresh, parsed) in batch.iter().zip(parse_all(&stored)) {
             let parsed = Arc::new(parsed);
             files.insert(fresh.path.clone(), Arc::clone(&parsed));
             self.cache.insert((fresh.path.clone(), fresh.blob.clone()), parsed);
         }
     }
-}
-
-/// Parses files on as many threads as there are processors; the results are in the order of the files.
-fn parse_all(batch: &[Fresh]) -> Vec<ParsedFile> {
-    let one = |fresh: &Fresh| parse(&fresh.path, &fresh.blob, &fresh.bytes);
-    if batch.len() < PARALLEL_MIN {
-        return batch.iter().map(one).collect();
-    }
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
-    std::thread::scope(|scope| {
-        let chunks = batch.chunks(batch.len().div_ceil(threads));
-        let workers: Vec<_> = chunks.map(|chunk| scope.spawn(move || chunk.iter().map(one).collect::<Vec<_>>())).collect();
-        workers.into_iter().flat_map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
-    })
 }
 
 fn key_of(file: &TreeFile) -> Key {

@@ -47,7 +47,7 @@ fn validate_names_every_problem_with_its_place_and_never_a_secret() {
         "shop/service.yaml",
         "apiVersion: v1\nkind: Service\nmetadata: {name: Web_1}\nspec: {type: LoadBalancer, ports: [{port: 80}]}\n",
     );
-    workspace.write("jobs/job.yaml", "apiVersion: batch/v1\nkind: Job\nmetadata: {name: once}\n");
+    workspace.write("net/policy.yaml", "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: none}\n");
     let output = workspace.run(&["validate", "."]);
     assert!(!output.contains("hunter2"), "a secret is echoed: {output}");
     assert_snapshot!(output);

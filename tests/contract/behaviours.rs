@@ -17,7 +17,13 @@ const LONG: Duration = Duration::from_secs(30);
 
 pub(crate) async fn a_started_container_is_listed_as_it_was_launched(stage: &Stage) {
     let mut launch = stage.launch("web", POLITE);
-    launch.ports = vec![LaunchPort { name: "http".to_owned(), container_port: 8080, protocol: Protocol::Tcp, host_port: None }];
+    launch.ports = vec![LaunchPort {
+        name: "http".to_owned(),
+        container_port: 8080,
+        protocol: Protocol::Tcp,
+        host_port: None,
+        host_ip: None,
+    }];
     let started = stage.start(&launch).await;
     let status = stage.listed(&started.id).await.expect("it is listed");
     assert_eq!(status.state, RunState::Running);
@@ -58,7 +64,7 @@ pub(crate) async fn mounted_files_are_seen_with_their_modes(stage: &Stage) {
     // A host process finds its mounts below its own folder, which is where it starts; a container at the root.
     let script = if stage.is_docker() { "cd /; " } else { "" };
     let mut launch = stage.launch("web", &format!("{script}cat etc/shop/app.conf; stat -L -c %a etc/shop/app.conf; echo end"));
-    launch.mounts = vec![Mount { source, target: "/etc/shop".to_owned(), read_only: true }];
+    launch.mounts = vec![Mount { source, target: "/etc/shop".to_owned(), read_only: true, ..Mount::default() }];
     let started = stage.start(&launch).await;
     stage.says(&started.id, "end").await;
     assert_eq!(stage.log(&started.id, None).await, "colour=blue\n640\nend\n");

@@ -27,7 +27,8 @@ pub(crate) fn socket() -> PathBuf {
 }
 
 pub(crate) fn docker(cluster: &str, node: &NodeName) -> Docker {
-    Docker::new(DockerSettings { socket: socket(), cluster: cluster.to_owned(), node: node.clone() })
+    let program = PathBuf::from(env!("CARGO_BIN_EXE_driftless"));
+    Docker::new(DockerSettings { socket: socket(), cluster: cluster.to_owned(), node: node.clone(), program })
 }
 
 /// A stage with an Engine behind it; fails where there is none.

@@ -8,7 +8,8 @@ use bollard::models::{ContainerCreateBody, ContainerInspectResponse, NetworkCrea
 use bollard::query_parameters::CreateContainerOptionsBuilder;
 use driftless::agent::net::{ExtraAddress, Proxy};
 use driftless::agent::runtime::{
-    ContainerId, ContainerLaunch, EnvValue, LaunchPort, Limits, Mount, PullPolicy, RunState, Runtime, RuntimeError,
+    ContainerId, ContainerLaunch, EnvValue, Labels, LaunchPort, Limits, Mount, PullPolicy, Role, RunState, Runtime, RuntimeError,
+    SANDBOX,
 };
 use driftless::model::{Backend, EndpointPort, EndpointSet, Kind, NodeName, ObjectKey, Protocol, SecretBytes};
 use std::net::{IpAddr, SocketAddr};
@@ -41,12 +42,13 @@ fn labels(launch: &ContainerLaunch) -> Vec<(&'static str, String)> {
         ("driftless.dev/workload", "Deployment/web".to_owned()),
         ("driftless.dev/slot", "3".to_owned()),
         ("driftless.dev/attempt", "0".to_owned()),
+        ("driftless.dev/role", "main".to_owned()),
         ("driftless.dev/ports", "[]".to_owned()),
     ]
 }
 
 fn tcp_port(container_port: u16, host_port: Option<u16>) -> LaunchPort {
-    LaunchPort { name: String::new(), container_port, protocol: Protocol::Tcp, host_port }
+    LaunchPort { name: String::new(), container_port, protocol: Protocol::Tcp, host_port, host_ip: None }
 }
 
 /// Makes a container past the runtime.
@@ -83,7 +85,10 @@ on_docker! {
     a_missing_mount_source_is_refused_and_not_made,
     a_read_only_mount_cannot_be_written,
     limits_reach_the_engine_even_above_what_the_host_has,
-    containers_of_one_pod_share_an_address,
+    containers_in_a_sandbox_talk_over_localhost_and_its_network_survives_their_restart,
+    containers_of_a_sandbox_see_each_others_processes_only_if_they_share_them,
+    a_sandbox_reaps_what_is_left_to_it_and_ends_when_told,
+    the_image_of_sandboxes_is_made_once,
     a_host_port_leads_to_its_container,
     a_container_reaches_a_service_at_the_gateway,
     a_network_removed_behind_our_back_is_made_again,
@@ -159,7 +164,7 @@ async fn an_image_that_is_not_there_is_an_image_error(stage: &Stage) {
 async fn a_missing_mount_source_is_refused_and_not_made(stage: &Stage) {
     let mut launch = stage.launch("web", FOREVER);
     let source = stage.folder.path().join("absent");
-    launch.mounts = vec![Mount { source: source.clone(), target: "/data".to_owned(), read_only: false }];
+    launch.mounts = vec![Mount { source: source.clone(), target: "/data".to_owned(), read_only: false, ..Mount::default() }];
     let error = stage.runtime.start(&launch).await.unwrap_err();
     assert!(matches!(&error, RuntimeError::Refused { message } if message.contains("absent")), "{error:?}");
     assert!(!source.exists());
@@ -168,7 +173,8 @@ async fn a_missing_mount_source_is_refused_and_not_made(stage: &Stage) {
 async fn a_read_only_mount_cannot_be_written(stage: &Stage) {
     let mut launch = stage.launch("web", "touch /ro/x && echo wrote ro; touch /rw/x && echo wrote rw; echo end");
     let source = stage.folder.path().to_owned();
-    let mount = |target: &str, read_only| Mount { source: source.clone(), target: target.to_owned(), read_only };
+    let mount =
+        |target: &str, read_only| Mount { source: source.clone(), target: target.to_owned(), read_only, ..Mount::default() };
     launch.mounts = vec![mount("/ro", true), mount("/rw", false)];
     let started = stage.start(&launch).await;
     stage.says(&started.id, "end").await;
@@ -188,19 +194,74 @@ async fn limits_reach_the_engine_even_above_what_the_host_has(stage: &Stage) {
     assert_eq!((log.typ.as_deref(), log.config.unwrap().get("max-file").map(String::as_str)), (Some("json-file"), Some("3")));
 }
 
-async fn containers_of_one_pod_share_an_address(stage: &Stage) {
-    let mut first = stage.launch("web", "echo listening; echo from the first | nc -l -p 8080");
-    first.labels.container = "first".to_owned();
-    first.ports = vec![tcp_port(8080, None)];
-    let first_started = stage.start(&first).await;
-    stage.says(&first_started.id, "listening").await;
-    let mut second = stage.launch("web", "until nc 127.0.0.1 8080 < /dev/null; do sleep 0.1; done; echo end");
-    second.labels.container = "second".to_owned();
-    second.ports = vec![tcp_port(9090, None)];
-    second.network_of = Some(first_started.id.clone());
-    let second_started = stage.start(&second).await;
-    assert_eq!(second_started.address, None);
-    stage.says(&second_started.id, "from the first").await;
+/// The sandbox of the pod of `launch`, with these ports.
+fn sandbox_of(launch: &ContainerLaunch, ports: Vec<LaunchPort>) -> ContainerLaunch {
+    let labels = Labels { container: SANDBOX.to_owned(), role: Role::Sandbox, ..launch.labels.clone() };
+    ContainerLaunch { labels, image: None, command: Vec::new(), ports, ..launch.clone() }
+}
+
+/// A container of the same pod, in its sandbox.
+fn in_sandbox(stage: &Stage, sandbox: &ContainerId, name: &str, script: &str) -> ContainerLaunch {
+    let mut launch = stage.launch("web", script);
+    launch.labels.container = name.to_owned();
+    launch.sandbox = Some(sandbox.clone());
+    launch
+}
+
+async fn containers_in_a_sandbox_talk_over_localhost_and_its_network_survives_their_restart(stage: &Stage) {
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let sandbox = stage.start(&sandbox_of(&stage.launch("web", ""), vec![tcp_port(8080, Some(free))])).await;
+    let address = sandbox.address.expect("an address of its own");
+    let mut server = in_sandbox(stage, &sandbox.id, "server", "while true; do echo from the server | nc -l -p 8080; done");
+    let first = stage.start(&server).await;
+    assert_eq!(first.address, None, "it is reached at the sandbox");
+    let ask = "until nc 127.0.0.1 8080 < /dev/null; do sleep 0.1; done; hostname; echo end";
+    let client = stage.start(&in_sandbox(stage, &sandbox.id, "client", ask)).await;
+    stage.says(&client.id, "end").await;
+    let log = stage.log(&client.id, None).await;
+    assert!(log.contains("from the server") && log.contains(&stage.launch("web", "").labels.pod), "{log}");
+
+    stage.runtime.stop(&first.id, std::time::Duration::ZERO).await.unwrap();
+    server.labels.attempt = 1;
+    stage.start(&server).await;
+    for place in [SocketAddr::new(address, 8080), SocketAddr::from(([127, 0, 0, 1], free))] {
+        let said = until("an answer after the restart", async || hear(place).await).await;
+        assert_eq!(said, "from the server\n", "{place}");
+    }
+    assert_eq!(stage.listed(&sandbox.id).await.unwrap().state, RunState::Running);
+}
+
+async fn containers_of_a_sandbox_see_each_others_processes_only_if_they_share_them(stage: &Stage) {
+    let sandbox = stage.start(&sandbox_of(&stage.launch("web", ""), Vec::new())).await;
+    for (name, share) in [("alone", false), ("together", true)] {
+        // Process 1 is the sandbox' where processes are shared.
+        let mut launch = in_sandbox(stage, &sandbox.id, name, "cat /proc/1/cmdline; echo; echo end");
+        launch.share_processes = share;
+        let started = stage.start(&launch).await;
+        stage.says(&started.id, "end").await;
+        let log = stage.log(&started.id, None).await;
+        assert_eq!(log.contains("pause"), share, "{name}: {log}");
+    }
+}
+
+async fn a_sandbox_reaps_what_is_left_to_it_and_ends_when_told(stage: &Stage) {
+    let sandbox = stage.start(&sandbox_of(&stage.launch("web", ""), Vec::new())).await;
+    // The subshell ends at once and leaves its child to process 1, which has to see it off.
+    let script = "(sleep 0.2 & echo $! > /tmp/orphan); until ! test -e /proc/$(cat /tmp/orphan); do sleep 0.1; done; echo gone; sleep 1000";
+    let mut launch = in_sandbox(stage, &sandbox.id, "main", script);
+    launch.share_processes = true;
+    let started = stage.start(&launch).await;
+    stage.says(&started.id, "gone").await;
+    let exit = stage.runtime.stop(&sandbox.id, std::time::Duration::from_secs(50)).await.unwrap();
+    assert_eq!(exit.code, 0, "it ended by itself: {exit:?}");
+}
+
+async fn the_image_of_sandboxes_is_made_once(stage: &Stage) {
+    let id = async || engine().inspect_image("driftless/sandbox:1").await.map(|image| image.id);
+    stage.start(&sandbox_of(&stage.launch("web", ""), Vec::new())).await;
+    let before = id().await.expect("made by the first sandbox");
+    stage.start(&sandbox_of(&stage.launch("other", ""), Vec::new())).await;
+    assert_eq!(id().await.expect("still there"), before);
 }
 
 /// Reads all that a server says.
@@ -258,7 +319,7 @@ async fn a_secret_file_does_not_reach_the_engine(stage: &Stage) {
     let file = stage.folder.path().join("password");
     std::fs::write(&file, "hunter2-in-a-file").unwrap();
     let mut launch = stage.launch("web", "cat /run/password; echo; echo ready; sleep 1000");
-    launch.mounts = vec![Mount { source: file, target: "/run/password".to_owned(), read_only: true }];
+    launch.mounts = vec![Mount { source: file, target: "/run/password".to_owned(), read_only: true, ..Mount::default() }];
     launch.env = vec![("TOKEN".to_owned(), EnvValue::Secret(SecretBytes::new(b"hunter2-in-env".to_vec())))];
     assert!(!format!("{launch:?}").contains("hunter2"), "a launch can be logged");
     let started = stage.start(&launch).await;
@@ -274,8 +335,12 @@ async fn an_engine_that_goes_away_is_unavailable_and_then_lists_again(stage: &St
     use driftless::agent::runtime::docker::{Docker, DockerSettings};
     use futures_util::StreamExt;
     let relayed = stage.folder.path().join("docker.sock");
-    let runtime =
-        Docker::new(DockerSettings { socket: relayed.clone(), cluster: stage.cluster.clone(), node: stage.node.clone() });
+    let runtime = Docker::new(DockerSettings {
+        socket: relayed.clone(),
+        cluster: stage.cluster.clone(),
+        node: stage.node.clone(),
+        program: "/nowhere".into(),
+    });
     let absent = runtime.list().await.unwrap_err();
     assert!(matches!(&absent, RuntimeError::Unavailable { message, .. } if message.contains("there is no socket")), "{absent:?}");
 

@@ -51,7 +51,8 @@ async fn respond(
 impl Played {
     fn runtime(&self) -> Docker {
         let socket = self.folder.path().join("docker.sock");
-        let settings = DockerSettings { socket, cluster: "prod".to_owned(), node: NodeName::new("host-1") };
+        let settings =
+            DockerSettings { socket, cluster: "prod".to_owned(), node: NodeName::new("host-1"), program: "/nowhere".into() };
         Docker::with_logins(settings, Some(self.folder.path().join("config.json")))
     }
 }

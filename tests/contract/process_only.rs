@@ -271,7 +271,13 @@ async fn a_port_of_another_program_is_refused_by_name() {
             let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
             let port = other.local_addr().unwrap().port();
             let mut launch = stage.launch("web", FOREVER);
-            let given = LaunchPort { name: String::new(), container_port: 80, protocol: Protocol::Tcp, host_port: Some(port) };
+            let given = LaunchPort {
+                name: String::new(),
+                container_port: 80,
+                protocol: Protocol::Tcp,
+                host_port: Some(port),
+                host_ip: None,
+            };
             launch.ports = vec![given];
             assert_eq!(stage.runtime.start(&launch).await.unwrap_err(), RuntimeError::PortInUse { port });
             drop(other);

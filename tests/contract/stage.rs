@@ -1,7 +1,8 @@
 //! What a behaviour is played on: a runtime, and launches that suit it.
 
 use driftless::agent::runtime::{
-    ContainerId, ContainerLaunch, ContainerStatus, Labels, Limits, LogOptions, LogRetention, PullPolicy, Runtime, Started,
+    ContainerId, ContainerLaunch, ContainerStatus, Labels, Limits, LogOptions, LogRetention, PodNetwork, PullPolicy, Role, Runtime,
+    Security, Started, Terminal,
 };
 use driftless::model::{Kind, NodeName, ObjectKey, PodUid, Revision, RuntimeKind, TemplateHash};
 use futures_util::StreamExt;
@@ -69,6 +70,7 @@ impl Stage {
                 hash: TemplateHash::new("7d4b9c00"),
                 revision: Revision::new("0123456789abcdef"),
                 attempt: 0,
+                role: Role::Main,
             },
             image: self.image.clone(),
             pull: PullPolicy::Never,
@@ -80,7 +82,13 @@ impl Stage {
             mounts: Vec::new(),
             limits: Limits::default(),
             ports: Vec::new(),
-            network_of: None,
+            sandbox: None,
+            share_processes: false,
+            security: Security::default(),
+            network: PodNetwork { hostname: format!("{pod}-{}", &uid.to_string()[..8]), ..PodNetwork::default() },
+            terminal: Terminal::default(),
+            logins: Vec::new(),
+            notes: Vec::new(),
             log: LogRetention::default(),
         }
     }

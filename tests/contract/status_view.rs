@@ -176,7 +176,7 @@ fn snapshot(hash: &str, app: &str, image: &str) -> Arc<PodSnapshot> {
             metadata: Meta { labels: labels(app), annotations: BTreeMap::new() },
             spec: PodSpec { containers: vec![container], ..PodSpec::default() },
         },
-        config: Arc::new(ConfigSnapshot { config_maps: BTreeMap::new(), secrets }),
+        config: Arc::new(ConfigSnapshot { secrets, ..ConfigSnapshot::default() }),
     })
 }
 
@@ -324,7 +324,9 @@ fn pod(made: &Made) -> PodView {
         age: Duration::from_secs(90),
         address: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         ports: BTreeMap::from([(8080, made.port)]),
+        init_containers: Vec::new(),
         containers: vec![container(made, ready)],
+        reason: String::new(),
         message: made.message.into(),
     };
     PodView {
@@ -348,6 +350,7 @@ fn container(made: &Made, ready: bool) -> ContainerReport {
             PodPhase::Pending | PodPhase::Starting => ContainerState::Waiting,
             PodPhase::Succeeded | PodPhase::Failed => ContainerState::Ended,
         },
+        started: ready,
         ready,
         restarts: made.restarts,
         last_exit: (made.restarts > 0).then(|| Exit { code: 3, reason: "Error".into() }),

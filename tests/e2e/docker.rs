@@ -1,6 +1,6 @@
 //! The same promises in containers, on a real Docker Engine.
 
-use crate::harness::{Cluster, Load, container_ids, driftless};
+use crate::harness::{Cluster, Load, container_ids, driftless, http_get};
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 
@@ -148,4 +148,62 @@ fn an_absent_engine_is_said_and_waited_for() {
     child.kill().expect("a kill");
     child.wait().expect("an end");
     said.expect("a message");
+}
+
+/// A web that serves a ConfigMap as files, one of them also mounted by `subPath`, and is updated in place.
+fn configured(text: &str) -> String {
+    format!(
+        r#"apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: web, namespace: shop, annotations: {{driftless.dev/config-update: in-place}}}}
+spec:
+  selector: {{matchLabels: {{app: web}}}}
+  template:
+    metadata: {{labels: {{app: web}}}}
+    spec:
+      terminationGracePeriodSeconds: 2
+      containers:
+      - name: web
+        image: driftless-test/busybox:e2e
+        imagePullPolicy: Never
+        command: [/bin/busybox, httpd, -f, -p, "8080", -h, /srv]
+        ports: [{{name: http, containerPort: 8080}}]
+        readinessProbe: {{httpGet: {{path: /live/text, port: http}}, periodSeconds: 1}}
+        volumeMounts:
+        - {{name: settings, mountPath: /srv/live}}
+        - {{name: settings, mountPath: /srv/fixed, subPath: text}}
+      volumes: [{{name: settings, configMap: {{name: settings}}}}]
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: web, namespace: shop}}
+spec:
+  selector: {{app: web}}
+  ports: [{{port: 8080, targetPort: http}}]
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {{name: settings, namespace: shop}}
+data: {{text: {text}}}
+"#
+    )
+}
+
+#[test]
+fn a_config_map_that_is_updated_in_place_changes_under_a_running_container() {
+    import_image();
+    let mut cluster = Cluster::new("docker");
+    cluster.push("first settings", &[("shop/web.yaml", Some(&configured("one")))]);
+    cluster.start();
+    let before = cluster.wait_for("the web is ready", || cluster.ready_pods("shop", "web", 1));
+    let seen = |path: &str| {
+        let address = cluster.service("shop", "web")?;
+        http_get(address, path).map(|(_, text)| text).map_err(|error| error.to_string())
+    };
+    assert_eq!((seen("/live/text"), seen("/fixed")), (Ok("one".to_owned()), Ok("one".to_owned())));
+    cluster.push("second settings", &[("shop/web.yaml", Some(&configured("two")))]);
+    cluster.wait_for("the file changes", || if seen("/live/text")? == "two" { Ok(()) } else { Err(seen("/live/text")?) });
+    assert_eq!(seen("/fixed"), Ok("one".to_owned()), "what is mounted by subPath stays until the next start");
+    let after = cluster.ready_pods("shop", "web", 1).expect("the same pod");
+    assert_eq!(container_ids(&before), container_ids(&after));
 }

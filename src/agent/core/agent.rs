@@ -173,7 +173,9 @@ impl Agent {
             Event::Removed { key, outcome } => self.removed(&key, &outcome, now),
             Event::Runtime { runtime, event } => self.noticed(runtime, event, now),
             Event::Probed { key, kind, outcome } => self.probed(&key, kind, outcome, now),
+            Event::Hooked { key, kind, outcome } => self.hooked(&key, kind, outcome, now),
             Event::Sampled(usage) => self.sampled(usage, now),
+            Event::Rewritten { key, outcome } => self.rewritten(&key, outcome),
             Event::LedgerSaved(outcome) => self.saved(outcome, now),
             Event::Wake => self.alarm = None,
         }
@@ -193,7 +195,7 @@ impl Agent {
             facts: self.settings.facts.clone(),
             assignment: self.assignment,
             pods: self.pods.values().map(|pod| pod.report(now)).collect(),
-            templates: self.templates.keys().cloned().collect(),
+            templates: self.templates.iter().map(|(hash, snapshot)| (hash.clone(), snapshot.config.version.clone())).collect(),
             endpoints: self.proxied.iter().map(|(service, proxied)| (service.clone(), proxied.used())).collect(),
         }
     }
@@ -216,8 +218,8 @@ impl Agent {
     pub fn log_of(&self, pod: PodUid, container: Option<&str>, previous: bool) -> Option<(RuntimeKind, ContainerId)> {
         let pod = self.pods.get(&pod)?;
         let member = match container {
-            Some(name) => pod.members.iter().find(|member| member.name == name)?,
-            None => pod.members.first()?,
+            Some(name) => pod.member(name)?,
+            None => pod.mains().next()?,
         };
         let before = member.previous.as_ref().map(|(_, id)| id.clone());
         let id = if previous { before } else { member.id.clone().or(before) };

@@ -5,8 +5,12 @@ use super::event::Effect;
 use super::ledger::ServiceRecord;
 use super::pod::{Member, Pod, State};
 use super::ports::{self, Ports};
+use crate::agent::launch;
 use crate::agent::net::ExtraAddress;
-use crate::model::{Assignment, EndpointSet, Moment, ObjectKey, PodRun, Protocol, RuntimeKind, ServiceProblem, StopOrder};
+use crate::agent::runtime::{Role, SANDBOX};
+use crate::model::{
+    Assignment, EndpointSet, Moment, ObjectKey, PodRun, PodSpec, Protocol, RuntimeKind, ServiceProblem, StopOrder,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -69,20 +73,24 @@ impl Agent {
         let pod = self.pods.entry(uid).or_insert_with(|| Pod::new(run.clone()));
         pod.run = run;
         pod.claimed = true;
+        pod.accepted.get_or_insert(now);
         if let Some(snapshot) = self.templates.get(&pod.run.hash) {
             let spec = &snapshot.template.spec;
             let runtime = if spec.is_process() { RuntimeKind::Process } else { RuntimeKind::Docker };
             let listed = self.hosts.get(&runtime).is_none_or(|host| host.listed);
             pod.runtime = Some(runtime);
-            for container in &spec.containers {
-                if pod.member_mut(&container.name).is_none() {
-                    let state = if listed { State::Waiting } else { State::Unknown };
-                    let at = if listed { now } else { Moment(0) };
-                    pod.members.push(Member::new(&container.name, state, at));
+            let order = members_of(spec);
+            for (name, role) in &order {
+                match pod.member_mut(name) {
+                    Some(member) => member.role = *role,
+                    None => {
+                        let state = if listed { State::Waiting } else { State::Unknown };
+                        let at = if listed { now } else { Moment(0) };
+                        pod.members.push(Member::new(name, *role, state, at));
+                    }
                 }
             }
-            let order: Vec<&str> = spec.containers.iter().map(|container| container.name.as_str()).collect();
-            pod.members.sort_by_key(|member| order.iter().position(|name| *name == member.name));
+            pod.members.sort_by_key(|member| order.iter().position(|(name, _)| *name == member.name));
         }
         self.dirty.insert(uid);
     }
@@ -192,6 +200,17 @@ impl Agent {
         }
         true
     }
+}
+
+/// What a pod is made of, in the order of its starts.
+fn members_of(spec: &PodSpec) -> Vec<(&str, Role)> {
+    let sandbox = launch::needs_sandbox(spec).then_some((SANDBOX, Role::Sandbox));
+    let inits = spec.init_containers.iter().map(|container| {
+        let role = if container.is_sidecar() { Role::Sidecar } else { Role::Init };
+        (container.name.as_str(), role)
+    });
+    let mains = spec.containers.iter().map(|container| (container.name.as_str(), Role::Main));
+    sandbox.into_iter().chain(inits).chain(mains).collect()
 }
 
 /// Where to begin to look for a port: the same for the same pod or Service, and another one in another cluster.

@@ -2,7 +2,9 @@
 
 use super::Ledger;
 use crate::agent::net::ExtraAddress;
-use crate::agent::runtime::{ContainerId, ContainerLaunch, ContainerStatus, Labels, RuntimeError, RuntimeEvent, Started, Usage};
+use crate::agent::runtime::{
+    ContainerId, ContainerLaunch, ContainerStatus, Labels, RuntimeError, RuntimeEvent, Started, Usage, VolumeContents,
+};
 use crate::model::{Assignment, EndpointSet, Exit, Moment, ObjectKey, PodUid, Report, RuntimeKind, ServiceProblem};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -101,8 +103,24 @@ pub enum Event {
         /// What came of it.
         outcome: ProbeOutcome,
     },
+    /// The outcome of [`Effect::Hook`].
+    Hooked {
+        /// Which start.
+        key: ContainerKey,
+        /// Which hook.
+        kind: HookKind,
+        /// Why it failed; one sentence.
+        outcome: Result<(), String>,
+    },
     /// The answer to [`Effect::Sample`]; containers that could not be asked are absent.
     Sampled(BTreeMap<ContainerKey, Usage>),
+    /// The outcome of [`Effect::Rewrite`].
+    Rewritten {
+        /// Which start.
+        key: ContainerKey,
+        /// What went wrong, in one sentence.
+        outcome: Result<(), String>,
+    },
     /// The outcome of [`Effect::SaveLedger`].
     LedgerSaved(Result<(), String>),
     /// The time of the last [`Effect::WakeAt`] has come.
@@ -138,10 +156,20 @@ pub enum Effect {
         /// Its id.
         id: ContainerId,
     },
+    /// Bring the files of a running container's volumes up to date, each volume at once and as a whole; answered by
+    /// [`Event::Rewritten`]. What is right already is left alone.
+    Rewrite {
+        /// Which start.
+        key: ContainerKey,
+        /// Its volumes.
+        volumes: Vec<VolumeContents>,
+    },
     /// Delete the folders of a pod that is gone. Nobody waits for it.
     Forget(PodUid),
     /// Probe once; answered by [`Event::Probed`].
     Probe(Box<ProbeRequest>),
+    /// Run a hook; answered by [`Event::Hooked`].
+    Hook(Box<HookRequest>),
     /// Ask what these containers have used; answered by [`Event::Sampled`].
     Sample(Vec<(RuntimeKind, ContainerKey, ContainerId)>),
     /// Send to the controller.
@@ -203,18 +231,7 @@ pub struct ProbeRequest {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProbeAction {
     /// GET; 200 to 399 succeeds.
-    Http {
-        /// Where to connect.
-        host: String,
-        /// The port there.
-        port: u16,
-        /// Path and query.
-        path: String,
-        /// Headers to send.
-        headers: Vec<(String, String)>,
-        /// Whether TLS was asked for.
-        https: bool,
-    },
+    Http(HttpTarget),
     /// A connection succeeds.
     Tcp {
         /// Where to connect.
@@ -224,7 +241,81 @@ pub enum ProbeAction {
     },
     /// Exit code 0 succeeds.
     Exec(Vec<String>),
+    /// The answer `SERVING` succeeds.
+    Grpc {
+        /// Where to connect.
+        host: String,
+        /// The port there.
+        port: u16,
+        /// The service to ask for; empty for the server as a whole.
+        service: String,
+    },
     /// It cannot be made; says why.
+    Impossible(String),
+}
+
+/// What a GET asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpTarget {
+    /// Where to connect.
+    pub host: String,
+    /// The port there.
+    pub port: u16,
+    /// Path and query.
+    pub path: String,
+    /// Headers to send.
+    pub headers: Vec<(String, String)>,
+    /// Whether it speaks TLS; its certificate is not verified, as by the kubelet.
+    pub https: bool,
+}
+
+/// The two hooks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HookKind {
+    /// Runs right after the start; until it is done the container has not started, and its failure restarts it.
+    PostStart,
+    /// Runs before the stop; the grace runs meanwhile, and its failure changes nothing.
+    PreStop,
+}
+
+impl HookKind {
+    /// As Kubernetes' events have it: `FailedPostStartHook`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            HookKind::PostStart => "PostStart",
+            HookKind::PreStop => "PreStop",
+        }
+    }
+}
+
+/// One hook to run, fully resolved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HookRequest {
+    /// Which start of which container.
+    pub key: ContainerKey,
+    /// Which runtime.
+    pub runtime: RuntimeKind,
+    /// Its id.
+    pub id: ContainerId,
+    /// Which hook.
+    pub kind: HookKind,
+    /// What to do.
+    pub action: HookAction,
+    /// After this it has failed.
+    pub timeout: Duration,
+}
+
+/// What a hook does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HookAction {
+    /// Exit code 0 succeeds.
+    Exec(Vec<String>),
+    /// GET; any answer succeeds, as with the kubelet.
+    Http(HttpTarget),
+    /// A pause.
+    Sleep(Duration),
+    /// It cannot be run; says why.
     Impossible(String),
 }
 

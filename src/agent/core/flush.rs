@@ -2,6 +2,7 @@
 
 use super::agent::{Agent, REPORT_PAUSE};
 use super::event::Effect;
+use crate::agent::runtime::Role;
 use crate::model::{Moment, Report};
 
 impl Agent {
@@ -15,7 +16,7 @@ impl Agent {
         let mut wanted = Vec::new();
         for pod in self.pods.values() {
             let Some(runtime) = pod.runtime else { continue };
-            for member in pod.members.iter().filter(|member| member.is_running()) {
+            for member in pod.members.iter().filter(|member| member.is_running() && member.role != Role::Sandbox) {
                 wanted.extend(member.id.clone().map(|id| (runtime, pod.key(member), id)));
             }
         }

@@ -4,9 +4,9 @@
 
 use super::agent::{Agent, RETRY};
 use super::event::{ContainerKey, Effect};
-use super::pod::{Member, Pod, State, StopCause};
-use crate::agent::runtime::{ContainerId, ContainerStatus, RunState, RuntimeEvent};
-use crate::model::{Exit, Moment, PodRun, PodUid, RuntimeKind};
+use super::pod::{Member, Pod, PostStart, State, StopCause};
+use crate::agent::runtime::{ContainerId, ContainerStatus, Role, RunState, RuntimeEvent};
+use crate::model::{Exit, Moment, PodRun, RuntimeKind};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -113,7 +113,7 @@ impl Agent {
             if pod.runtime.is_some_and(|kind| kind != runtime) {
                 continue;
             }
-            let stopping = pod.stop.is_some();
+            let stopping = pod.winding.is_some();
             for member in &mut pod.members {
                 let key = ContainerKey { pod: *uid, container: member.name.clone(), attempt: member.attempt };
                 if seen.contains(&key) || member.changed >= asked {
@@ -130,6 +130,7 @@ impl Agent {
                     State::Waiting | State::Starting => {}
                 }
             }
+            pod.note_loss();
         }
         for (uid, message) in notes {
             self.ledger_dirty = true;
@@ -184,10 +185,7 @@ impl Agent {
     /// The current start of a container has ended; with `removed`, nothing is left of it.
     pub(super) fn exited(&mut self, key: &ContainerKey, exit: Exit, removed: bool, now: Moment) {
         let Some(pod) = self.pods.get_mut(&key.pod) else { return };
-        let stopping = pod.stop.is_some();
-        let shares_network = pod.runtime == Some(RuntimeKind::Docker) && pod.members.len() > 1;
-        let pod_hash = pod.run.hash.clone();
-        let first = pod.members.first().is_some_and(|member| member.name == key.container);
+        let stopping = pod.winding.is_some();
         let Some(member) = pod.current_mut(key) else { return };
         if removed {
             member.id = None;
@@ -196,28 +194,12 @@ impl Agent {
             self.dirty.insert(key.pod);
             return;
         }
-        let policy = self.templates.get(&pod_hash).map(|snapshot| snapshot.template.spec.restart_policy);
-        let again = super::step::restarts(policy.unwrap_or_default(), Some(&exit));
         let text = format!("Container {} ended with code {} ({})", member.name, exit.code, exit.reason);
         let warning = exit.code != 0 && !stopping;
         member.ended(exit, stopping, now);
-        if first && shares_network && !stopping && again {
-            self.restart_sharers(key.pod, now);
-        }
         self.ledger_dirty = true;
         self.note(key.pod, warning, "Exited", text);
         self.dirty.insert(key.pod);
-    }
-
-    /// The first container's network went with it: what shares it has to be started again after it.
-    fn restart_sharers(&mut self, uid: PodUid, now: Moment) {
-        let Some(pod) = self.pods.get_mut(&uid) else { return };
-        for member in pod.members.iter_mut().skip(1) {
-            if let State::Running { since } = member.state {
-                member.state = State::Stopping { why: StopCause::Network, since, retry: Some(now) };
-                member.changed = now;
-            }
-        }
     }
 }
 
@@ -227,7 +209,7 @@ impl Pod {
         let labels = &container.labels;
         let name = labels.container.clone();
         if self.member_mut(&name).is_none() {
-            self.members.push(Member::new(&name, State::Unknown, Moment(0)));
+            self.members.push(Member::new(&name, labels.role, State::Unknown, Moment(0)));
         }
         for port in &container.ports {
             if let (RuntimeKind::Process, Some(given)) = (container.runtime, port.host_port) {
@@ -243,7 +225,8 @@ impl Pod {
         if container.state == RunState::Running {
             self.first_started = Some(self.first_started.map_or(started, |first| first.min(started)));
         }
-        let stopping = self.stop.is_some();
+        self.accepted.get_or_insert(started);
+        let stopping = self.winding.is_some();
         let Some(member) = self.member_mut(&name) else { return };
         if labels.attempt < member.attempt {
             let keep = labels.attempt + 1 == member.attempt && container.state != RunState::Running;
@@ -260,12 +243,24 @@ impl Pod {
             member.previous = older.or(member.previous.take());
             member.attempt = labels.attempt;
             member.state = State::Unknown;
+            member.post_start = PostStart::Due;
             member.changed = Moment(0);
         }
         if member.changed < asked {
             member.settle(container, started, stopping, now);
         }
-        self.was_up |= self.members.iter().all(Member::is_running);
+        // It is not started before the init containers have done their work.
+        self.initialized |= member.role == Role::Main && member.is_running();
+        self.note_up();
+    }
+
+    /// After a reboot nothing is left of a host process, nor of what its init containers have made in memory.
+    fn note_loss(&mut self) {
+        let nothing_left = self.members.iter().all(|member| member.id.is_none() && member.state != State::Starting);
+        let goes_on = self.mains().any(|member| member.state != State::Ended);
+        if self.initialized && self.winding.is_none() && nothing_left && goes_on {
+            self.begin_anew();
+        }
     }
 }
 
@@ -273,6 +268,7 @@ impl Member {
     /// Brings this attempt in line with what was found.
     fn settle(&mut self, container: ContainerStatus, started: Moment, stopping: bool, now: Moment) {
         self.image_digest = container.image_digest;
+        self.owns_network = container.address.is_some() && self.role != Role::Sandbox;
         match (&self.state, container.state) {
             (State::Unknown | State::Waiting | State::Starting | State::BackOff { .. } | State::Ended, RunState::Running) => {
                 self.runs(container.id, started, now);
@@ -301,16 +297,19 @@ impl Member {
             State::Running { since } => (Some(*since), None),
             State::Stopping { why, since, .. } => match why {
                 StopCause::Probe(kind) => (Some(*since), Some(format!("{}Probe", kind.as_str()))),
-                StopCause::Ordered | StopCause::Network => (Some(*since), None),
+                StopCause::Hook(kind) => (Some(*since), Some(format!("{}Hook", kind.as_str()))),
+                StopCause::Ended | StopCause::Sandbox => (Some(*since), None),
             },
             State::Unknown | State::Waiting | State::Starting | State::BackOff { .. } | State::Ended => (None, None),
         };
+        // An init container has done its work when it succeeds, whatever the template says.
+        let over = stopping || (self.role == Role::Init && exit.code == 0);
         let wait = self.backoff.after_exit(since.map(|since| now.since(since)).unwrap_or_default());
         self.last_exit = Some(Exit { reason: reason.unwrap_or(exit.reason), ..exit });
         self.ran = true;
         self.probes.clear();
         self.was_ready = false;
         self.changed = now;
-        self.state = if stopping { State::Ended } else { State::BackOff { until: now + wait } };
+        self.state = if over { State::Ended } else { State::BackOff { until: now + wait } };
     }
 }

@@ -1,8 +1,8 @@
 //! What the agent must not forget over its own restart.
 
-use crate::agent::runtime::ContainerId;
+use crate::agent::runtime::{ContainerId, Role};
 use crate::model::{
-    EndpointSet, Epoch, Exit, Generation, ObjectKey, PodRun, PodSnapshot, PodUid, RuntimeKind, StopOrder, TemplateHash,
+    EndpointSet, Epoch, Exit, Generation, Moment, ObjectKey, PodRun, PodSnapshot, PodUid, RuntimeKind, StopOrder, TemplateHash,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,8 +49,26 @@ pub struct PodRecord {
     pub address: Option<IpAddr>,
     /// The host port of each container port, for a process pod.
     pub ports: BTreeMap<u16, u16>,
-    /// Its containers, in the order of the template.
+    /// Its containers: the sandbox, then the init containers and the containers in the order of the template.
     pub containers: Vec<ContainerRecord>,
+    /// When it came to this node; versions without deadlines did not write it.
+    #[serde(default)]
+    pub accepted: Option<Moment>,
+    /// Whether its init containers have done their work.
+    #[serde(default)]
+    pub initialized: bool,
+    /// Why it has failed as a whole.
+    #[serde(default)]
+    pub failure: Option<Failure>,
+}
+
+/// Why a pod has failed as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// `DeadlineExceeded`
+    pub reason: String,
+    /// One sentence.
+    pub message: String,
 }
 
 /// One container of a pod.
@@ -68,4 +86,14 @@ pub struct ContainerRecord {
     pub ended: bool,
     /// Whether it was ready: an agent that restarts takes no pod out of its Services for it.
     pub ready: bool,
+    /// What it is to the pod.
+    #[serde(default)]
+    pub role: Role,
+    /// Whether the hook after its start is done. Versions that had no hooks did not write it.
+    #[serde(default = "yes")]
+    pub hooked: bool,
+}
+
+fn yes() -> bool {
+    true
 }

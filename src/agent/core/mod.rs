@@ -1,15 +1,17 @@
 //! The agent's decisions, pure: `handle(event, now) -> effects`.
 //!
 //! Role: converge this node to its assignment. Inputs: [`Event`]s. Outputs: [`Effect`]s, in order. Invariants: an older epoch or
-//! generation is refused; nothing stops without an order, but to restart a container whose liveness or startup probe failed, or
-//! whose network went with the first container of its pod; one container of a pod has at most one copy, whatever is late, lost or
-//! doubled; what a listing cannot know yet it does not judge. Deliberately absent: I/O, clocks, randomness, and any knowledge of
+//! generation is refused; nothing stops without an order, but to restart a container whose probe or hook failed or whose sandbox is
+//! gone, and what is left of a pod that has come to its end; one container of a pod has at most one copy, whatever is late, lost
+//! or doubled; what a listing cannot know yet it does not judge. Deliberately absent: I/O, clocks, randomness, and any knowledge of
 //! how a runtime does what it is asked.
 //!
-//! `agent` is the state and its one door; `assign`, `found` and `outcome` take events in; `step` decides for one pod at a time;
-//! `flush` ends every call.
+//! `agent` is the state and its one door; `assign`, `found` and `outcome` take events in; `step` decides for one pod at a time, with
+//! `start`, `stop` and `ask` (probes and hooks) to do it; `refresh` does for changed configuration,
+//! `report` says what became of it; `flush` ends every call.
 
 mod agent;
+mod ask;
 mod assign;
 mod backoff;
 mod event;
@@ -21,10 +23,17 @@ mod pod;
 mod ports;
 mod probe;
 mod proxied;
+mod refresh;
+mod report;
+mod start;
 mod step;
+mod stop;
 #[cfg(test)]
 mod tests;
 
 pub use agent::{Agent, Settings};
-pub use event::{ContainerKey, Effect, Event, ProbeAction, ProbeKind, ProbeOutcome, ProbeRequest};
-pub use ledger::{ContainerRecord, Ledger, PodRecord, ServiceRecord};
+pub use event::{
+    ContainerKey, Effect, Event, HookAction, HookKind, HookRequest, HttpTarget, ProbeAction, ProbeKind, ProbeOutcome,
+    ProbeRequest,
+};
+pub use ledger::{ContainerRecord, Failure, Ledger, PodRecord, ServiceRecord};

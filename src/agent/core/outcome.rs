@@ -1,11 +1,11 @@
 //! What became of the effects.
 
 use super::agent::{Agent, RETRY};
-use super::event::{ContainerKey, ProbeKind, ProbeOutcome};
+use super::event::{ContainerKey, HookKind, ProbeKind, ProbeOutcome};
 use super::found::vanished;
-use super::pod::{State, StopCause};
+use super::pod::{PostStart, State, StopCause, StopStep};
 use super::probe::Verdict;
-use crate::agent::runtime::{RuntimeError, Started, Usage};
+use crate::agent::runtime::{Role, RuntimeError, Started, Usage};
 use crate::model::{Exit, Moment, PodUid, RuntimeKind};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,9 +24,10 @@ impl Agent {
             Ok(started) => {
                 member.image_digest = started.image_digest;
                 member.runs(started.id.clone(), now, now);
+                member.owns_network = started.address.is_some() && member.role != Role::Sandbox;
                 pod.address = if process { Some(host_address) } else { started.address.or(pod.address) };
                 pod.first_started.get_or_insert(now);
-                pod.was_up |= pod.members.iter().all(super::pod::Member::is_running);
+                pod.note_up();
                 self.ledger_dirty = true;
                 self.note(key.pod, false, "Started", format!("Started container {}", key.container));
                 if let Some(exit) = self.early.remove(&started.id) {
@@ -56,6 +57,7 @@ impl Agent {
             RuntimeError::Image { .. }
             | RuntimeError::Refused { .. }
             | RuntimeError::NotFound(_)
+            | RuntimeError::Config { .. }
             | RuntimeError::NoSpace { .. }
             | RuntimeError::Unsupported(_)
             | RuntimeError::Failed { .. } => member.backoff.after_failed_start(),
@@ -73,8 +75,8 @@ impl Agent {
             Err(RuntimeError::NotFound(_)) => self.exited(key, vanished(), true, now),
             Err(error) => {
                 let Some(member) = self.pods.get_mut(&key.pod).and_then(|pod| pod.current_mut(key)) else { return };
-                let State::Stopping { retry, .. } = &mut member.state else { return };
-                *retry = Some(now + RETRY);
+                let State::Stopping { step, .. } = &mut member.state else { return };
+                *step = StopStep::Ask(now + RETRY);
                 member.waiting = format!("cannot be stopped: {error}");
                 self.dirty.insert(key.pod);
             }
@@ -100,7 +102,9 @@ impl Agent {
     pub(super) fn probed(&mut self, key: &ContainerKey, kind: ProbeKind, outcome: ProbeOutcome, now: Moment) {
         let Some(pod) = self.pods.get_mut(&key.pod) else { return };
         let Some(member) = pod.current_mut(key) else { return };
-        let State::Running { since } = member.state else { return };
+        if !member.is_running() {
+            return;
+        }
         let was_ready = member.is_ready();
         let Some(prober) = member.probes.iter_mut().find(|prober| prober.kind == kind) else { return };
         let trouble = match &outcome {
@@ -112,14 +116,34 @@ impl Agent {
         self.dirty.insert(key.pod);
         if let Some(Verdict::Failed(message)) = verdict {
             if kind != ProbeKind::Readiness {
-                member.state = State::Stopping { why: StopCause::Probe(kind), since, retry: Some(now) };
-                member.changed = now;
+                member.begin_stop(StopCause::Probe(kind), now, now);
             }
             let text = format!("{} probe of container {} failed: {message}", kind.as_str(), key.container);
             self.note(key.pod, true, "Unhealthy", text);
         }
         let member = self.pods.get_mut(&key.pod).and_then(|pod| pod.current_mut(key));
         self.ledger_dirty |= member.is_some_and(|member| member.is_ready() != was_ready);
+    }
+
+    pub(super) fn hooked(&mut self, key: &ContainerKey, kind: HookKind, outcome: Result<(), String>, now: Moment) {
+        let Some(pod) = self.pods.get_mut(&key.pod) else { return };
+        let Some(member) = pod.current_mut(key) else { return };
+        match (kind, &mut member.state, member.post_start) {
+            (HookKind::PostStart, State::Running { .. }, PostStart::Running(_)) => {
+                member.post_start = PostStart::Done;
+                if outcome.is_err() {
+                    member.begin_stop(StopCause::Hook(kind), now, now);
+                }
+                self.ledger_dirty = true;
+            }
+            (HookKind::PreStop, State::Stopping { step: step @ StopStep::Hooking(_), .. }, _) => *step = StopStep::Ask(now),
+            _ => return,
+        }
+        self.dirty.insert(key.pod);
+        if let Err(message) = outcome {
+            let text = format!("{} hook of container {} failed: {message}", kind.as_str(), key.container);
+            self.note(key.pod, true, &format!("Failed{}Hook", kind.as_str()), text);
+        }
     }
 
     /// Cpu since the last sample, in thousandths of a core, by pod.
@@ -135,6 +159,14 @@ impl Agent {
         }
         self.samples = usage.into_iter().map(|(key, sample)| (key, (now, sample))).collect();
         self.outbox.cpu_milli.extend(by_pod);
+    }
+
+    /// Files of volumes were brought up to date, or not: then the next change or start does it.
+    pub(super) fn rewritten(&mut self, key: &ContainerKey, outcome: Result<(), String>) {
+        if let Err(message) = outcome {
+            let message = format!("The mounted files of container {} are not up to date: {message}", key.container);
+            self.note(key.pod, true, "FailedMount", message);
+        }
     }
 
     pub(super) fn saved(&mut self, outcome: Result<(), String>, now: Moment) {

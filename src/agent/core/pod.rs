@@ -1,13 +1,11 @@
 //! One pod and its containers, as the agent knows them.
 
 use super::backoff::Backoff;
-use super::event::{ContainerKey, ProbeKind};
-use super::ledger::{ContainerRecord, PodRecord};
+use super::event::{ContainerKey, HookKind, ProbeKind};
+use super::ledger::{ContainerRecord, Failure, PodRecord};
 use super::probe::Prober;
-use crate::agent::runtime::ContainerId;
-use crate::model::{
-    Container, ContainerReport, ContainerState, Exit, Moment, PodPhase, PodReport, PodRun, RuntimeKind, StopOrder,
-};
+use crate::agent::runtime::{ContainerId, Role, SANDBOX};
+use crate::model::{Container, Exit, Moment, PodReport, PodRun, RuntimeKind, StopOrder};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -25,10 +23,20 @@ pub(super) struct Pod {
     pub(super) reached: BTreeMap<u16, u16>,
     pub(super) members: Vec<Member>,
     pub(super) address: Option<IpAddr>,
+    /// When it came to this node: what `activeDeadlineSeconds` counts from.
+    pub(super) accepted: Option<Moment>,
     pub(super) first_started: Option<Moment>,
     pub(super) ready_since: Option<Moment>,
     /// Whether all containers have run at the same time once.
     pub(super) was_up: bool,
+    /// Whether its init containers have done their work, since the sandbox was made.
+    pub(super) initialized: bool,
+    /// Why it has failed as a whole, whatever its containers say.
+    pub(super) failure: Option<Failure>,
+    /// Since when it is brought to its end; `None` while it is to run.
+    pub(super) winding: Option<Moment>,
+    /// When it has been active for too long.
+    pub(super) deadline: Option<Moment>,
     /// Why the whole pod waits; empty if it does not.
     pub(super) waiting: String,
     /// Ended containers being deleted; the time is that of the next try, `None` while one is under way.
@@ -41,6 +49,7 @@ pub(super) struct Pod {
 #[derive(Debug, Clone)]
 pub(super) struct Member {
     pub(super) name: String,
+    pub(super) role: Role,
     pub(super) attempt: u32,
     pub(super) state: State,
     /// The runtime's id of this attempt, running or ended.
@@ -53,10 +62,16 @@ pub(super) struct Member {
     pub(super) last_exit: Option<Exit>,
     pub(super) backoff: Backoff,
     pub(super) probes: Vec<Prober>,
+    /// How far the hook is that runs after the start of this attempt.
+    pub(super) post_start: PostStart,
+    /// Whether the network that it runs in is its own.
+    pub(super) owns_network: bool,
     /// Whether the probes of this attempt were made: without its template nobody knows whether it is ready.
     pub(super) armed: bool,
     /// Whether it was ready before the agent restarted.
     pub(super) was_ready: bool,
+    /// The version of the configuration that is in its files; `None` if nobody knows.
+    pub(super) config: Option<String>,
     /// Why it waits; empty if it does not.
     pub(super) waiting: String,
     /// When an event last changed it: older listings say nothing about it.
@@ -77,14 +92,16 @@ pub(super) enum State {
         /// Since when.
         since: Moment,
     },
-    /// A stop is under way, or failed and is tried again at `retry`.
+    /// It is being stopped.
     Stopping {
         /// Why.
         why: StopCause,
         /// Since when it had run.
         since: Moment,
-        /// When to try again.
-        retry: Option<Moment>,
+        /// Since when it is being stopped: its grace counts from then.
+        began: Moment,
+        /// How far that is.
+        step: StopStep,
     },
     /// It ended, or could not be started, and is started again then, if its restart policy says so.
     BackOff {
@@ -95,21 +112,48 @@ pub(super) enum State {
     Ended,
 }
 
+/// How far a stop is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StopStep {
+    /// The hook before the stop comes next, if there is one.
+    Hook,
+    /// The hook is under way, and given up at this time.
+    Hooking(Moment),
+    /// The runtime is asked at this time.
+    Ask(Moment),
+    /// The runtime was asked.
+    Asked,
+}
+
+/// How far the hook after the start is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PostStart {
+    /// It comes next, if there is one.
+    Due,
+    /// It is under way, and given up at this time.
+    Running(Moment),
+    /// It is done, or there is none.
+    Done,
+}
+
 /// Why a container is being stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum StopCause {
-    /// Its pod was ordered to stop.
-    Ordered,
+    /// Its pod comes to its end.
+    Ended,
     /// This probe failed; it is started again after.
     Probe(ProbeKind),
-    /// The container whose network it shares was restarted; it is started again after.
-    Network,
+    /// This hook failed; it is started again after.
+    Hook(HookKind),
+    /// The sandbox is gone; it is started again in another.
+    Sandbox,
 }
 
 impl Member {
-    pub(super) fn new(name: &str, state: State, now: Moment) -> Self {
+    pub(super) fn new(name: &str, role: Role, state: State, now: Moment) -> Self {
         Self {
             name: name.to_owned(),
+            role,
             attempt: 0,
             state,
             id: None,
@@ -119,8 +163,11 @@ impl Member {
             last_exit: None,
             backoff: Backoff::default(),
             probes: Vec::new(),
+            post_start: PostStart::Done,
+            owns_network: false,
             armed: false,
             was_ready: false,
+            config: None,
             waiting: String::new(),
             changed: now,
         }
@@ -134,9 +181,10 @@ impl Member {
             ran: record.id.is_some(),
             last_exit: record.last_exit.clone(),
             was_ready: record.ready,
+            post_start: if record.hooked { PostStart::Done } else { PostStart::Due },
             // Listings asked for from now on tell about it.
             changed: Moment(0),
-            ..Self::new(&record.name, State::Unknown, now)
+            ..Self::new(&record.name, record.role, State::Unknown, now)
         }
     }
 
@@ -148,6 +196,8 @@ impl Member {
             last_exit: self.last_exit.clone(),
             ended: self.state == State::Ended,
             ready: self.is_ready(),
+            role: self.role,
+            hooked: self.post_start == PostStart::Done,
         }
     }
 
@@ -162,10 +212,10 @@ impl Member {
         self.changed = now;
     }
 
-    /// Makes the probes of a container that runs, once its template is known.
+    /// Makes the probes of a container that runs, once its template is known and its hook is done.
     pub(super) fn arm(&mut self, template: &Container) {
         let State::Running { since } = self.state else { return };
-        if self.armed {
+        if self.armed || self.post_start != PostStart::Done {
             return;
         }
         self.armed = true;
@@ -202,22 +252,21 @@ impl Member {
         matches!(self.state, State::Running { .. })
     }
 
-    fn report(&self) -> ContainerReport {
-        let state = match self.state {
-            State::Unknown if self.ran => ContainerState::Running,
-            State::Unknown | State::Waiting | State::Starting => ContainerState::Waiting,
-            State::Running { .. } | State::Stopping { .. } => ContainerState::Running,
-            State::BackOff { .. } => ContainerState::BackOff,
-            State::Ended => ContainerState::Ended,
-        };
-        ContainerReport {
-            name: self.name.clone(),
-            id: self.id.as_ref().map(|id| id.0.clone()).unwrap_or_default(),
-            image_digest: self.image_digest.clone(),
-            state,
-            ready: self.is_ready(),
-            restarts: self.attempt,
-            last_exit: self.last_exit.clone(),
+    /// Running, its hook done, and started up: what comes after a sidecar may start.
+    pub(super) fn has_started(&self) -> bool {
+        self.is_running() && self.armed && self.passed(ProbeKind::Startup)
+    }
+
+    /// It ended with something else than success.
+    pub(super) fn has_failed(&self) -> bool {
+        self.last_exit.as_ref().is_some_and(|exit| exit.code != 0)
+    }
+
+    /// A stop begins, if it runs.
+    pub(super) fn begin_stop(&mut self, why: StopCause, began: Moment, now: Moment) {
+        if let State::Running { since } = self.state {
+            self.state = State::Stopping { why, since, began, step: StopStep::Hook };
+            self.changed = now;
         }
     }
 }
@@ -233,9 +282,14 @@ impl Pod {
             reached: BTreeMap::new(),
             members: Vec::new(),
             address: None,
+            accepted: None,
             first_started: None,
             ready_since: None,
             was_up: false,
+            initialized: false,
+            failure: None,
+            winding: None,
+            deadline: None,
             waiting: String::new(),
             removing: BTreeMap::new(),
             reported: None,
@@ -243,6 +297,7 @@ impl Pod {
     }
 
     pub(super) fn from_record(record: &PodRecord, now: Moment) -> Self {
+        let mut mains = record.containers.iter().filter(|container| container.role == Role::Main).peekable();
         Self {
             claimed: true,
             stop: record.stop.clone(),
@@ -251,7 +306,10 @@ impl Pod {
             reached: record.ports.clone(),
             members: record.containers.iter().map(|container| Member::from_record(container, now)).collect(),
             address: record.address,
-            was_up: !record.containers.is_empty() && record.containers.iter().all(|container| container.id.is_some()),
+            accepted: record.accepted,
+            initialized: record.initialized,
+            failure: record.failure.clone(),
+            was_up: mains.peek().is_some() && mains.all(|container| container.id.is_some()),
             ..Self::new(record.run.clone())
         }
     }
@@ -264,6 +322,9 @@ impl Pod {
             address: self.address,
             ports: self.ports.clone(),
             containers: self.members.iter().map(Member::record).collect(),
+            accepted: self.accepted,
+            initialized: self.initialized,
+            failure: self.failure.clone(),
         }
     }
 
@@ -271,8 +332,28 @@ impl Pod {
         ContainerKey { pod: self.run.uid, container: member.name.clone(), attempt: member.attempt }
     }
 
+    pub(super) fn member(&self, name: &str) -> Option<&Member> {
+        self.members.iter().find(|member| member.name == name)
+    }
+
     pub(super) fn member_mut(&mut self, name: &str) -> Option<&mut Member> {
         self.members.iter_mut().find(|member| member.name == name)
+    }
+
+    /// The sandbox that containers can be started in.
+    pub(super) fn sandbox(&self) -> Option<&ContainerId> {
+        self.member(SANDBOX).filter(|member| member.is_running())?.id.as_ref()
+    }
+
+    /// What the template's `containers` are.
+    pub(super) fn mains(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().filter(|member| member.role == Role::Main)
+    }
+
+    /// Remembers whether all containers run at the same time.
+    pub(super) fn note_up(&mut self) {
+        let up = self.mains().all(Member::is_running);
+        self.was_up |= up;
     }
 
     /// The member, if this is its current attempt.
@@ -286,68 +367,22 @@ impl Pod {
         self.removing.entry(key).or_insert((id, Some(now)));
     }
 
-    pub(super) fn is_ready(&self) -> bool {
-        self.stop.is_none() && !self.members.is_empty() && self.members.iter().all(Member::is_ready)
+    /// Whether it has come to its end by itself: its containers have, or one that they need has failed.
+    pub(super) fn is_over(&self) -> bool {
+        let ended = |member: &Member| member.state == State::Ended;
+        let mut mains = self.mains().peekable();
+        let done = mains.peek().is_some() && mains.all(ended);
+        let mut inits = self.members.iter().filter(|member| member.role == Role::Init);
+        done || self.failure.is_some() || inits.any(|member| ended(member) && member.has_failed())
     }
 
-    pub(super) fn phase(&self) -> PodPhase {
-        let all = |test: fn(&Member) -> bool| !self.members.is_empty() && self.members.iter().all(test);
-        let any = |test: fn(&Member) -> bool| self.members.iter().any(test);
-        if self.stop.is_some() {
-            return PodPhase::Stopping;
+    /// Its init containers are to run once more before anything else: nothing is left of what they were run for.
+    pub(super) fn begin_anew(&mut self) {
+        self.initialized = false;
+        for member in &mut self.members {
+            if member.state == State::Ended && member.role != Role::Main {
+                member.state = State::Waiting;
+            }
         }
-        if all(|member| member.state == State::Ended) {
-            let clean = all(|member| member.last_exit.as_ref().is_none_or(|exit| exit.code == 0));
-            return if clean { PodPhase::Succeeded } else { PodPhase::Failed };
-        }
-        if any(|member| matches!(member.state, State::BackOff { .. }) && member.last_exit.is_some()) {
-            return PodPhase::CrashLoop;
-        }
-        if self.was_up {
-            return PodPhase::Running;
-        }
-        if any(|member| !matches!(member.state, State::Unknown | State::Waiting)) {
-            PodPhase::Starting
-        } else {
-            PodPhase::Pending
-        }
-    }
-
-    /// The whole state, with durations up to `now`.
-    pub(super) fn report(&self, now: Moment) -> PodReport {
-        let since = |moment: Option<Moment>| moment.map(|moment| now.since(moment)).unwrap_or_default();
-        PodReport { ready_for: since(self.ready_since), age: since(self.first_started), ..self.report_without_durations() }
-    }
-
-    pub(super) fn report_without_durations(&self) -> PodReport {
-        PodReport {
-            uid: self.run.uid,
-            name: self.run.name.clone(),
-            workload: self.run.workload.clone(),
-            hash: self.run.hash.clone(),
-            slot: self.run.slot,
-            revision: self.run.revision.clone(),
-            phase: self.phase(),
-            ready: self.is_ready(),
-            ready_for: std::time::Duration::ZERO,
-            age: std::time::Duration::ZERO,
-            address: self.address,
-            ports: self.reached.clone(),
-            containers: self.members.iter().map(Member::report).collect(),
-            message: self.message(),
-        }
-    }
-
-    fn message(&self) -> String {
-        if !self.waiting.is_empty() {
-            return self.waiting.clone();
-        }
-        if let Some(member) = self.members.iter().find(|member| !member.waiting.is_empty()) {
-            return member.waiting.clone();
-        }
-        if !self.claimed && self.stop.is_none() {
-            return "unclaimed: in no list of the assignment in force, so it is kept running".to_owned();
-        }
-        String::new()
     }
 }

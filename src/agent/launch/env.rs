@@ -1,14 +1,17 @@
 //! The environment of a container, in Kubernetes' order: Services, then `envFrom`, then `env`; the later wins.
 
-use super::expand;
 use super::{LaunchError, LaunchInput};
+use super::{expand, fields};
 use crate::agent::runtime::EnvValue;
-use crate::model::{EnvFromSource, EnvVar, EnvVarSource, FieldRef, KeySelector, SecretBytes};
+use crate::model::{EnvFromSource, EnvVar, EnvVarSource, KeySelector, SecretBytes};
 use std::collections::BTreeMap;
 
-/// The whole environment, each name once.
-pub(super) fn resolve(input: &LaunchInput<'_>) -> Result<Vec<(String, EnvValue)>, LaunchError> {
-    let mut env = Vec::new();
+/// Things that people should know, each with its reason.
+type Notes = Vec<(&'static str, String)>;
+
+/// The whole environment, each name once, and what was passed over.
+pub(super) fn resolve(input: &LaunchInput<'_>) -> Result<(Vec<(String, EnvValue)>, Notes), LaunchError> {
+    let (mut env, mut notes) = (Vec::new(), Notes::new());
     if input.snapshot.template.spec.enable_service_links {
         add_services(&mut env, input);
     }
@@ -17,7 +20,7 @@ pub(super) fn resolve(input: &LaunchInput<'_>) -> Result<Vec<(String, EnvValue)>
         put(&mut env, name, EnvValue::Plain(value.clone()));
     }
     for source in &input.container.env_from {
-        add_all_of(&mut env, source, input)?;
+        notes.extend(add_all_of(&mut env, source, input)?);
     }
     for variable in input.container.env.iter().filter(|variable| given.iter().all(|(name, _)| *name != variable.name)) {
         if let Some(value) = value_of(variable, &env, input)? {
@@ -27,7 +30,7 @@ pub(super) fn resolve(input: &LaunchInput<'_>) -> Result<Vec<(String, EnvValue)>
     for (name, value) in given {
         put(&mut env, &name, EnvValue::Plain(value));
     }
-    Ok(env)
+    Ok((env, notes))
 }
 
 fn put(env: &mut Vec<(String, EnvValue)>, name: &str, value: EnvValue) {
@@ -75,40 +78,61 @@ fn process_ports(input: &LaunchInput<'_>) -> Vec<(String, String)> {
     given
 }
 
-/// Keys that cannot be variables are passed over, as Kubernetes does.
-fn add_all_of(env: &mut Vec<(String, EnvValue)>, source: &EnvFromSource, input: &LaunchInput<'_>) -> Result<(), LaunchError> {
+/// Takes a whole ConfigMap or Secret in. Keys that cannot be variables are passed over with a note, as Kubernetes does.
+fn add_all_of(
+    env: &mut Vec<(String, EnvValue)>,
+    source: &EnvFromSource,
+    input: &LaunchInput<'_>,
+) -> Result<Option<(&'static str, String)>, LaunchError> {
     let config = &input.snapshot.config;
-    let missing = |kind, name: &str| LaunchError::MissingConfig { kind, name: name.to_owned(), user: "envFrom".to_owned() };
-    let usable = |key: &str| !key.is_empty() && !key.contains(['=', '\0']);
+    let mut skipped = Vec::new();
+    let mut take = |key: &str, value: Option<EnvValue>| {
+        let name = format!("{}{key}", source.prefix);
+        match value.filter(|_| is_variable(&name)) {
+            Some(value) => put(env, &name, value),
+            None => skipped.push(name),
+        }
+    };
     if let Some(reference) = &source.config_map_ref {
-        match config.config_maps.get(&reference.name) {
-            Some(data) => {
-                for (key, bytes) in data.iter().filter(|(key, _)| usable(key)) {
-                    let Ok(text) = std::str::from_utf8(bytes) else { continue };
-                    put(env, &format!("{}{key}", source.prefix), EnvValue::Plain(text.to_owned()));
-                }
-            }
-            None if reference.optional => {}
-            None => return Err(missing("ConfigMap", &reference.name)),
+        let data = config.config_maps.get(&reference.name);
+        for (key, bytes) in present("ConfigMap", &reference.name, data, reference.optional)? {
+            let text = std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\0'));
+            take(key, text.map(|text| EnvValue::Plain(text.to_owned())));
         }
     }
     if let Some(reference) = &source.secret_ref {
-        match config.secrets.get(&reference.name) {
-            Some(data) => {
-                for (key, bytes) in data.iter().filter(|(key, bytes)| usable(key) && !bytes.expose().contains(&0)) {
-                    put(env, &format!("{}{key}", source.prefix), EnvValue::Secret(bytes.clone()));
-                }
-            }
-            None if reference.optional => {}
-            None => return Err(missing("Secret", &reference.name)),
+        let data = config.secrets.get(&reference.name);
+        for (key, bytes) in present("Secret", &reference.name, data, reference.optional)? {
+            take(key, Some(bytes).filter(|bytes| !bytes.expose().contains(&0)).map(|bytes| EnvValue::Secret(bytes.clone())));
         }
     }
-    Ok(())
+    let message = || format!("keys that cannot be variables were passed over: {}", skipped.join(", "));
+    Ok((!skipped.is_empty()).then(|| ("InvalidEnvironmentVariableNames", message())))
+}
+
+/// The entries of an object that `envFrom` names; none if it is optional and missing.
+fn present<'a, T>(
+    kind: &'static str,
+    name: &str,
+    data: Option<&'a BTreeMap<String, T>>,
+    optional: bool,
+) -> Result<impl Iterator<Item = (&'a String, &'a T)>, LaunchError> {
+    if data.is_none() && !optional {
+        return Err(LaunchError::MissingConfig { kind, name: name.to_owned(), user: "envFrom".to_owned() });
+    }
+    Ok(data.into_iter().flatten())
+}
+
+/// <https://kubernetes.io/docs/tasks/configure-pod-container/configure-pod-configmap/#restrictions>: letters, digits, `-`, `_` and `.`, not
+/// beginning with a digit.
+fn is_variable(name: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    name.chars().all(fits) && name.starts_with(|c: char| !c.is_ascii_digit())
 }
 
 /// `None` if an optional source is missing.
 fn value_of(variable: &EnvVar, env: &[(String, EnvValue)], input: &LaunchInput<'_>) -> Result<Option<EnvValue>, LaunchError> {
-    let Some(EnvVarSource { config_map_key_ref, secret_key_ref, field_ref, resource_field_ref: _ }) = &variable.value_from else {
+    let Some(EnvVarSource { config_map_key_ref, secret_key_ref, field_ref, resource_field_ref }) = &variable.value_from else {
         return Ok(Some(expand::value(variable.value.as_deref().unwrap_or_default(), env)));
     };
     if let Some(selector) = config_map_key_ref {
@@ -117,7 +141,17 @@ fn value_of(variable: &EnvVar, env: &[(String, EnvValue)], input: &LaunchInput<'
     if let Some(selector) = secret_key_ref {
         return secret_key(variable, selector, input);
     }
-    field_ref.as_ref().map(|field| field_value(variable, field, input)).transpose()
+    let error = |path: &str, why| {
+        let user = format!("variable {}", variable.name);
+        LaunchError::Field { user, path: path.to_owned(), why }
+    };
+    if let Some(field) = field_ref {
+        let text = fields::field(&field.field_path, input).map_err(|why| error(&field.field_path, why))?;
+        return Ok(Some(EnvValue::Plain(text)));
+    }
+    let Some(reference) = resource_field_ref else { return Ok(None) };
+    let amount = fields::amount(reference, input).map_err(|why| error(&reference.resource, why))?;
+    Ok(Some(EnvValue::Plain(amount.to_string())))
 }
 
 fn config_map_key(variable: &EnvVar, selector: &KeySelector, input: &LaunchInput<'_>) -> Result<Option<EnvValue>, LaunchError> {
@@ -147,7 +181,7 @@ fn not_text(kind: &'static str, selector: &KeySelector, variable: &EnvVar) -> La
 
 fn key_of<'a, T>(
     kind: &'static str,
-    map: Option<&'a std::collections::BTreeMap<String, T>>,
+    map: Option<&'a BTreeMap<String, T>>,
     selector: &KeySelector,
     variable: &str,
 ) -> Result<Option<&'a T>, LaunchError> {
@@ -164,37 +198,4 @@ fn key_of<'a, T>(
             found => Ok(found),
         },
     }
-}
-
-fn field_value(variable: &EnvVar, field: &FieldRef, input: &LaunchInput<'_>) -> Result<EnvValue, LaunchError> {
-    let path = field.field_path.as_str();
-    let meta = &input.snapshot.template.metadata;
-    let error = |why| LaunchError::Field { variable: variable.name.clone(), path: path.to_owned(), why };
-    let text = match path {
-        "metadata.name" => input.run.name.clone(),
-        "metadata.namespace" => input.run.workload.namespace.clone(),
-        "metadata.uid" => input.run.uid.to_string(),
-        "spec.nodeName" => input.facts.name.to_string(),
-        "status.hostIP" => input.host_address.to_string(),
-        "status.podIP" => {
-            input.pod_address.ok_or_else(|| error("is not known before a container has been started on Docker"))?.to_string()
-        }
-        _ => match subscript(path) {
-            // A label or annotation that is absent is empty, as in Kubernetes.
-            Some(("metadata.labels", key)) => of_pod(&meta.labels, key, input),
-            Some(("metadata.annotations", key)) => of_pod(&meta.annotations, key, input),
-            Some(_) | None => return Err(error("is not a field that Driftless offers")),
-        },
-    };
-    Ok(EnvValue::Plain(text))
-}
-
-/// A label or annotation: the pod's own, else its template's.
-fn of_pod(map: &BTreeMap<String, String>, key: &str, input: &LaunchInput<'_>) -> String {
-    input.run.own_labels().get(key).or_else(|| map.get(key)).cloned().unwrap_or_default()
-}
-
-/// `metadata.labels['app']` → (`metadata.labels`, `app`).
-fn subscript(path: &str) -> Option<(&str, &str)> {
-    path.strip_suffix("']")?.split_once("['")
 }

@@ -54,6 +54,18 @@ fn argument(word: &str, env: &[(String, EnvValue)]) -> Result<String, LaunchErro
     Ok(text)
 }
 
+/// Expands a `subPathExpr`, where every variable must be defined and none may come from a Secret.
+pub(super) fn path(text: &str, env: &[(String, EnvValue)]) -> Result<String, LaunchError> {
+    let undefined = parts(text).into_iter().find_map(|part| match part {
+        Part::Reference { name, .. } if lookup(env, name).is_none() => Some(name.to_owned()),
+        Part::Reference { .. } | Part::Text(_) => None,
+    });
+    match undefined {
+        Some(variable) => Err(LaunchError::NoVariable { path: text.to_owned(), variable }),
+        None => argument(text, env),
+    }
+}
+
 enum Part<'a> {
     Text(&'a str),
     Reference { name: &'a str, written: &'a str },

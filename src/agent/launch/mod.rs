@@ -7,12 +7,20 @@
 
 mod env;
 mod expand;
+mod fields;
+mod network;
+mod sandbox;
+mod security;
 #[cfg(test)]
 mod tests;
 mod volumes;
 
-use super::runtime::{ContainerId, ContainerLaunch, Labels, LaunchPort, Limits, LogRetention, PullPolicy};
-use crate::model::{Container, ContainerPort, Grant, NodeFacts, NodeName, PodRun, PodSnapshot, PodUid, RuntimeKind};
+pub use sandbox::{SandboxInput, needs_sandbox, sandbox};
+
+use super::runtime::{
+    ContainerId, ContainerLaunch, Labels, LaunchPort, Limits, LogRetention, PullPolicy, Role, Terminal, VolumeContents,
+};
+use crate::model::{Container, ContainerPort, Grant, NodeFacts, NodeName, PodRun, PodSnapshot, PodUid, RuntimeKind, SecretBytes};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -37,6 +45,18 @@ impl Folders {
     #[must_use]
     pub fn pod_state(&self, pod: PodUid) -> PathBuf {
         self.state.join("pods").join(pod.to_string())
+    }
+
+    /// The folder of a claim, which outlives the pods that mount it.
+    #[must_use]
+    pub fn claim(&self, namespace: &str, claim: &str) -> PathBuf {
+        self.state.join("volumes").join(format!("{namespace}_{claim}"))
+    }
+
+    /// Where the host keeps seccomp profiles for `type: Localhost`.
+    #[must_use]
+    pub fn seccomp(&self) -> PathBuf {
+        self.state.join("seccomp")
     }
 }
 
@@ -66,6 +86,8 @@ pub struct LaunchInput<'a> {
     pub snapshot: &'a PodSnapshot,
     /// Which container of it.
     pub container: &'a Container,
+    /// What it is to the pod.
+    pub role: Role,
     /// Which start.
     pub attempt: u32,
     /// Container port → host port, for a process.
@@ -76,8 +98,8 @@ pub struct LaunchInput<'a> {
     pub host_address: IpAddr,
     /// The pod's address, if it is known before the start.
     pub pod_address: Option<IpAddr>,
-    /// The container that owns the pod's network, if it is another.
-    pub network_of: Option<&'a ContainerId>,
+    /// The running sandbox, if the pod has one.
+    pub sandbox: Option<&'a ContainerId>,
 }
 
 /// Why a container cannot be launched as its template says. It stays so until the template changes.
@@ -117,11 +139,11 @@ pub enum LaunchError {
         /// The variable.
         variable: String,
     },
-    /// A `fieldRef` that has no value here.
-    #[error("variable {variable}: {path} {why}")]
+    /// A field or an amount of the pod that has no value here.
+    #[error("{user}: {path} {why}")]
     Field {
-        /// The variable.
-        variable: String,
+        /// What refers to it.
+        user: String,
         /// The field.
         path: String,
         /// Why it has no value.
@@ -156,6 +178,26 @@ pub enum LaunchError {
         /// The container.
         container: String,
     },
+    /// A variable in a path that is not defined.
+    #[error("subPathExpr {path:?}: there is no variable {variable}")]
+    NoVariable {
+        /// The path as written.
+        path: String,
+        /// The variable.
+        variable: String,
+    },
+    /// It asks for root and forbids it.
+    #[error("container {container:?} has runAsNonRoot, and runAsUser 0 is root")]
+    Root {
+        /// The container.
+        container: String,
+    },
+    /// A host name that the kernel does not take.
+    #[error("the host name {hostname} has more than 64 characters; setHostnameAsFQDN needs shorter names")]
+    LongHostname {
+        /// The name.
+        hostname: String,
+    },
     /// The host does not allow what the pod needs.
     #[error("{node} does not allow {need}; if it should, start its agent with --allow {need}")]
     NotAllowed {
@@ -183,7 +225,7 @@ pub fn resolve(input: &LaunchInput<'_>) -> Result<ContainerLaunch, LaunchError> 
         return Err(LaunchError::NotAllowed { node: input.facts.name.clone(), need: need.clone() });
     }
     let process = input.snapshot.template.spec.is_process();
-    let env = env::resolve(input)?;
+    let (env, notes) = env::resolve(input)?;
     let command = expand::arguments(&container.command, &env)?;
     let args = expand::arguments(&container.args, &env)?;
     if process && command.is_empty() && args.is_empty() {
@@ -192,7 +234,7 @@ pub fn resolve(input: &LaunchInput<'_>) -> Result<ContainerLaunch, LaunchError> 
     if !process && container.image.is_none() {
         return Err(LaunchError::NoImage { container: container.name.clone() });
     }
-    let (volumes, mounts) = volumes::resolve(input)?;
+    let (volumes, mounts) = volumes::resolve(input, &env)?;
     Ok(ContainerLaunch {
         runtime: if process { RuntimeKind::Process } else { RuntimeKind::Docker },
         labels: labels(input),
@@ -206,9 +248,31 @@ pub fn resolve(input: &LaunchInput<'_>) -> Result<ContainerLaunch, LaunchError> 
         mounts,
         limits: limits(container),
         ports: if process { given_ports(container, input.ports) } else { published_ports(input) },
-        network_of: input.network_of.cloned(),
+        sandbox: input.sandbox.cloned(),
+        share_processes: input.snapshot.template.spec.share_process_namespace,
+        security: security::resolve(input)?,
+        network: network::resolve(&input.snapshot.template.spec, input.run)?,
+        terminal: Terminal { stdin: container.stdin, stdin_once: container.stdin_once, tty: container.tty },
+        logins: logins(input),
+        notes,
         log: LogRetention::default(),
     })
+}
+
+/// The volumes of a container that hold files of ours: what changes under it when its configuration does.
+///
+/// # Errors
+/// What they refer to is not there any more.
+pub fn files(input: &LaunchInput<'_>) -> Result<Vec<VolumeContents>, LaunchError> {
+    volumes::files(input)
+}
+
+/// What `imagePullSecrets` hold. One that is missing is passed over, as in Kubernetes: the image may be public.
+fn logins(input: &LaunchInput<'_>) -> Vec<SecretBytes> {
+    let names = input.snapshot.template.spec.image_pull_secrets.iter().map(|secret| &secret.name);
+    let secrets = names.filter_map(|name| input.snapshot.config.secrets.get(name));
+    let login = |data: &BTreeMap<String, SecretBytes>| data.get(".dockerconfigjson").or_else(|| data.get(".dockercfg")).cloned();
+    secrets.filter_map(login).collect()
 }
 
 fn labels(input: &LaunchInput<'_>) -> Labels {
@@ -223,6 +287,7 @@ fn labels(input: &LaunchInput<'_>) -> Labels {
         hash: input.run.hash.clone(),
         revision: input.run.revision.clone(),
         attempt: input.attempt,
+        role: input.role,
     }
 }
 
@@ -256,17 +321,14 @@ fn given_ports(container: &Container, given: &BTreeMap<u16, u16>) -> Vec<LaunchP
     container.ports.iter().map(given).collect()
 }
 
-/// The ports of a container. All containers of a pod are in the network of the first, so it publishes the host ports of all.
+/// The ports of a container. Where there is a sandbox, that one publishes them.
 fn published_ports(input: &LaunchInput<'_>) -> Vec<LaunchPort> {
-    let own = input.container.ports.iter();
-    if input.network_of.is_some() {
-        return own.map(|port| launch_port(port, None)).collect();
-    }
-    let others = input.snapshot.template.spec.containers.iter().filter(|other| other.name != input.container.name);
-    let of_others = others.flat_map(|other| &other.ports).filter(|port| port.host_port.is_some());
-    own.chain(of_others).map(|port| launch_port(port, port.host_port)).collect()
+    let owns_network = input.sandbox.is_none() && !input.snapshot.template.spec.host_network;
+    let published = |port: &ContainerPort| port.host_port.filter(|_| owns_network);
+    input.container.ports.iter().map(|port| launch_port(port, published(port))).collect()
 }
 
 fn launch_port(port: &ContainerPort, host_port: Option<u16>) -> LaunchPort {
-    LaunchPort { name: port.name.clone(), container_port: port.container_port, protocol: port.protocol, host_port }
+    let host_ip = port.host_ip.as_ref().filter(|_| host_port.is_some()).and_then(|address| address.parse().ok());
+    LaunchPort { name: port.name.clone(), container_port: port.container_port, protocol: port.protocol, host_port, host_ip }
 }

@@ -1,5 +1,5 @@
-use super::{Folders, LaunchError, LaunchInput, ServiceAddress, resolve};
-use crate::agent::runtime::{ContainerId, ContainerLaunch, EnvValue, PullPolicy};
+use super::{Folders, LaunchError, LaunchInput, SandboxInput, ServiceAddress, needs_sandbox, resolve};
+use crate::agent::runtime::{ContainerId, ContainerLaunch, EnvValue, PodNetwork, PullPolicy, Role, Seccomp, VolumeKind};
 use crate::model::*;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -13,8 +13,12 @@ fn snapshot(spec: Value) -> PodSnapshot {
     let map: BTreeMap<String, Vec<u8>> =
         [("colour", &b"green"[..]), ("binary", &[0xff]), ("a.conf", b"listen")].map(|(k, v)| (k.to_owned(), v.to_vec())).into();
     config.config_maps.insert("settings".to_owned(), map);
+    let numbers = [("1st", &b"a"[..]), ("ok", b"b")].map(|(k, v)| (k.to_owned(), v.to_vec())).into();
+    config.config_maps.insert("numbers".to_owned(), numbers);
     let secret = [("password".to_owned(), SecretBytes::new(b"hunter2".to_vec()))].into();
     config.secrets.insert("db".to_owned(), secret);
+    let login = [(".dockerconfigjson".to_owned(), SecretBytes::new(b"{\"auths\":{}}".to_vec()))].into();
+    config.secrets.insert("registry".to_owned(), login);
     PodSnapshot { hash: TemplateHash::new("a".repeat(40)), template, config: Arc::new(config) }
 }
 
@@ -40,24 +44,23 @@ fn launch(spec: Value) -> Result<ContainerLaunch, LaunchError> {
     launch_of(0, spec)
 }
 
-/// Launches one container; all but the first in the network of the first.
+fn run_of(snapshot: &PodSnapshot) -> PodRun {
+    let workload = ObjectKey::new(Kind::Deployment, "shop", "web");
+    let uid = PodUid::derive("test", &workload, 0, &snapshot.hash, Incarnation { epoch: Epoch(1), counter: 1 });
+    let (name, hash, revision) = ("web-1".to_owned(), snapshot.hash.clone(), Revision::new("c0ffee"));
+    PodRun { uid, name, workload, slot: 0, hash, revision }
+}
+
+/// Launches one container, in a sandbox if the pod needs one.
 fn launch_of(index: usize, spec: Value) -> Result<ContainerLaunch, LaunchError> {
     launch_on(&facts(), index, spec)
 }
 
 fn launch_on(facts: &NodeFacts, index: usize, spec: Value) -> Result<ContainerLaunch, LaunchError> {
-    let first = ContainerId("f1257".to_owned());
+    let sandbox = ContainerId("f1257".to_owned());
     let snapshot = snapshot(spec);
-    let workload = ObjectKey::new(Kind::Deployment, "shop", "web");
-    let uid = PodUid::derive("test", &workload, 0, &snapshot.hash, Incarnation { epoch: Epoch(1), counter: 1 });
-    let run = PodRun {
-        uid,
-        name: "web-1".to_owned(),
-        workload,
-        slot: 0,
-        hash: snapshot.hash.clone(),
-        revision: Revision::new("c0ffee"),
-    };
+    let run = run_of(&snapshot);
+    let sandbox = needs_sandbox(&snapshot.template.spec).then_some(&sandbox);
     let process = snapshot.template.spec.is_process();
     let services = [ServiceAddress {
         name: "my-api".to_owned(),
@@ -71,12 +74,17 @@ fn launch_on(facts: &NodeFacts, index: usize, spec: Value) -> Result<ContainerLa
         run: &run,
         snapshot: &snapshot,
         container: &snapshot.template.spec.containers[index],
+        role: Role::Main,
         attempt: 0,
         ports: &[(8080, 21000), (9090, 21001)].into(),
         services: &services,
         host_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        pod_address: process.then_some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-        network_of: (index > 0 && !process).then_some(&first),
+        pod_address: match (process, sandbox) {
+            (true, _) => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            (false, Some(_)) => Some(IpAddr::V4(Ipv4Addr::new(172, 20, 0, 2))),
+            (false, None) => None,
+        },
+        sandbox,
     })
 }
 
@@ -177,8 +185,7 @@ fn fields_of_the_pod_are_variables() {
     let env: Vec<Value> = paths.iter().enumerate().map(field).collect();
     assert_eq!(env_of(one(json!({ "env": env }))), "F0=web-1 F1=shop F2=n1 F3=127.0.0.1 F4=web");
     let env = json!([{ "name": "IP", "valueFrom": { "fieldRef": { "fieldPath": "status.podIP" } } }]);
-    let error = launch(one(json!({ "env": env }))).expect_err("unknown before the start").to_string();
-    assert!(error.starts_with("variable IP: status.podIP is not known"), "{error}");
+    assert_eq!(env_of(one(json!({ "env": env }))), "IP=172.20.0.2", "the sandbox has it before the first container");
 }
 
 #[test]
@@ -244,9 +251,11 @@ fn volumes_become_files_on_tmpfs_and_folders_on_disk() {
     let files: Vec<String> = launch
         .volumes
         .iter()
-        .flat_map(|volume| {
-            volume.files.iter().map(|(path, file)| format!("{path} {:o} {}", file.mode, file.bytes.expose().len()))
+        .flat_map(|volume| match &volume.kind {
+            VolumeKind::Files(files) => files.clone(),
+            VolumeKind::Scratch { .. } | VolumeKind::Claim | VolumeKind::Host { .. } => BTreeMap::new(),
         })
+        .map(|(path, file)| format!("{path} {:o} {}", file.mode, file.bytes.expose().len()))
         .collect();
     assert_eq!(files, ["conf.d/a 600 6", "password 400 7"]);
 }
@@ -287,17 +296,22 @@ fn limits_come_from_resources_and_the_request_falls_back_to_the_limit() {
 }
 
 #[test]
-fn the_first_container_publishes_the_host_ports_of_all_since_the_others_share_its_network() {
+fn the_sandbox_publishes_the_host_ports_of_all_since_they_share_its_network() {
     let spec = json!({ "containers": [
         { "name": "web", "image": "a", "ports": [{ "containerPort": 8080 }] },
         { "name": "dns", "image": "b", "ports": [{ "containerPort": 53, "hostPort": 5353, "protocol": "UDP" }, { "containerPort": 9 }] }
     ] });
-    let ports = |index| {
-        let launch = launch_of(index, spec.clone()).expect("launches");
+    let ports = |launch: &ContainerLaunch| {
         launch.ports.iter().map(|port| (port.container_port, port.protocol, port.host_port)).collect::<Vec<_>>()
     };
-    assert_eq!(ports(0), [(8080, Protocol::Tcp, None), (53, Protocol::Udp, Some(5353))]);
-    assert_eq!(ports(1), [(53, Protocol::Udp, None), (9, Protocol::Tcp, None)]);
+    let second = launch_of(1, spec.clone()).expect("launches");
+    assert_eq!(ports(&second), [(53, Protocol::Udp, None), (9, Protocol::Tcp, None)]);
+    let snapshot = snapshot(spec);
+    let run = run_of(&snapshot);
+    let node = NodeName::new("n1");
+    let input = SandboxInput { cluster: "test", node: &node, run: &run, snapshot: &snapshot, attempt: 0 };
+    let sandbox = super::sandbox(&input).expect("launches");
+    assert_eq!(ports(&sandbox), [(8080, Protocol::Tcp, None), (53, Protocol::Udp, Some(5353)), (9, Protocol::Tcp, None)]);
 }
 
 #[test]
@@ -307,4 +321,153 @@ fn a_pod_that_needs_more_than_its_host_allows_is_not_launched() {
     assert_eq!(refused, "n1 does not allow host-pid; if it should, start its agent with --allow host-pid");
     let generous = NodeFacts { allows: [Grant::HostPid].into_iter().collect(), ..facts() };
     assert!(launch_on(&generous, 0, spec).is_ok());
+}
+
+#[test]
+fn keys_that_cannot_be_variables_are_passed_over_with_a_note_unless_a_prefix_mends_them() {
+    let mut snapshot = json!({ "envFrom": [{ "configMapRef": { "name": "numbers" } }] });
+    let launched = launch(one(snapshot.clone())).expect("launches");
+    let names = |launch: &ContainerLaunch| launch.env.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&launched), ["ok"]);
+    let said = "keys that cannot be variables were passed over: 1st";
+    assert_eq!(launched.notes, [("InvalidEnvironmentVariableNames", said.to_owned())]);
+    snapshot["envFrom"][0]["prefix"] = json!("N_");
+    let launched = launch(one(snapshot)).expect("launches");
+    assert_eq!((names(&launched), launched.notes), (vec!["N_1st".to_owned(), "N_ok".to_owned()], vec![]));
+}
+
+#[test]
+fn amounts_are_told_in_units_of_their_divisor_rounded_up() {
+    let resources = json!({ "limits": { "cpu": "1500m", "memory": "64Mi" }, "requests": { "memory": "1000001" } });
+    let cases = [
+        ("limits.cpu", json!(null), "2"),
+        ("limits.cpu", json!("1m"), "1500"),
+        ("limits.memory", json!("1Mi"), "64"),
+        ("requests.memory", json!("1M"), "2"),
+        ("requests.memory", json!("0"), "1000001"),
+        ("requests.cpu", json!("1m"), "1500"),
+    ];
+    for (resource, divisor, expected) in cases {
+        let source = json!({ "resourceFieldRef": { "resource": resource, "divisor": divisor } });
+        let spec = one(json!({ "resources": resources, "env": [{ "name": "A", "valueFrom": source }] }));
+        assert_eq!(env_of(spec), format!("A={expected}"), "{resource} in {divisor}");
+    }
+}
+
+#[test]
+fn a_limit_that_is_not_set_is_what_the_node_can_give_and_a_request_is_nothing() {
+    let variable = |name: &str, resource: &str| json!({ "name": name, "valueFrom": { "resourceFieldRef": { "resource": resource, "containerName": "web" } } });
+    let env = json!([variable("C", "limits.cpu"), variable("M", "limits.memory"), variable("R", "requests.cpu")]);
+    assert_eq!(env_of(one(json!({ "env": env }))), format!("C=2 M={} R=0", 3_u64 << 30));
+}
+
+#[test]
+fn a_containers_own_rights_win_over_those_of_its_pod() {
+    let mut spec = one(json!({ "securityContext": {
+        "runAsUser": 7, "capabilities": { "drop": ["all"], "add": ["cap_chown"] }, "allowPrivilegeEscalation": false,
+        "readOnlyRootFilesystem": true, "seccompProfile": { "type": "Localhost", "localhostProfile": "web.json" }
+    } }));
+    spec["securityContext"] = json!({
+        "runAsUser": 1, "runAsGroup": 2, "fsGroup": 3, "supplementalGroups": [4, 3], "runAsNonRoot": true,
+        "seccompProfile": { "type": "RuntimeDefault" },
+        "sysctls": [{ "name": "net/ipv4/tcp_fin_timeout", "value": "30" }, { "name": "kernel.shm_rmid_forced", "value": "1" }]
+    });
+    let launch = launch(spec.clone()).expect("launches");
+    let security = launch.security;
+    assert_eq!((security.user, security.group, security.groups, security.non_root), (Some(7), Some(2), vec![4, 3], true));
+    assert_eq!((security.drop, security.add), (vec!["ALL".to_owned()], vec!["CHOWN".to_owned()]));
+    assert!(security.no_new_privileges && security.read_only_root && !security.privileged);
+    assert_eq!(security.seccomp, Seccomp::Profile("/state/seccomp/web.json".into()));
+    assert_eq!(security.sysctls.keys().collect::<Vec<_>>(), ["kernel.shm_rmid_forced"]);
+    assert_eq!(launch.network.sysctls.keys().collect::<Vec<_>>(), ["net.ipv4.tcp_fin_timeout"]);
+    spec["containers"][0]["securityContext"]["runAsUser"] = json!(0);
+    let refused = self::launch(spec).expect_err("refused").to_string();
+    assert_eq!(refused, "container \"web\" has runAsNonRoot, and runAsUser 0 is root");
+}
+
+#[test]
+fn a_pod_is_named_as_kubernetes_names_it() {
+    let network = |more: Value| {
+        let mut spec = one(json!({}));
+        spec.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        launch(spec).map(|launch| launch.network)
+    };
+    let names = |more: Value| {
+        let PodNetwork { hostname, domain, .. } = network(more).expect("launches");
+        (hostname, domain.unwrap_or_default())
+    };
+    let pair = |name: &str, domain: &str| (name.to_owned(), domain.to_owned());
+    assert_eq!(names(json!({})), pair("web-1", ""));
+    assert_eq!(names(json!({ "hostname": "db-0", "subdomain": "db" })), pair("db-0", "db.shop.svc.cluster.local"));
+    let full = json!({ "hostname": "db-0", "subdomain": "db", "setHostnameAsFQDN": true });
+    assert_eq!(names(full), pair("db-0.db.shop.svc.cluster.local", ""));
+    assert_eq!(names(json!({ "hostname": format!("{}-b", "a".repeat(62)) })), pair(&"a".repeat(62), ""), "cut without its dash");
+    let long = network(json!({ "hostname": "a".repeat(60), "subdomain": "db", "setHostnameAsFQDN": true }));
+    assert!(long.expect_err("too long").to_string().contains("more than 64 characters"));
+}
+
+#[test]
+fn names_are_looked_up_as_the_policy_says() {
+    let resolver = |policy: Option<&str>, config: Value| {
+        let mut spec = one(json!({}));
+        spec["dnsPolicy"] = json!(policy);
+        spec["dnsConfig"] = config;
+        launch(spec).expect("launches").network.resolver.map(|resolver| (resolver.inherits, resolver.config.nameservers))
+    };
+    let config = json!({ "nameservers": ["1.2.3.4"] });
+    let servers = vec!["1.2.3.4".to_owned()];
+    assert_eq!(resolver(Some("ClusterFirst"), Value::Null), None);
+    assert_eq!(resolver(None, config.clone()), Some((true, servers.clone())));
+    assert_eq!(resolver(Some("None"), config), Some((false, servers)));
+}
+
+#[test]
+fn several_sources_are_put_together_and_a_later_one_wins() {
+    let spec = json!({
+        "containers": [{ "name": "web", "image": "a", "volumeMounts": [{ "name": "all", "mountPath": "/all" }],
+            "resources": { "limits": { "memory": "8Mi" } } }],
+        "volumes": [{ "name": "all", "projected": { "defaultMode": 0o440, "sources": [
+            { "configMap": { "name": "settings", "items": [{ "key": "colour", "path": "a" }, { "key": "colour", "path": "b" }] } },
+            { "secret": { "name": "db", "items": [{ "key": "password", "path": "b", "mode": 0o400 }] } },
+            { "secret": { "name": "none", "optional": true } },
+            { "downwardAPI": { "items": [
+                { "path": "labels", "fieldRef": { "fieldPath": "metadata.labels" } },
+                { "path": "memory", "resourceFieldRef": { "containerName": "web", "resource": "limits.memory", "divisor": "1Mi" } }
+            ] } }
+        ] } }]
+    });
+    let launch = launch(spec).expect("launches");
+    let VolumeKind::Files(files) = &launch.volumes[0].kind else { panic!("files") };
+    let show = |(path, file): (&String, &crate::agent::runtime::VolumeFile)| {
+        format!("{path} {:o} {}", file.mode, String::from_utf8_lossy(file.bytes.expose()))
+    };
+    let files: Vec<String> = files.iter().map(show).collect();
+    assert_eq!(files, ["a 440 green", "b 400 hunter2", "labels 440 app=\"web\"", "memory 440 8"]);
+}
+
+#[test]
+fn a_part_of_a_volume_may_be_named_by_a_variable_that_is_there_and_no_secret() {
+    let launched = |expression: &str| {
+        let spec = json!({
+            "containers": [{ "name": "web", "image": "a",
+                "env": [{ "name": "POD", "valueFrom": { "fieldRef": { "fieldPath": "metadata.name" } } },
+                        { "name": "P", "valueFrom": { "secretKeyRef": { "name": "db", "key": "password" } } },
+                        { "name": "UP", "value": "../x" }],
+                "volumeMounts": [{ "name": "d", "mountPath": "/d", "subPathExpr": expression }] }],
+            "volumes": [{ "name": "d", "persistentVolumeClaim": { "claimName": "data" } }]
+        });
+        launch(spec).map(|launch| launch.mounts[0].source.display().to_string())
+    };
+    assert_eq!(launched("logs/$(POD)"), Ok("/state/volumes/shop_data/logs/web-1".to_owned()));
+    assert!(matches!(launched("$(NONE)"), Err(LaunchError::NoVariable { .. })));
+    assert!(matches!(launched("$(P)"), Err(LaunchError::SecretInArguments { .. })));
+    assert!(matches!(launched("$(UP)"), Err(LaunchError::Escapes { .. })));
+}
+
+#[test]
+fn logins_of_registries_come_in_order_and_a_missing_one_is_passed_over() {
+    let mut spec = one(json!({}));
+    spec["imagePullSecrets"] = json!([{ "name": "none" }, { "name": "registry" }, { "name": "db" }]);
+    let launch = launch(spec).expect("launches");
+    assert_eq!(launch.logins.iter().map(|login| login.expose().to_vec()).collect::<Vec<_>>(), [b"{\"auths\":{}}".to_vec()]);
 }

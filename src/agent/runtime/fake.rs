@@ -4,8 +4,8 @@
 //! It plays what the shell and the runtimes are in production: effects go into [`FakeHost::perform`], events come out of
 //! [`FakeHost::due`]. Containers outlive the agent ([`FakeHost::forget_agent`]) and the ledger is the last one that was saved.
 
-use super::{ContainerId, ContainerLaunch, ContainerStatus, RunState, RuntimeError, RuntimeEvent, Started, Usage};
-use crate::agent::core::{ContainerKey, Effect, Event, Ledger, ProbeKind, ProbeOutcome, ProbeRequest};
+use super::{ContainerId, ContainerLaunch, ContainerStatus, Role, RunState, RuntimeError, RuntimeEvent, Started, Usage};
+use crate::agent::core::{ContainerKey, Effect, Event, HookAction, HookRequest, Ledger, ProbeKind, ProbeOutcome, ProbeRequest};
 use crate::model::{Exit, Moment, Report, RuntimeKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -24,6 +24,10 @@ pub struct Behaviour {
     pub sick_after: Option<Duration>,
     /// It ends by itself after so long, with this code.
     pub exits_after: Option<(Duration, i32)>,
+    /// How long its hooks take, but for pauses, which take what they say.
+    pub hooks_take: Duration,
+    /// Its hooks fail with this.
+    pub hooks_fail: Option<String>,
     /// How long it takes to end when asked; beyond the grace it is killed.
     pub stop_takes: Duration,
     /// With which code it ends when asked.
@@ -40,6 +44,8 @@ impl Default for Behaviour {
             ready_after: Some(Duration::ZERO),
             sick_after: None,
             exits_after: None,
+            hooks_take: Duration::from_millis(5),
+            hooks_fail: None,
             stop_takes: Duration::from_millis(10),
             stop_code: 0,
             cpu_milli: 10,
@@ -127,7 +133,7 @@ impl FakeHost {
         match effect {
             Effect::Report(report) => return Some(*report),
             Effect::WakeAt(at) => self.alarm = Some(at),
-            Effect::Forget(_) => {}
+            Effect::Forget(_) | Effect::Rewrite { .. } => {}
             Effect::SaveLedger(ledger) => {
                 let outcome = if self.disk_full { Err("no space left on device".to_owned()) } else { Ok(()) };
                 if outcome.is_ok() {
@@ -140,6 +146,7 @@ impl FakeHost {
             Effect::Stop { key, id, grace, runtime } => self.ask_stop(runtime, key, id, grace, now),
             Effect::Remove { key, id, runtime } => self.remove(runtime, key, &id, now),
             Effect::Probe(request) => self.probe(&request, now),
+            Effect::Hook(request) => self.hook(*request, now),
             Effect::Sample(wanted) => self.sample(wanted, now),
             Effect::Endpoints { set, .. } => {
                 self.answer(now, Event::EndpointsInUse { service: set.service.clone(), version: set.version });
@@ -223,7 +230,11 @@ impl FakeHost {
         let key = ContainerKey::from(&launch.labels);
         let program = program_of(launch);
         let behaviour = self.behaviour(&program);
-        if let Some(error) = self.unreachable(launch.runtime).or(behaviour.start_fails) {
+        let sandbox_gone =
+            launch.sandbox.as_ref().is_some_and(|sandbox| !self.runs(sandbox)).then(|| RuntimeError::Refused {
+                message: "cannot join the network of a container that does not run".to_owned(),
+            });
+        if let Some(error) = self.unreachable(launch.runtime).or(behaviour.start_fails).or(sandbox_gone) {
             return Event::Started { key, outcome: Err(error) };
         }
         self.serial += 1;
@@ -232,15 +243,14 @@ impl FakeHost {
         let fourth = u8::try_from(self.serial % 256).unwrap_or(0);
         let process = launch.runtime == RuntimeKind::Process;
         let address = if process { Ipv4Addr::LOCALHOST } else { Ipv4Addr::new(10, 99, third, fourth) };
-        let existing = self.containers.get(&id).is_some_and(|container| container.status.state == RunState::Running);
-        if !existing {
+        if !self.runs(&id) {
             let status = ContainerStatus {
                 id: id.clone(),
                 runtime: launch.runtime,
                 labels: launch.labels.clone(),
                 state: RunState::Running,
                 age: Duration::ZERO,
-                address: Some(IpAddr::V4(address)),
+                address: Some(IpAddr::V4(address)).filter(|_| launch.sandbox.is_none()),
                 ports: launch.ports.clone(),
                 image_digest: None,
             };
@@ -287,6 +297,10 @@ impl FakeHost {
         (!lost).then_some(Event::Runtime { runtime: container.status.runtime, event })
     }
 
+    fn runs(&self, id: &ContainerId) -> bool {
+        self.containers.get(id).is_some_and(|container| container.status.state == RunState::Running)
+    }
+
     fn exit_of(&self, id: &ContainerId) -> Option<Exit> {
         match &self.containers.get(id)?.status.state {
             RunState::Exited(exit) => Some(exit.clone()),
@@ -308,6 +322,18 @@ impl FakeHost {
             }
         };
         self.answer(now, Event::Probed { key: request.key.clone(), kind: request.kind, outcome });
+    }
+
+    fn hook(&mut self, request: HookRequest, now: Moment) {
+        let program = self.containers.get(&request.id).map(|container| container.program.clone()).unwrap_or_default();
+        let behaviour = self.behaviour(&program);
+        let (takes, outcome) = match request.action {
+            HookAction::Sleep(pause) => (pause, Ok(())),
+            HookAction::Exec(_) | HookAction::Http(_) => (behaviour.hooks_take, behaviour.hooks_fail.map_or(Ok(()), Err)),
+            HookAction::Impossible(why) => (Duration::ZERO, Err(why)),
+        };
+        let event = Event::Hooked { key: request.key, kind: request.kind, outcome };
+        self.answer(now + takes.min(request.timeout), event);
     }
 
     fn sample(&mut self, wanted: Vec<(RuntimeKind, ContainerKey, ContainerId)>, now: Moment) {
@@ -388,7 +414,10 @@ impl FakeHost {
     }
 }
 
-/// What behaviours are keyed by: the image, or the program of a host process.
+/// What behaviours are keyed by: the image, or the program of a host process, or the word for a sandbox.
 fn program_of(launch: &ContainerLaunch) -> String {
+    if launch.labels.role == Role::Sandbox {
+        return Role::Sandbox.as_str().to_owned();
+    }
     launch.image.clone().or_else(|| launch.command.first().cloned()).unwrap_or_default()
 }

@@ -11,6 +11,9 @@ pub mod docker;
 pub mod fake;
 pub mod process;
 pub mod rootfs;
+mod settings;
+
+pub use settings::{PodNetwork, Resolver, Seccomp, Security, Terminal};
 
 use crate::model::{Exit, NodeName, ObjectKey, PodUid, Protocol, Revision, RuntimeKind, SecretBytes, TemplateHash};
 use bytes::Bytes;
@@ -78,6 +81,44 @@ impl fmt::Display for ContainerId {
     }
 }
 
+/// What a container is to its pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Holds the network, the host name and the IPC of a pod with several containers. It is in no template.
+    Sandbox,
+    /// Runs to its end before the containers start.
+    Init,
+    /// An init container that goes on beside the containers.
+    Sidecar,
+    /// One of the containers.
+    #[default]
+    Main,
+}
+
+impl Role {
+    /// As the label has it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::Sandbox => "sandbox",
+            Role::Init => "init",
+            Role::Sidecar => "sidecar",
+            Role::Main => "main",
+        }
+    }
+
+    /// Reads the label; a container without one was made by a version that knew only this.
+    #[must_use]
+    pub fn from_label(label: Option<&str>) -> Self {
+        let all = [Role::Sandbox, Role::Init, Role::Sidecar];
+        all.into_iter().find(|role| label == Some(role.as_str())).unwrap_or_default()
+    }
+}
+
+/// The name of a pod's sandbox among its containers. No container of a template can have it: theirs are lower case.
+pub const SANDBOX: &str = "POD";
+
 /// What a container says about itself, as `driftless.dev/…` labels: enough to adopt it without a ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Labels {
@@ -101,6 +142,9 @@ pub struct Labels {
     pub revision: Revision,
     /// `driftless.dev/attempt`: 0 for the first start in this pod, then one more for every restart.
     pub attempt: u32,
+    /// `driftless.dev/role`
+    #[serde(default)]
+    pub role: Role,
 }
 
 impl Labels {
@@ -137,7 +181,7 @@ pub struct ContainerLaunch {
     /// The whole environment, in order, with each name once. A runtime adds nothing but what the image says and (for a host
     /// process) `PATH` and `HOME` where they are absent.
     pub env: Vec<(String, EnvValue)>,
-    /// Folders and files that must be there before the start. The shell writes them; a runtime only mounts.
+    /// Folders and files that must be there before the start. The shell makes them; a runtime only mounts.
     pub volumes: Vec<VolumeContents>,
     /// What appears where.
     pub mounts: Vec<Mount>,
@@ -145,8 +189,21 @@ pub struct ContainerLaunch {
     pub limits: Limits,
     /// Its ports.
     pub ports: Vec<LaunchPort>,
-    /// The running container of the same pod whose network (and address) it shares; `None` for the first of a pod.
-    pub network_of: Option<ContainerId>,
+    /// The running sandbox whose network, host name and IPC are its own; `None` for a container that is the whole pod, for a sandbox
+    /// and for a host process.
+    pub sandbox: Option<ContainerId>,
+    /// Whether it sees the processes of the other containers of the sandbox.
+    pub share_processes: bool,
+    /// User, groups and rights.
+    pub security: Security,
+    /// Names, and where names are looked up. Not for a container in a sandbox: they are that one's.
+    pub network: PodNetwork,
+    /// Standard input and terminal.
+    pub terminal: Terminal,
+    /// Logins of registries, tried in this order before the host's own: contents of `kubernetes.io/dockerconfigjson` and `dockercfg`.
+    pub logins: Vec<SecretBytes>,
+    /// What people should know of it though it can be launched, each with a reason in Kubernetes' words.
+    pub notes: Vec<(&'static str, String)>,
     /// How much of its log is kept.
     pub log: LogRetention,
 }
@@ -185,12 +242,54 @@ impl EnvValue {
 /// A folder on the host that a volume of the pod lives in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VolumeContents {
-    /// The folder. That of a Secret or ConfigMap lies on tmpfs, as does that of an emptyDir with medium `Memory`.
+    /// The folder (for the host's own, the path as written, which may be a file).
     pub folder: PathBuf,
-    /// The files in it: relative path, mode bits, contents.
-    pub files: BTreeMap<String, VolumeFile>,
-    /// True if the folder belongs to the pod's processes (emptyDir): it is made world-writable like Kubernetes' and never cleared.
-    pub writable: bool,
+    /// What it is, and so what is made.
+    pub kind: VolumeKind,
+    /// The group that it is given (`fsGroup`).
+    pub group: Option<u32>,
+}
+
+/// What a volume's folder is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VolumeKind {
+    /// Ours, on tmpfs: exactly these files, by relative path. A change of them appears at once and as a whole.
+    Files(BTreeMap<String, VolumeFile>),
+    /// The pod's own processes write there (emptyDir): made world-writable like Kubernetes', and never cleared.
+    Scratch {
+        /// Makes it a tmpfs of its own with so many bytes.
+        tmpfs_bytes: Option<u64>,
+    },
+    /// The same, but it outlives its pods.
+    Claim,
+    /// The host's own.
+    Host {
+        /// What must be there, or is made.
+        kind: HostPathKind,
+        /// The folders of the host that may be mounted: it must lie there after symbolic links were followed.
+        allowed: Vec<PathBuf>,
+    },
+}
+
+/// `hostPath.type`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostPathKind {
+    /// Whatever is there.
+    Any,
+    /// A folder, made if it is missing.
+    DirectoryOrCreate,
+    /// A folder.
+    Directory,
+    /// A file, made if it is missing.
+    FileOrCreate,
+    /// A file.
+    File,
+    /// A socket.
+    Socket,
+    /// A character device.
+    CharDevice,
+    /// A block device.
+    BlockDevice,
 }
 
 /// One file of a volume.
@@ -203,7 +302,7 @@ pub struct VolumeFile {
 }
 
 /// One bind mount. For a host process it is a symbolic link at `target` below the process' own folder.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Mount {
     /// On the host.
     pub source: PathBuf,
@@ -211,6 +310,21 @@ pub struct Mount {
     pub target: String,
     /// Whether the container may not write there.
     pub read_only: bool,
+    /// Whether mounts made later below it are seen on the other side.
+    #[serde(default)]
+    pub propagation: Propagation,
+}
+
+/// `mountPropagation`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Propagation {
+    /// On neither side.
+    #[default]
+    Private,
+    /// The host's in the container.
+    HostToContainer,
+    /// Either's on the other side.
+    Bidirectional,
 }
 
 /// What a container may use; `None` is no limit.
@@ -243,6 +357,9 @@ pub struct LaunchPort {
     pub protocol: Protocol,
     /// Docker: published on the host (`hostPort`). Host process: the port that it was given and listens on.
     pub host_port: Option<u16>,
+    /// Docker: the address of the host that it is published on; every one if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_ip: Option<IpAddr>,
 }
 
 /// How much of a log is kept.
@@ -265,7 +382,7 @@ impl Default for LogRetention {
 pub struct Started {
     /// The runtime's id.
     pub id: ContainerId,
-    /// Where it is reached; `None` if the network is another container's.
+    /// Where it is reached; `None` if the network is the sandbox'.
     pub address: Option<IpAddr>,
     /// The digest of the image, if it has one.
     pub image_digest: Option<String>,
@@ -374,6 +491,12 @@ pub enum RuntimeError {
         /// What and why.
         message: String,
     },
+    /// The launch and its image do not go together (`CreateContainerConfigError`).
+    #[error("{message}")]
+    Config {
+        /// What and why.
+        message: String,
+    },
     /// There is no such container.
     #[error("there is no container {0}")]
     NotFound(ContainerId),
@@ -410,6 +533,7 @@ impl RuntimeError {
             RuntimeError::Image { .. } => "ErrImagePull",
             RuntimeError::Unavailable { .. } => "RuntimeUnavailable",
             RuntimeError::Refused { .. } => "StartError",
+            RuntimeError::Config { .. } => "CreateContainerConfigError",
             RuntimeError::PortInUse { .. } => "PortInUse",
             RuntimeError::NotFound(_) => "NotFound",
             RuntimeError::NoSpace { .. } => "NoSpace",

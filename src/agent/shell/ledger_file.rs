@@ -36,6 +36,9 @@ struct TemplateFile {
     config_maps: Blobs,
     /// The names of Secrets; their values are on tmpfs.
     secrets: BTreeSet<String>,
+    /// Names the contents of both.
+    #[serde(default)]
+    config_version: String,
 }
 
 /// Name → key → base64.
@@ -44,6 +47,11 @@ type Blobs = BTreeMap<String, BTreeMap<String, String>>;
 /// Where it is.
 pub(super) fn path(folders: &Folders) -> PathBuf {
     folders.state.join("ledger.json")
+}
+
+/// The name of the file with a template's secrets, in one version of them.
+fn secrets_file(hash: &TemplateHash, version: &str) -> String {
+    if version.is_empty() { format!("{hash}.json") } else { format!("{hash}.{version}.json") }
 }
 
 fn secrets_folder(folders: &Folders) -> PathBuf {
@@ -100,9 +108,10 @@ fn whole(file: LedgerFile, folders: &Folders) -> Ledger {
 
 /// `None` if its secrets are gone.
 fn snapshot(hash: &TemplateHash, file: TemplateFile, folders: &Folders) -> Option<PodSnapshot> {
-    let mut config = ConfigSnapshot { config_maps: decode(&file.config_maps, |bytes| bytes)?, secrets: BTreeMap::new() };
+    let config_maps = decode(&file.config_maps, |bytes| bytes)?;
+    let mut config = ConfigSnapshot { config_maps, secrets: BTreeMap::new(), version: file.config_version };
     if !file.secrets.is_empty() {
-        let bytes = Zeroizing::new(fs::read(secrets_folder(folders).join(format!("{hash}.json"))).ok()?);
+        let bytes = Zeroizing::new(fs::read(secrets_folder(folders).join(secrets_file(hash, &config.version))).ok()?);
         config.secrets = decode(&serde_json::from_slice::<Blobs>(&bytes).ok()?, SecretBytes::new)?;
         if !file.secrets.iter().all(|name| config.secrets.contains_key(name)) {
             return None;
@@ -132,28 +141,38 @@ pub(super) fn save(folders: &Folders, ledger: &Ledger) -> Result<(), String> {
     let secrets = secrets_folder(folders);
     save_secrets(&secrets, ledger).map_err(|error| format!("{}: {error}", secrets.display()))?;
     let path = path(folders);
-    save_ledger(&path, ledger).map_err(|error| format!("{}: {error}", path.display()))
+    save_ledger(&path, ledger).map_err(|error| format!("{}: {error}", path.display()))?;
+    clear_secrets(&secrets, ledger).map_err(|error| format!("{}: {error}", secrets.display()))
 }
 
-/// A template's secrets never change, so that each is written once. Those of no template are deleted.
+/// A version of a template's secrets never changes, so that each is written once.
 fn save_secrets(folder: &Path, ledger: &Ledger) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let mut kept = BTreeSet::new();
-    for (hash, snapshot) in ledger.templates.iter().filter(|(_, snapshot)| !snapshot.config.secrets.is_empty()) {
-        let path = folder.join(format!("{hash}.json"));
+    for (hash, snapshot) in with_secrets(ledger) {
+        let path = folder.join(secrets_file(hash, &snapshot.config.version));
         if !path.exists() {
             let blobs = encode(&snapshot.config.secrets, SecretBytes::expose);
             let bytes = Zeroizing::new(serde_json::to_vec(&blobs)?);
             write_atomically(&path, &bytes)?;
         }
-        kept.insert(path);
     }
+    Ok(())
+}
+
+/// Deletes secrets of no template, once no ledger on disk names them.
+fn clear_secrets(folder: &Path, ledger: &Ledger) -> io::Result<()> {
+    let kept: BTreeSet<String> =
+        with_secrets(ledger).map(|(hash, snapshot)| secrets_file(hash, &snapshot.config.version)).collect();
     for entry in fs::read_dir(folder)?.flatten() {
-        if !kept.contains(&entry.path()) {
+        if entry.file_name().to_str().is_none_or(|name| !kept.contains(name)) {
             fs::remove_file(entry.path())?;
         }
     }
     Ok(())
+}
+
+fn with_secrets(ledger: &Ledger) -> impl Iterator<Item = (&TemplateHash, &Arc<PodSnapshot>)> {
+    ledger.templates.iter().filter(|(_, snapshot)| !snapshot.config.secrets.is_empty())
 }
 
 fn save_ledger(path: &Path, ledger: &Ledger) -> io::Result<()> {
@@ -161,6 +180,7 @@ fn save_ledger(path: &Path, ledger: &Ledger) -> io::Result<()> {
         template: snapshot.template.clone(),
         config_maps: encode(&snapshot.config.config_maps, Vec::as_slice),
         secrets: snapshot.config.secrets.keys().cloned().collect(),
+        config_version: snapshot.config.version.clone(),
     };
     let file = LedgerFile {
         version: VERSION,
@@ -244,6 +264,23 @@ mod tests {
         assert!(!load(&folders).expect("loaded").intact);
         assert!(folders.state.join("ledger.json.broken").exists());
         assert!(!path(&folders).exists());
+    }
+
+    #[test]
+    fn a_newer_version_of_a_templates_secrets_takes_the_place_of_the_older() {
+        let at = tempfile::tempdir().expect("a folder");
+        let folders = folders(at.path());
+        save(&folders, &ledger()).expect("saved");
+        let mut newer = ledger();
+        for snapshot in newer.templates.values_mut() {
+            let secret = BTreeMap::from([("password".to_owned(), SecretBytes::new(b"hunter3".to_vec()))]);
+            let secrets = BTreeMap::from([("db".to_owned(), secret)]);
+            let config = ConfigSnapshot { secrets, version: "v2".to_owned(), ..ConfigSnapshot::default() };
+            *snapshot = Arc::new(PodSnapshot { config: Arc::new(config), ..(**snapshot).clone() });
+        }
+        save(&folders, &newer).expect("saved");
+        assert_eq!(load(&folders).expect("loaded"), newer);
+        assert_eq!(std::fs::read_dir(folders.run.join("secrets")).expect("a folder").count(), 1);
     }
 
     #[test]

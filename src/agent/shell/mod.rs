@@ -5,6 +5,9 @@
 //! ends, in whatever way, leaves every pod running; one host folder has one agent; an agent without memory says no hello before
 //! its runtimes were listed. Deliberately absent: decisions, and waiting: what takes time is a task that comes back as an event.
 
+mod grpc;
+mod hook;
+mod http;
 mod ledger_file;
 mod logs;
 mod perform;
@@ -12,6 +15,8 @@ mod probe;
 #[cfg(test)]
 mod tests;
 mod volumes;
+
+pub use volumes::prepare;
 
 use super::core::{Agent, Event, Settings};
 use super::runtime::Runtime;

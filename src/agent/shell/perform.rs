@@ -1,10 +1,10 @@
 //! Performs effects: each that takes time is a task whose outcome comes back as an event.
 
-use super::{ledger_file, logs, probe, volumes};
+use super::{hook, ledger_file, logs, probe, volumes};
 use crate::agent::core::{ContainerKey, Effect, Event, Ledger};
 use crate::agent::launch::Folders;
 use crate::agent::net::{Problems, Proxy};
-use crate::agent::runtime::{ContainerId, ContainerLaunch, Runtime, RuntimeError, Started, Usage};
+use crate::agent::runtime::{ContainerId, ContainerLaunch, Runtime, RuntimeError, Started, Usage, VolumeContents};
 use crate::clock;
 use crate::model::{Moment, PodUid, Report, RuntimeKind, ServiceProblem};
 use crate::wire::{FromAgent, LogRequest};
@@ -79,6 +79,7 @@ impl Performer {
                 self.tell(Event::EndpointsInUse { service: set.service.clone(), version });
             }
             Effect::SaveLedger(ledger) => self.save(*ledger),
+            Effect::Rewrite { key, volumes } => self.rewrite(key, volumes),
             Effect::Forget(pod) => self.forget(pod),
             Effect::List(kind) => self.list(kind),
             Effect::Start(launch) => self.start(launch),
@@ -89,6 +90,13 @@ impl Performer {
                 self.spawn(async move {
                     let outcome = probe::probe(runtime.as_deref(), &request).await;
                     Event::Probed { key: request.key, kind: request.kind, outcome }
+                });
+            }
+            Effect::Hook(request) => {
+                let runtime = self.runtimes.get(&request.runtime).cloned();
+                self.spawn(async move {
+                    let outcome = hook::run(runtime.as_deref(), &request).await;
+                    Event::Hooked { key: request.key, kind: request.kind, outcome }
                 });
             }
             Effect::Sample(wanted) => self.sample(wanted),
@@ -180,9 +188,23 @@ impl Performer {
         });
     }
 
+    fn rewrite(&self, key: ContainerKey, contents: Vec<VolumeContents>) {
+        self.spawn(async move {
+            let written = tokio::task::spawn_blocking(move || volumes::rewrite(&contents)).await;
+            let outcome = match written {
+                Ok(outcome) => outcome.map_err(|error| error.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            Event::Rewritten { key, outcome }
+        });
+    }
+
     fn forget(&self, pod: PodUid) {
         let folders = [self.folders.pod_run(pod), self.folders.pod_state(pod)];
         tokio::task::spawn_blocking(move || {
+            if let Err(error) = volumes::release(&folders[0]) {
+                tracing::warn!(folder = %folders[0].display(), %error, "a volume of a pod that is gone could not be unmounted");
+            }
             for folder in folders {
                 match fs::remove_dir_all(&folder) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -226,10 +248,12 @@ fn tell_problems(mut problems: watch::Receiver<Problems>, events: mpsc::Unbounde
     });
 }
 
-async fn start(runtime: Result<Arc<dyn Runtime>, RuntimeError>, launch: ContainerLaunch) -> Result<Started, RuntimeError> {
+async fn start(runtime: Result<Arc<dyn Runtime>, RuntimeError>, mut launch: ContainerLaunch) -> Result<Started, RuntimeError> {
     let runtime = runtime?;
-    let contents = launch.volumes.clone();
-    let written = tokio::task::spawn_blocking(move || volumes::write(&contents)).await;
-    written.map_err(|error| RuntimeError::Failed { action: "cannot write volumes".to_owned(), message: error.to_string() })??;
-    runtime.start(&launch).await
+    let prepared = tokio::task::spawn_blocking(move || volumes::prepare(&mut launch).map(|()| launch)).await;
+    let lost = |error: tokio::task::JoinError| RuntimeError::Failed {
+        action: "cannot write volumes".to_owned(),
+        message: error.to_string(),
+    };
+    runtime.start(&prepared.map_err(lost)??).await
 }

@@ -131,7 +131,7 @@ impl Request {
 
 impl HostPort {
     fn of(spec: &PodSpec) -> BTreeSet<Self> {
-        let ports = spec.containers.iter().flat_map(|container| &container.ports);
+        let ports = spec.lasting_containers().flat_map(|container| &container.ports);
         let published = ports.filter_map(|port| {
             let address = port.host_ip.as_ref().and_then(|text| text.parse().ok()).filter(|ip: &IpAddr| !ip.is_unspecified());
             Some(Self { port: port.host_port?, protocol: port.protocol, address })

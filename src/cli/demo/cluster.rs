@@ -171,8 +171,7 @@ impl Cluster {
     /// Removes the network that the cluster's containers were on. They and `driftless up` must be gone.
     pub(super) async fn remove_network(&self) -> CliResult<()> {
         let socket = socket(self.docker_host.as_deref())?;
-        let settings = DockerSettings { socket, cluster: self.name.clone(), node: NodeName::new("demo") };
-        let removed = Docker::new(settings).remove_network().await;
+        let removed = Docker::new(settings(socket, &self.name)).remove_network().await;
         removed.map_err(|error| CliError::with_source("cannot remove the demo's network", error))
     }
 
@@ -216,9 +215,9 @@ pub(super) async fn import_image(docker_host: Option<&str>, narrator: &mut Narra
         CliError::with_source("cannot make the demo's image", error).hint("is a Docker Engine running? `docker version` tells")
     };
     let program = std::env::current_exe().map_err(|error| CliError::with_source("cannot find this program", error))?;
-    let settings = DockerSettings { socket: socket(docker_host)?, cluster: "demo".to_owned(), node: NodeName::new("demo") };
+    let docker = Docker::new(settings(socket(docker_host)?, "demo"));
     let version = env!("CARGO_PKG_VERSION");
-    Docker::new(settings).import_program("driftless/demo", version, &program).await.map_err(failed)?;
+    docker.import_program("driftless/demo", version, &program).await.map_err(failed)?;
     narrator.saw(&format!("made and imported the image driftless/demo:{version} from this program"))
 }
 
@@ -230,6 +229,10 @@ async fn kill_container(docker_host: Option<&str>, id: &str) -> CliResult<()> {
         bollard::Docker::connect_with_unix(&socket.to_string_lossy(), 10, bollard::API_DEFAULT_VERSION).map_err(failed)?;
     let options = KillContainerOptionsBuilder::new().signal("KILL").build();
     docker.kill_container(id, Some(options)).await.map_err(failed)
+}
+
+fn settings(socket: PathBuf, cluster: &str) -> DockerSettings {
+    DockerSettings { socket, cluster: cluster.to_owned(), node: NodeName::new("demo"), program: node::own_program() }
 }
 
 fn socket(docker_host: Option<&str>) -> CliResult<PathBuf> {

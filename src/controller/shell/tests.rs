@@ -93,7 +93,7 @@ fn hello(epoch: Epoch) -> Hello {
         },
         assignment: (epoch, Generation(1)),
         pods: Vec::new(),
-        templates: BTreeSet::new(),
+        templates: BTreeMap::new(),
         endpoints: BTreeMap::new(),
     }
 }

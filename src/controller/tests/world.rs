@@ -331,7 +331,7 @@ impl World {
             facts,
             assignment: agent.in_force,
             pods: agent.pods.values().map(|pod| self.report_of(pod)).collect(),
-            templates: BTreeSet::new(),
+            templates: BTreeMap::new(),
             endpoints: agent
                 .endpoints
                 .iter()
@@ -362,7 +362,9 @@ impl World {
             age: self.now.since(pod.started),
             address: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             ports: [(8080, 30000)].into_iter().collect(),
+            init_containers: Vec::new(),
             containers: Vec::new(),
+            reason: String::new(),
             message: if self.broken.contains(&letter(&pod.run.hash)) {
                 "readiness probe fails".to_owned()
             } else {

@@ -1,35 +1,67 @@
 //! Rules within a pod.
 
 use super::super::findings::Findings;
-use super::check_keys;
+use super::{check_keys, image, settings};
 use crate::model::{Container, EnvVar, IntOrString, PodSpec, Probe, Protocol, Quantity};
 use std::collections::BTreeSet;
-
-/// Fields of the pod that `fieldRef` can name.
-const FIELD_PATHS: [&str; 6] =
-    ["metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "status.podIP", "status.hostIP"];
 
 /// Checks the spec of a pod; `root` leads to it.
 pub(super) fn check(spec: &PodSpec, root: &str, findings: &mut Findings<'_>) {
     check_runtime(spec, root, findings);
     check_keys(&spec.node_selector, &format!("{root}/nodeSelector"), findings);
     let mut names = BTreeSet::new();
-    for (index, container) in spec.containers.iter().enumerate() {
-        let pointer = format!("{root}/containers/{index}");
+    for (pointer, container) in containers(spec, root) {
         if !names.insert(&container.name) {
             findings.error(&format!("{pointer}/name"), "is the name of another container", None);
         }
         check_image(spec, container, &pointer, findings);
         check_env(&container.env, &pointer, findings);
         check_probes(container, &pointer, findings);
+        check_hooks(container, &pointer, findings);
         check_resources(container, &pointer, findings);
         check_mounts(spec, container, &pointer, findings);
     }
+    check_inits(spec, root, findings);
+    settings::check(spec, root, containers(spec, root).into_iter(), findings);
     check_ports(spec, root, findings);
     check_volumes(spec, root, findings);
 }
 
+/// Every container, init containers first, with what leads to it.
+fn containers<'a>(spec: &'a PodSpec, root: &str) -> Vec<(String, &'a Container)> {
+    let of = |field: &str, containers: &'a [Container]| -> Vec<(String, &'a Container)> {
+        containers.iter().enumerate().map(|(index, container)| (format!("{root}/{field}/{index}"), container)).collect()
+    };
+    [of("initContainers", &spec.init_containers), of("containers", &spec.containers)].concat()
+}
+
+/// What a container may not have that runs to its end, and what only a sidecar may:
+/// <https://kubernetes.io/docs/concepts/workloads/pods/init-containers/#differences-from-regular-containers>.
+fn check_inits(spec: &PodSpec, root: &str, findings: &mut Findings<'_>) {
+    for (index, container) in spec.init_containers.iter().enumerate().filter(|(_, container)| !container.is_sidecar()) {
+        let has = [
+            ("livenessProbe", container.liveness_probe.is_some()),
+            ("readinessProbe", container.readiness_probe.is_some()),
+            ("startupProbe", container.startup_probe.is_some()),
+            ("lifecycle", container.lifecycle.is_some()),
+        ];
+        for (field, _) in has.into_iter().filter(|(_, has)| *has) {
+            let hint = "restartPolicy: Always makes it a sidecar, which may have it".to_owned();
+            let pointer = format!("{root}/initContainers/{index}/{field}");
+            findings.error(&pointer, "must not be set for an init container, which runs to its end", Some(hint));
+        }
+    }
+    for (index, _) in spec.containers.iter().enumerate().filter(|(_, container)| container.restart_policy.is_some()) {
+        let hint = "set restartPolicy of the pod, or move the container to initContainers".to_owned();
+        findings.error(&format!("{root}/containers/{index}/restartPolicy"), "is for init containers only", Some(hint));
+    }
+}
+
 fn check_runtime(spec: &PodSpec, root: &str, findings: &mut Findings<'_>) {
+    if spec.is_process() && spec.share_process_namespace {
+        let hint = "leave it out: they see all processes of the host".to_owned();
+        findings.error(&format!("{root}/shareProcessNamespace"), "has no meaning for host processes", Some(hint));
+    }
     let Some(name) = &spec.runtime_class_name else { return };
     if name != "process" {
         let hint = "write process for host processes, or leave it out for containers".to_owned();
@@ -42,7 +74,9 @@ fn check_image(spec: &PodSpec, container: &Container, pointer: &str, findings: &
         if container.command.is_empty() {
             findings.error(&format!("{pointer}/command"), "is required for a host process (runtimeClassName: process)", None);
         }
-    } else if container.image.is_none() {
+    } else if let Some(image) = &container.image {
+        image::check(image, &format!("{pointer}/image"), findings);
+    } else {
         let hint = "host processes (runtimeClassName: process) need none".to_owned();
         findings.error(&format!("{pointer}/image"), "is required", Some(hint));
     }
@@ -50,18 +84,9 @@ fn check_image(spec: &PodSpec, container: &Container, pointer: &str, findings: &
 
 fn check_env(env: &[EnvVar], pointer: &str, findings: &mut Findings<'_>) {
     for (index, variable) in env.iter().enumerate() {
-        let Some(source) = &variable.value_from else { continue };
         let at = format!("{pointer}/env/{index}");
-        if variable.value.as_ref().is_some_and(|value| !value.is_empty()) {
+        if variable.value_from.is_some() && variable.value.as_ref().is_some_and(|value| !value.is_empty()) {
             findings.error(&at, "must have value or valueFrom, not both", None);
-        }
-        if let Some(field) = &source.field_ref {
-            let keyed = ["metadata.labels['", "metadata.annotations['"];
-            let is_keyed = keyed.iter().any(|start| field.field_path.starts_with(start)) && field.field_path.ends_with("']");
-            if !is_keyed && !FIELD_PATHS.contains(&field.field_path.as_str()) {
-                let message = format!("must be {} or metadata.labels['…'] or metadata.annotations['…']", FIELD_PATHS.join(", "));
-                findings.error(&format!("{at}/valueFrom/fieldRef/fieldPath"), &message, None);
-            }
         }
     }
 }
@@ -78,6 +103,10 @@ fn check_probes(container: &Container, pointer: &str, findings: &mut Findings<'_
         if wants_one_success && probe.success_threshold != 1 {
             findings.error(&format!("{at}/successThreshold"), "must be 1", None);
         }
+        if name == "readinessProbe" && probe.termination_grace_period_seconds.is_some() {
+            let pointer = format!("{at}/terminationGracePeriodSeconds");
+            findings.error(&pointer, "must not be set for a readiness probe, which stops nothing", None);
+        }
         check_probe_port(container, probe, &at, findings);
     }
 }
@@ -86,10 +115,34 @@ fn check_probe_port(container: &Container, probe: &Probe, at: &str, findings: &m
     let http = probe.http_get.as_ref().map(|action| ("httpGet", &action.port));
     let tcp = probe.tcp_socket.as_ref().map(|action| ("tcpSocket", &action.port));
     for (action, port) in http.into_iter().chain(tcp) {
-        let IntOrString::Text(name) = port else { continue };
-        if !container.ports.iter().any(|port| port.name == *name) {
-            let hint = format!("add a port with name: {name} to the container, or write the number");
-            findings.error(&format!("{at}/{action}/port"), "names no port of its container", Some(hint));
+        check_named_port(container, port, &format!("{at}/{action}/port"), findings);
+    }
+}
+
+fn check_hooks(container: &Container, pointer: &str, findings: &mut Findings<'_>) {
+    let Some(lifecycle) = &container.lifecycle else { return };
+    for (name, hook) in [("postStart", &lifecycle.post_start), ("preStop", &lifecycle.pre_stop)] {
+        if let Some(http) = hook.as_ref().and_then(|hook| hook.http_get.as_ref()) {
+            check_named_port(container, &http.port, &format!("{pointer}/lifecycle/{name}/httpGet/port"), findings);
+        }
+    }
+}
+
+/// A name must be that of a port of its container. A number that is not among the declared ones works where the program listens on
+/// it; mostly it is a mistake.
+fn check_named_port(container: &Container, port: &IntOrString, pointer: &str, findings: &mut Findings<'_>) {
+    match port {
+        IntOrString::Text(name) => {
+            if !container.ports.iter().any(|port| port.name == *name) {
+                let hint = format!("add a port with name: {name} to the container, or write the number");
+                findings.error(pointer, "names no port of its container", Some(hint));
+            }
+        }
+        IntOrString::Int(number) => {
+            let is_declared = container.ports.iter().any(|port| i64::from(port.container_port) == *number);
+            if !container.ports.is_empty() && !is_declared {
+                findings.warning(pointer, format!("{number} is not among the ports of its container"), None);
+            }
         }
     }
 }
@@ -125,10 +178,10 @@ fn check_mounts(spec: &PodSpec, container: &Container, pointer: &str, findings: 
 /// Port names are unique within a container; a host port can be taken once.
 fn check_ports(spec: &PodSpec, root: &str, findings: &mut Findings<'_>) {
     let mut host_ports: BTreeSet<(u16, Protocol)> = BTreeSet::new();
-    for (outer, container) in spec.containers.iter().enumerate() {
+    for (pointer, container) in containers(spec, root) {
         let mut names = BTreeSet::new();
         for (inner, port) in container.ports.iter().enumerate() {
-            let at = format!("{root}/containers/{outer}/ports/{inner}");
+            let at = format!("{pointer}/ports/{inner}");
             if !port.name.is_empty() && !names.insert(&port.name) {
                 findings.error(&format!("{at}/name"), "is the name of another port", None);
             }

@@ -76,14 +76,46 @@ fn a_value_of_the_wrong_type_says_what_is_wanted() {
 #[test]
 fn unsupported_fields_and_values_say_so_and_what_to_do() {
     check_container(
-        "        securityContext: {privileged: true}\n",
-        "12:9: error: spec.template.spec.containers[0].securityContext is not supported: user and privilege settings are not applied yet (set USER in the image)",
+        "        securityContext: {windowsOptions: {}}\n",
+        "12:27: error: spec.template.spec.containers[0].securityContext.windowsOptions is not supported: nodes run Linux (leave it out)",
     );
     check(
         "apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {type: LoadBalancer, selector: {a: b}, ports: [{port: 80}]}\n",
         "Rejected Service/s
          4:14: error: spec.type LoadBalancer is not supported (there is no load balancer; put your own proxy in front, or publish a port with hostPort)",
     );
+}
+
+#[test]
+fn the_fields_of_a_service_are_sorted() {
+    let judged = |field: &str| {
+        judge(&format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: s}}\nspec: {{{field}, selector: {{a: b}}, ports: [{{port: 80}}]}}\n"
+        ))
+    };
+    for good in [
+        "type: ClusterIP",
+        "clusterIP: None",
+        "sessionAffinity: None",
+        "publishNotReadyAddresses: false",
+        "ipFamilyPolicy: SingleStack",
+    ] {
+        assert!(judged(good).starts_with("Accepted"), "{}", judged(good));
+    }
+    for (bad, expected) in [
+        ("type: NodePort", "NodePort is not supported (Services are reached from inside; publish a port with hostPort)"),
+        ("type: ExternalName", "ExternalName is not supported (names outside the cluster are not served; use the name itself)"),
+        ("type: ClusterIp", "must be ClusterIP, not \"ClusterIp\" (did you mean ClusterIP?)"),
+        ("clusterIP: 10.0.0.1", "must be None, not \"10.0.0.1\" (leave it out: addresses are allotted by Driftless)"),
+        ("sessionAffinity: ClientIP", "ClientIP is not supported"),
+        ("publishNotReadyAddresses: true", "true is not supported (only ready pods are behind a Service; leave it out)"),
+        (
+            "loadBalancerSourceRanges: [10.0.0.0/8]",
+            "is not supported: there is no load balancer, and nothing would keep others out",
+        ),
+    ] {
+        assert!(judged(bad).starts_with("Rejected") && judged(bad).contains(expected), "{}", judged(bad));
+    }
 }
 
 #[test]
@@ -200,11 +232,64 @@ fn the_items_of_a_list_are_documents_of_their_own() {
 }
 
 #[test]
+fn a_key_that_is_there_twice_is_an_error_unless_both_say_the_same() {
+    let text = |second: &str| format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a}}\ndata: {{k: v}}\n{second}\n");
+    check(
+        &text("data: {k: w}"),
+        "Rejected ConfigMap/a\n5:1: error: the key \"data\" is there twice, first on line 4 (keep one of them)",
+    );
+    check(
+        &text("data: {k: v}"),
+        "Accepted ConfigMap/a\n5:1: warning: the key \"data\" is there twice, first on line 4, with the same value (keep one of them)",
+    );
+}
+
+#[test]
+fn a_list_of_a_kind_tells_its_items_what_they_are() {
+    check(
+        "apiVersion: v1\nkind: ConfigMapList\nmetadata: {resourceVersion: '7'}\nitems:\n- metadata: {name: a}\n  data: {k: v}\n- metadata: {name: b}\n  date: {}\n",
+        "Accepted ConfigMap/a
+         Rejected ConfigMap/b
+         8:3: error: items[1].date is not a known field (did you mean data?)",
+    );
+    check("apiVersion: v1\nkind: List\nmetadata: {}\nitems: []\n", "");
+    check("apiVersion: v1\nkind: List\nitems:\n", "");
+    check(
+        "apiVersion: v1\nkind: List\nitms: []\nitems: 5\n",
+        "Rejected List/
+         3:1: error: itms is not a known field of a List (did you mean items?)
+         4:8: error: items must be a list",
+    );
+    check(
+        "apiVersion: example.com/v1\nkind: AllowList\nmetadata: {name: x}\nspec: {}\n",
+        "Rejected AllowList/x
+         2:7: error: kind AllowList.example.com is not a kind that Driftless knows \
+         (to pass it over, list AllowList.example.com in ignoreKinds in driftless.yaml)",
+    );
+}
+
+#[test]
+fn the_values_of_a_secret_in_a_list_are_not_quoted_either() {
+    for list in ["List", "SecretList"] {
+        for body in [
+            "stringData: {p: [hunter2]}",
+            "data: {p: 'hunter2!'}",
+            "stringData: {p: '{{ hunter2 }}', p: hunter2}",
+            "data: hunter2",
+        ] {
+            let item = if list == "List" { "apiVersion: v1, kind: Secret, " } else { "" };
+            let judged = judge(&format!("apiVersion: v1\nkind: {list}\nitems:\n- {{{item}metadata: {{name: s}}, {body}}}\n"));
+            assert!(judged.starts_with("Rejected") && !judged.contains("hunter2"), "{body}: {judged}");
+        }
+    }
+}
+
+#[test]
 fn rules_that_a_schema_cannot_say() {
     for (more, expected) in [
         (
             "        livenessProbe: {}\n",
-            "12:9: error: spec.template.spec.containers[0].livenessProbe must have exactly one of httpGet, tcpSocket, exec",
+            "12:9: error: spec.template.spec.containers[0].livenessProbe must have exactly one of httpGet, tcpSocket, exec, grpc",
         ),
         (
             "        readinessProbe: {httpGet: {port: web}}\n",
@@ -237,8 +322,36 @@ fn rules_that_a_schema_cannot_say() {
             "12:16: error: spec.template.spec.containers[1].name is the name of another container",
         ),
         (
+            "      initContainers: [{name: i, image: x, livenessProbe: {exec: {command: [a]}}}]\n",
+            "12:44: error: spec.template.spec.initContainers[0].livenessProbe must not be set for an init container, which runs to its \
+          end (restartPolicy: Always makes it a sidecar, which may have it)",
+        ),
+        (
+            "      initContainers: [{name: main, image: x}]\n",
+            "10:15: error: spec.template.spec.containers[0].name is the name of another container",
+        ),
+        (
+            "        restartPolicy: Always\n",
+            "12:24: error: spec.template.spec.containers[0].restartPolicy is for init containers only (set restartPolicy of the pod, or \
+          move the container to initContainers)",
+        ),
+        (
+            "        readinessProbe: {tcpSocket: {port: 80}, terminationGracePeriodSeconds: 3}\n",
+            "12:80: error: spec.template.spec.containers[0].readinessProbe.terminationGracePeriodSeconds must not be set for a \
+          readiness probe, which stops nothing",
+        ),
+        (
+            "        lifecycle: {preStop: {httpGet: {port: web}}}\n",
+            "12:47: error: spec.template.spec.containers[0].lifecycle.preStop.httpGet.port names no port of its container \
+          (add a port with name: web to the container, or write the number)",
+        ),
+        (
+            "      activeDeadlineSeconds: 5\n",
+            "12:30: error: spec.template.spec.activeDeadlineSeconds must not be set in a Deployment, whose pods run for ever",
+        ),
+        (
             "      volumes: [{name: v, emptyDir: {}, secret: {secretName: s}}]\n",
-            "12:17: error: spec.template.spec.volumes[0] must have at most one of configMap, secret, emptyDir",
+            "12:17: error: spec.template.spec.volumes[0] must have at most one of configMap, secret, emptyDir, hostPath, projected, downwardAPI",
         ),
     ] {
         check_container(more, expected);
@@ -267,10 +380,7 @@ fn our_annotations_are_a_known_set() {
         ),
         ("driftless.dev/drift: maybe", "['driftless.dev/drift'] must be correct or report or ignore"),
         ("driftless.dev/promote: abc", "['driftless.dev/promote'] has no effect on a Deployment (it belongs on Rollout)"),
-        (
-            "driftless.dev/config-update: in-place",
-            "['driftless.dev/config-update'] in-place is not supported yet: a changed ConfigMap or Secret always rolls the pods that use it for now",
-        ),
+        ("driftless.dev/config-update: never", "['driftless.dev/config-update'] must be roll or in-place"),
         (
             "seccomp.security.alpha.kubernetes.io/pod: x",
             "['seccomp.security.alpha.kubernetes.io/pod'] is not supported: seccomp profiles are not applied",
@@ -295,9 +405,9 @@ fn bytes_that_are_no_manifest_are_refused_with_a_reason() {
 #[test]
 fn a_template_is_recognised() {
     let judged = judge("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndata:\n  a: {{ .Values.a }}\n");
-    assert!(judged.contains("this looks like a template (Helm, Jinja, Go): commit what it renders to"), "{judged}");
+    assert!(judged.contains("this looks like a Helm template: commit what `helm template` prints"), "{judged}");
     let judged = judge("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: '${NAME}'}\n");
-    assert!(judged.contains("this looks like a placeholder (envsubst, Flux)"), "{judged}");
+    assert!(judged.contains("this looks like a placeholder (envsubst, Flux postBuild)"), "{judged}");
 }
 
 const MARKER: &str = "hunter2";
@@ -313,7 +423,7 @@ fn no_problem_of_a_secret_quotes_a_value() {
         format!("data: {MARKER}\n"),
         format!("stringData: {{p: [{MARKER}]}}\n"),
         "stringData: {p: 31337}\n".to_owned(),
-        format!("stringData: {{p: '{MARKER}', p: '{MARKER}'}}\n"),
+        format!("stringData: {{p: '{MARKER}', p: '{MARKER}!'}}\n"),
         format!("type: [{MARKER}]\n"),
         format!("stringData:\n  p: *{MARKER}\n"),
         format!("stringData:\n  p: !{MARKER} x\n"),
@@ -445,4 +555,62 @@ proptest! {
         let hash = template_hash(&printed, &ConfigDigests::new());
         prop_assert_eq!(&hash, &object.snapshot().expect("a snapshot").hash);
     }
+}
+
+/// A pod with these lines in its spec is rejected with these errors (without their places), or accepted if there are none.
+fn check_pod(spec: &str, errors: &[&str]) {
+    let judged = judge(&format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: web}}\nspec:\n{spec}"));
+    let found: Vec<&str> = judged.lines().filter_map(|line| Some(line.split_once("error: ")?.1)).collect();
+    assert_eq!(found, errors, "{judged}\n{spec}");
+}
+
+#[test]
+fn settings_that_contradict_each_other_are_named() {
+    let container = |more: &str| format!("  containers: [{{name: a, image: b, {more}}}]\n");
+    check_pod(
+        &container("securityContext: {privileged: true, allowPrivilegeEscalation: false}"),
+        &[
+            "spec.containers[0].securityContext.allowPrivilegeEscalation cannot be false in a container that is privileged or has SYS_ADMIN",
+        ],
+    );
+    check_pod(
+        &format!("  securityContext: {{runAsNonRoot: true, runAsUser: 0}}\n{}", container("tty: true")),
+        &["spec.securityContext.runAsUser must not be 0 where runAsNonRoot is true"],
+    );
+    check_pod(
+        &format!("  securityContext: {{sysctls: [{{name: vm.swappiness, value: '1'}}]}}\n{}", container("tty: true")),
+        &["spec.securityContext.sysctls[0].name is a parameter of the whole host (set it on the host)"],
+    );
+    check_pod(
+        &container("securityContext: {seccompProfile: {type: Localhost}}"),
+        &["spec.containers[0].securityContext.seccompProfile.localhostProfile is required where the type is Localhost"],
+    );
+    check_pod(
+        &format!("  dnsPolicy: None\n{}", container("tty: true")),
+        &["spec.dnsConfig.nameservers is required where dnsPolicy is None"],
+    );
+    let mount = "volumeMounts: [{name: v, mountPath: /v, mountPropagation: Bidirectional, subPath: a, subPathExpr: b}]";
+    check_pod(
+        &format!("  volumes: [{{name: v, emptyDir: {{sizeLimit: 1Gi}}}}]\n{}", container(mount)),
+        &[
+            "spec.volumes[0].emptyDir.sizeLimit is not kept on disk (write medium: Memory with it, or leave it out)",
+            "spec.containers[0].volumeMounts[0].mountPropagation Bidirectional is for privileged containers",
+            "spec.containers[0].volumeMounts[0].subPathExpr must not be there beside subPath",
+        ],
+    );
+}
+
+#[test]
+fn what_only_containers_can_be_held_to_is_refused_for_host_processes() {
+    check_pod(
+        "  runtimeClassName: process\n  hostNetwork: true\n  containers: [{name: a, command: [b], securityContext: {capabilities: {drop: [ALL]}}}]\n",
+        &[
+            "spec.hostNetwork is for containers and not kept for host processes (runtimeClassName: process) (leave it out, or run an image)",
+            "spec.containers[0].securityContext.capabilities is for containers and not kept for host processes (runtimeClassName: process) (leave it out, or run an image)",
+        ],
+    );
+    check_pod(
+        "  runtimeClassName: process\n  containers: [{name: a, command: [b], securityContext: {allowPrivilegeEscalation: false}}]\n",
+        &[],
+    );
 }

@@ -197,3 +197,41 @@ fn a_load_without_errors_forgets_what_was_before() {
     let before = loaded(&tree("r1", &[("a/cfg.yaml", &config("cfg", "one")), ("z/cfg.yaml", BROKEN)]), &Good::new());
     assert_eq!(loaded(&input, &before.good).desired, loaded(&input, &Good::new()).desired);
 }
+
+/// The hash and the version of the configuration of `web`, with `annotation`, in a tree with a ConfigMap and a Secret of logins.
+fn hash_and_version(annotation: &str, namespace: &str, value: &str, login: &str) -> (String, String) {
+    let more = "        envFrom: [{configMapRef: {name: cfg}}]\n      imagePullSecrets: [{name: login}]\n";
+    let noted = format!("metadata: {{annotations: {{{annotation}}}, name: web");
+    let web = deployment("web", more).replacen("metadata: {name: web", &noted, 1);
+    let secret = format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: login, namespace: shop}}\nstringData: {{.dockercfg: \"{login}\"}}\n"
+    );
+    let files = [("a/web.yaml", web), ("a/cfg.yaml", config("cfg", value)), ("a/login.yaml", secret)];
+    let files = files.map(|(file, text)| (file, text.replace("namespace: shop", &format!("namespace: {namespace}"))));
+    let files: Vec<(&str, &str)> = files.iter().map(|(file, text)| (*file, text.as_str())).collect();
+    let loaded = loaded(&tree("r1", &files), &Good::new());
+    assert_eq!(all_problems(&loaded), "");
+    let web = &loaded.desired.objects[&ObjectKey::new(Kind::Deployment, namespace, "web")];
+    let snapshot = web.snapshot().expect("a workload has a snapshot");
+    assert!(snapshot.config.secrets.contains_key("login"), "logins go with the template");
+    (snapshot.hash.to_string(), snapshot.config.version.clone())
+}
+
+#[test]
+fn a_changed_config_map_changes_the_hash_unless_it_is_to_be_updated_in_place() {
+    let in_place = "driftless.dev/config-update: in-place";
+    let rolled = |value: &str| hash_and_version("", "shop", value, "a");
+    assert_ne!(rolled("one").0, rolled("two").0);
+    let (one, two) = (hash_and_version(in_place, "shop", "one", "a"), hash_and_version(in_place, "shop", "two", "a"));
+    assert_eq!(one.0, two.0);
+    assert_ne!(one.1, two.1, "what tells agents that the contents are others");
+    let elsewhere = hash_and_version(in_place, "other", "one", "a");
+    assert_ne!(one.0, elsewhere.0, "equal templates of two namespaces have contents of their own");
+}
+
+#[test]
+fn a_changed_login_of_a_registry_restarts_nothing_and_travels() {
+    let (one, two) = (hash_and_version("", "shop", "one", "a"), hash_and_version("", "shop", "one", "b"));
+    assert_eq!(one.0, two.0);
+    assert_ne!(one.1, two.1);
+}

@@ -4,7 +4,7 @@ use super::super::draft::DraftWorkload;
 use super::super::findings::Findings;
 use super::super::hash;
 use super::{meta, part};
-use crate::model::{BlueGreen, EmptyDir, IntOrString, LabelSelector, Meta, PodTemplate, Strategy};
+use crate::model::{BlueGreen, EmptyDir, IntOrString, LabelSelector, Meta, PodTemplate, Strategy, Volume};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -49,11 +49,21 @@ pub(super) fn workload(value: &Value, strategy: Strategy, findings: &mut Finding
 /// A volume without a source is an emptyDir, as in Kubernetes.
 pub(super) fn template(mut template: PodTemplate) -> PodTemplate {
     for volume in &mut template.spec.volumes {
-        if volume.config_map.is_none() && volume.secret.is_none() && volume.empty_dir.is_none() {
+        if !has_source(volume) {
             volume.empty_dir = Some(EmptyDir::default());
         }
     }
     template
+}
+
+fn has_source(volume: &Volume) -> bool {
+    volume.config_map.is_some()
+        || volume.secret.is_some()
+        || volume.empty_dir.is_some()
+        || volume.host_path.is_some()
+        || volume.persistent_volume_claim.is_some()
+        || volume.projected.is_some()
+        || volume.downward_api.is_some()
 }
 
 #[derive(Deserialize, Default)]

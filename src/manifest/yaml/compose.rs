@@ -16,6 +16,8 @@ pub(crate) struct Duplicate {
     pub(crate) key: String,
     pub(crate) at: Mark,
     pub(crate) first: Mark,
+    /// Whether both have the same value, so that it does not matter which one counts.
+    pub(crate) is_same: bool,
 }
 
 /// A node that an alias can stand for, with what a copy costs.
@@ -177,19 +179,20 @@ impl Mapping {
     }
 
     fn finish(self, duplicates: &mut Vec<Duplicate>) -> Vec<Entry> {
-        let mut seen: BTreeMap<String, Mark> = BTreeMap::new();
-        let mut entries = Vec::with_capacity(self.written.len() + self.merged.len());
+        let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+        let mut entries: Vec<Entry> = Vec::with_capacity(self.written.len() + self.merged.len());
         for entry in self.written {
-            if let Some(first) = seen.get(&entry.key) {
-                duplicates.push(Duplicate { key: entry.key, at: entry.key_at, first: *first });
+            if let Some(first) = seen.get(&entry.key).and_then(|index| entries.get(*index)) {
+                let is_same = first.value.means_the_same(&entry.value);
+                duplicates.push(Duplicate { key: entry.key, at: entry.key_at, first: first.key_at, is_same });
                 continue;
             }
-            seen.insert(entry.key.clone(), entry.key_at);
+            seen.insert(entry.key.clone(), entries.len());
             entries.push(entry);
         }
         for entry in self.merged {
             if !seen.contains_key(&entry.key) {
-                seen.insert(entry.key.clone(), entry.key_at);
+                seen.insert(entry.key.clone(), entries.len());
                 entries.push(entry);
             }
         }
@@ -219,14 +222,18 @@ fn key_text(key: Node) -> Composition<String> {
 fn scalar_data(text: String, plain: bool, tag: Option<&str>, at: Mark) -> Composition<Data> {
     let mismatch = |wanted: &str| SyntaxError { at, message: format!("tagged as {wanted}, but it is not one") };
     match tag {
+        None if plain && scalar::is_not_finite(&text) => {
+            Err(SyntaxError { at, message: "infinity and NaN are no numbers in JSON; put a text in quotes".to_owned() })
+        }
         None if plain => Ok(scalar::resolve(&text)),
-        None | Some("str" | "!") => Ok(Data::Text(text)),
-        Some("int" | "float") => scalar::number(&text).map(Data::Number).ok_or_else(|| mismatch("a number")),
-        Some("bool") => match scalar::resolve(&text) {
-            data @ Data::Bool(_) => Ok(data),
-            Data::Null | Data::Number(_) | Data::Text(_) | Data::List(_) | Data::Map(_) => Err(mismatch("a boolean")),
+        None | Some("str" | "!" | "!!timestamp") => Ok(Data::Text(text)),
+        Some("int") => scalar::integer(&text).map(Data::Number).ok_or_else(|| mismatch("a whole number")),
+        Some("float") => scalar::number(&text).map(Data::Number).ok_or_else(|| mismatch("a number")),
+        Some(word @ ("bool" | "null")) => match (word, scalar::resolve(&text)) {
+            ("bool", data @ Data::Bool(_)) | ("null", data @ Data::Null) => Ok(data),
+            ("bool", _) => Err(mismatch("a boolean")),
+            _ => Err(mismatch("null")),
         },
-        Some("null") => Ok(Data::Null),
         Some(other) => Err(unknown_tag(other, at)),
     }
 }

@@ -50,6 +50,21 @@ impl Node {
         }
     }
 
+    /// Whether another node holds the same, wherever it is written. It costs no more than the smaller of the two.
+    pub(crate) fn means_the_same(&self, other: &Node) -> bool {
+        match (&self.data, &other.data) {
+            (Data::List(items), Data::List(others)) => {
+                items.len() == others.len() && items.iter().zip(others).all(|(item, other)| item.means_the_same(other))
+            }
+            (Data::Map(entries), Data::Map(others)) => {
+                let is_alike =
+                    |(entry, other): (&Entry, &Entry)| entry.key == other.key && entry.value.means_the_same(&other.value);
+                entries.len() == others.len() && entries.iter().zip(others).all(is_alike)
+            }
+            (data, other) => data == other,
+        }
+    }
+
     /// The entry of a mapping with this key.
     pub(crate) fn entry(&self, key: &str) -> Option<&Entry> {
         match &self.data {

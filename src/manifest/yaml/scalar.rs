@@ -16,16 +16,23 @@ pub(super) fn resolve(text: &str) -> Data {
     }
 }
 
-/// An integer in any notation of Go (`0644`, `0o644`, `0x1F`, `0b1`, `1_000`), else a float.
-pub(super) fn number(text: &str) -> Option<Number> {
-    let plain = text.replace('_', "");
-    integer(&plain).or_else(|| float(&plain))
+/// Whether an unquoted text is one of the numbers that JSON does not have.
+pub(super) fn is_not_finite(text: &str) -> bool {
+    let unsigned = text.strip_prefix(['+', '-']);
+    matches!(unsigned.unwrap_or(text), ".inf" | ".Inf" | ".INF") || matches!(text, ".nan" | ".NaN" | ".NAN")
 }
 
-fn integer(plain: &str) -> Option<Number> {
+/// An integer, else a float.
+pub(super) fn number(text: &str) -> Option<Number> {
+    integer(text).or_else(|| float(&text.replace('_', "")))
+}
+
+/// An integer in any notation of Go: `0644`, `0o644`, `0x1F`, `0b1`, `1_000`.
+pub(super) fn integer(text: &str) -> Option<Number> {
+    let plain = text.replace('_', "");
     let (negative, digits) = match plain.strip_prefix('-') {
         Some(rest) => (true, rest),
-        None => (false, plain.strip_prefix('+').unwrap_or(plain)),
+        None => (false, plain.strip_prefix('+').unwrap_or(&plain)),
     };
     let (digits, radix) = radix_of(digits);
     if !digits.starts_with(|c: char| c.is_ascii_hexdigit()) {

@@ -14,7 +14,12 @@ pub(crate) fn chunks(text: &str) -> Vec<Chunk<'_>> {
     let mut chunks = Vec::new();
     let (mut start, mut first_line, mut offset, mut index) = (0, 1, 0, 0);
     let (mut is_open, mut has_content) = (false, false);
+    let mut json = JsonStream::default();
     for (line, number) in text.split_inclusive('\n').zip(1_u32..) {
+        if json.begins_anew(line) {
+            chunks.push(Chunk { index, first_line, text: &text[start..offset] });
+            (start, first_line, index) = (offset, number, index + 1);
+        }
         if is_separator(line) {
             if has_content {
                 chunks.push(Chunk { index, first_line, text: &text[start..offset] });
@@ -31,6 +36,26 @@ pub(crate) fn chunks(text: &str) -> Vec<Chunk<'_>> {
         chunks.push(Chunk { index, first_line, text: &text[start..] });
     }
     chunks
+}
+
+/// JSON values that follow each other without a separator, as `jq` prints them.
+#[derive(Default)]
+struct JsonStream {
+    is_json: bool,
+    is_complete: bool,
+}
+
+impl JsonStream {
+    /// Whether a value begins with this line after another has ended.
+    fn begins_anew(&mut self, line: &str) -> bool {
+        let is_start = line.starts_with('{');
+        let begins = is_start && self.is_json && self.is_complete;
+        if is_content(line) {
+            self.is_json = is_start || (self.is_json && !is_separator(line));
+            self.is_complete = line.trim_end().ends_with('}');
+        }
+        begins
+    }
 }
 
 fn is_separator(line: &str) -> bool {

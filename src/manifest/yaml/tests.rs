@@ -28,42 +28,43 @@ fn check_error(text: &str, expected: &str) {
     assert!(errors.iter().any(|error| error.starts_with(expected)), "{text}\nwanted {expected}, got {errors:?}");
 }
 
-#[test]
-fn plain_scalars_are_resolved_as_kubectl_resolves_them() {
-    for (text, expected) in [
-        ("y", json!(true)),
-        ("n", json!(false)),
-        ("Yes", json!(true)),
-        ("off", json!(false)),
-        ("0644", json!(420)),
-        ("0o17", json!(15)),
-        ("1_000", json!(1000)),
-        ("0x1F", json!(31)),
-        ("-0x10", json!(-16)),
-        ("0b11", json!(3)),
-        ("1e3", json!(1000)),
-        ("1.0", json!(1)),
-        (".5", json!(0.5)),
-        ("+.5", json!(0.5)),
-        ("5.", json!(5)),
-        ("+5", json!(5)),
-        ("08", json!(8)),
-        ("09.5", json!(9.5)),
-        ("0o8", json!("0o8")),
-        ("_1", json!("_1")),
-        ("12:30:45", json!("12:30:45")),
-        ("2001-01-01", json!("2001-01-01")),
-        ("~", json!(null)),
-        ("1.2.3", json!("1.2.3")),
-        ("1e400", json!("1e400")),
-        (".inf", json!(".inf")),
-        ("'yes'", json!("yes")),
-        ("\"0644\"", json!("0644")),
-        ("!!str 5", json!("5")),
-        ("18446744073709551615", json!(18_446_744_073_709_551_615_u64)),
-    ] {
-        check(&format!("k: {text}"), json!({"k": expected}));
+/// What kubectl itself said, asked once; `tests/contract/kubectl_yaml.rs` asks it again.
+const KUBECTL: &str = include_str!("kubectl.tsv");
+
+/// Numbers go through a float in kubectl, so they are compared as floats.
+fn is_alike(ours: &Value, theirs: &Value) -> bool {
+    match (ours, theirs) {
+        (Value::Number(ours), Value::Number(theirs)) => ours.as_f64() == theirs.as_f64(),
+        (Value::Array(ours), Value::Array(theirs)) => {
+            ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(ours, theirs)| is_alike(ours, theirs))
+        }
+        (Value::Object(ours), Value::Object(theirs)) => {
+            ours.len() == theirs.len()
+                && ours.iter().all(|(key, value)| theirs.get(key).is_some_and(|theirs| is_alike(value, theirs)))
+        }
+        (ours, theirs) => ours == theirs,
     }
+}
+
+#[test]
+fn a_value_means_what_kubectl_makes_of_it() {
+    let mut differences = Vec::new();
+    for row in KUBECTL.lines().filter(|row| !row.starts_with("# ")) {
+        let mut columns = row.split('\t');
+        let (text, mut expected) = (columns.next().unwrap_or(""), columns.next().expect("a row has two columns"));
+        if columns.next().is_some() {
+            expected = "refused";
+        }
+        let (values, errors) = read_all(&format!("k: {text}\n"));
+        let is_as_expected = match serde_json::from_str::<Value>(expected) {
+            Ok(expected) => errors.is_empty() && values.len() == 1 && is_alike(&values[0]["k"], &expected),
+            Err(_) => !errors.is_empty(),
+        };
+        if !is_as_expected {
+            differences.push(format!("{text}: kubectl says {expected}, we say {values:?} {errors:?}"));
+        }
+    }
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
 
 #[test]
@@ -74,11 +75,27 @@ fn keys_become_texts() {
 #[test]
 fn files_of_any_layout_are_read() {
     check("a: 1\r\nb:\r\n- x\r\n", json!({"a": 1, "b": ["x"]}));
+    check("a: |\r\n  x\r\n  y\r\nb: 1\r\n", json!({"a": "x\ny\n", "b": 1}));
     check("{\n\t\"a\": {\n\t\t\"b\": [1,\t2]\n\t}\n}\n", json!({"a": {"b": [1, 2]}}));
+    check("%YAML 1.1\n---\na: 1\n...\n", json!({"a": 1}));
     check("%YAML 1.2\n---\na: 1\n...\n", json!({"a": 1}));
     check("--- # one\na: 1", json!({"a": 1}));
+    check("a: [x,\n b\n]\nc: {d: 1,\n e: 2,}\n", json!({"a": ["x", "b"], "c": {"d": 1, "e": 2}}));
+    check("a: >\n  x\n  y\n\n  z\nb: |+\n  k\n\nc: |-\n  s\n", json!({"a": "x y\nz\n", "b": "k\n\n", "c": "s"}));
+    check("a: \"x\\\n  y\"\nb: \"x\n  y\"\n", json!({"a": "xy", "b": "x y"}));
+    check("a: http://x:80/y # z\nb: 'x'\nc: a#c\n", json!({"a": "http://x:80/y", "b": "x", "c": "a#c"}));
     assert_eq!(read_all("---\n---\n# nothing\n---\n").0, Vec::<Value>::new());
     assert_eq!(read_all("a: 1\n---\n\n---\nb: 2\n--- {c: 3}\n").0, [json!({"a": 1}), json!({"b": 2}), json!({"c": 3})]);
+    assert_eq!(read_all("{\"a\": 1}\n{\"b\": 2}\n").0, [json!({"a": 1}), json!({"b": 2})]);
+    assert_eq!(read_all("a: |\n  x\n---\nb: 2\n---\t\nc: 3\n").0, [json!({"a": "x\n"}), json!({"b": 2}), json!({"c": 3})]);
+}
+
+#[test]
+fn tabs_are_read_where_kubectl_reads_them() {
+    check("a:\t1\t# x\nb: 1\t\n", json!({"a": 1, "b": 1}));
+    check("a: |\n  x\n  \ty\n", json!({"a": "x\n\ty\n"}));
+    check("a: x\n  \ty\n", json!({"a": "x y"}));
+    check_error("a:\n\tb: 1\n", "2:");
 }
 
 #[test]

@@ -129,8 +129,8 @@ fn reached_at(port: &ServicePort, pod: &ShownPod<'_>) -> Option<Value> {
         None => port.port,
         Some(IntOrString::Int(number)) => u16::try_from(*number).ok()?,
         Some(IntOrString::Text(name)) => {
-            let containers = &pod.snapshot?.template.spec.containers;
-            containers.iter().flat_map(|container| &container.ports).find(|port| port.name == *name)?.container_port
+            let containers = pod.snapshot?.template.spec.lasting_containers();
+            containers.flat_map(|container| &container.ports).find(|port| port.name == *name)?.container_port
         }
     };
     let reached = pod.report()?.ports.get(&wanted).copied().unwrap_or(wanted);

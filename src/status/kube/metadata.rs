@@ -75,7 +75,9 @@ pub(super) fn derived_uid(kind: &str, name: &str) -> Uuid {
 pub(super) fn redacted(template: &PodTemplate) -> PodTemplate {
     let mut template = template.clone();
     template.metadata.annotations = shown_annotations(&template.metadata.annotations);
-    let variables = template.spec.containers.iter_mut().flat_map(|container| &mut container.env);
+    let spec = &mut template.spec;
+    let containers = spec.init_containers.iter_mut().chain(&mut spec.containers);
+    let variables = containers.flat_map(|container| &mut container.env);
     for value in variables.filter_map(|variable| variable.value.as_mut()) {
         *value = REDACTED.into();
     }

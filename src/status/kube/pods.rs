@@ -89,8 +89,12 @@ fn status(view: &View, pod: &ShownPod<'_>) -> Value {
             status.insert("podIP".into(), json!(address));
             status.insert("podIPs".into(), json!([{ "ip": address }]));
         }
-        let containers: Vec<Value> = report.containers.iter().map(|container| container_status(pod, container)).collect();
-        status.insert("containerStatuses".into(), Value::Array(containers));
+        let statuses =
+            |reports: &[ContainerReport]| -> Value { reports.iter().map(|container| container_status(pod, container)).collect() };
+        if !report.init_containers.is_empty() {
+            status.insert("initContainerStatuses".into(), statuses(&report.init_containers));
+        }
+        status.insert("containerStatuses".into(), statuses(&report.containers));
     }
     Value::Object(status)
 }
@@ -98,7 +102,7 @@ fn status(view: &View, pod: &ShownPod<'_>) -> Value {
 fn conditions(pod: &ShownPod<'_>) -> Value {
     let word = |yes: bool| if yes { "True" } else { "False" };
     let ready = if pod.is_out_of_sight() { "Unknown" } else { word(pod.is_ready()) };
-    let initialized = word(pod.report().is_some());
+    let initialized = word(pod.report().is_some() && pod.initializing().is_none());
     json!([
         { "type": "PodScheduled", "status": "True" },
         { "type": "Initialized", "status": initialized },
@@ -109,14 +113,14 @@ fn conditions(pod: &ShownPod<'_>) -> Value {
 
 fn container_status(pod: &ShownPod<'_>, container: &ContainerReport) -> Value {
     let template = pod.snapshot.map(|snapshot| &snapshot.template.spec);
-    let written = template.and_then(|spec| spec.containers.iter().find(|written| written.name == container.name));
+    let written = template.and_then(|spec| spec.all_containers().find(|written| written.name == container.name));
     let image = written.and_then(|written| written.image.as_deref());
     let runtime = if template.is_some_and(|spec| spec.is_process()) { "process" } else { "docker" };
     let id = if container.id.is_empty() { String::new() } else { format!("{runtime}://{}", container.id) };
     let mut status = json!({
         "name": container.name,
         "ready": container.ready,
-        "started": container.state == ContainerState::Running,
+        "started": container.started,
         "restartCount": container.restarts,
         "image": image.or(container.image_digest.as_deref()).unwrap_or(""),
         "imageID": container.image_digest.as_deref().unwrap_or(""),
@@ -133,6 +137,7 @@ fn container_status(pod: &ShownPod<'_>, container: &ContainerReport) -> Value {
 fn state(pod: &ShownPod<'_>, container: &ContainerReport) -> Value {
     let waiting = |reason: &str| json!({ "waiting": { "reason": reason, "message": pod.message() } });
     match container.state {
+        ContainerState::Waiting if pod.initializing().is_some() => waiting("PodInitializing"),
         ContainerState::Waiting => waiting("ContainerCreating"),
         ContainerState::BackOff => waiting("CrashLoopBackOff"),
         ContainerState::Ended => terminated(container),

@@ -130,7 +130,7 @@ const PODS: Named = &[
     NAME,
     ("Ready", |o, _| {
         let ready = statuses(o).filter(|status| status["ready"] == true).count();
-        json!(format!("{ready}/{}", length(&o["spec"]["containers"]).max(statuses(o).count())))
+        json!(format!("{ready}/{}", (length(&o["spec"]["containers"]) + sidecars(o).count()).max(statuses(o).count())))
     }),
     ("Status", |o, _| pod_status(o)),
     ("Restarts", |o, _| json!(statuses(o).filter_map(|status| status["restartCount"].as_u64()).sum::<u64>().to_string())),
@@ -281,8 +281,16 @@ fn since(time: &Value, now: Moment) -> String {
     time.as_str().and_then(|time| words::age_of(time, now)).unwrap_or_else(|| "<unknown>".into())
 }
 
+/// Of the containers that go on: sidecars, and what `containers` says.
 fn statuses(pod: &Value) -> impl Iterator<Item = &Value> {
-    pod["status"]["containerStatuses"].as_array().into_iter().flatten()
+    let of = |field: &str| pod["status"][field].as_array().into_iter().flatten();
+    let lasting = |status: &&Value| sidecars(pod).any(|sidecar| sidecar["name"] == status["name"]);
+    of("initContainerStatuses").filter(lasting).chain(of("containerStatuses"))
+}
+
+fn sidecars(pod: &Value) -> impl Iterator<Item = &Value> {
+    let inits = pod["spec"]["initContainers"].as_array().into_iter().flatten();
+    inits.filter(|container| container["restartPolicy"] == "Always")
 }
 
 /// The word that explains a pod best: why it is not simply running, else its phase.

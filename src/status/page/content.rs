@@ -287,8 +287,9 @@ fn workload<'a>(
         Progress::Stalled(_) => "stalled",
     };
     let object = view.objects.get(key);
-    let containers = object.and_then(|object| object.snapshot()).map(|snapshot| &snapshot.template.spec.containers);
-    let images = containers.into_iter().flatten().map(|one| one.image.clone().unwrap_or_else(|| one.command.join(" ")));
+    let snapshot = object.and_then(|object| object.snapshot());
+    let containers = snapshot.into_iter().flat_map(|snapshot| snapshot.template.spec.lasting_containers());
+    let images = containers.map(|one| one.image.clone().unwrap_or_else(|| one.command.join(" ")));
     Workload {
         id: format!("{}-{}-{}", key.namespace, key.kind.as_str(), key.name),
         key,
@@ -306,10 +307,10 @@ fn workload<'a>(
 
 fn shown_pod<'a>(pod: &ShownPod<'a>, now: Moment) -> Pod<'a> {
     let word = pod.word();
-    let tone = match word {
+    let tone = match word.as_ref() {
         "Running" | "Completed" if pod.is_ready() || word == "Completed" => Tone::Good,
         "Terminating" => Tone::Quiet,
-        "CrashLoopBackOff" | "Error" | "Unknown" => Tone::Bad,
+        "CrashLoopBackOff" | "Error" | "Unknown" | "Init:CrashLoopBackOff" | "Init:Error" | "DeadlineExceeded" => Tone::Bad,
         _ => Tone::Busy,
     };
     let (ready, containers) = pod.containers_ready();

@@ -99,6 +99,7 @@ pub(crate) fn template_to_proto(snapshot: &PodSnapshot) -> Result<proto::Templat
         pod_template: template,
         config_maps: config_maps.collect(),
         secrets: secrets.collect(),
+        config_version: config.version.clone(),
     })
 }
 
@@ -112,6 +113,7 @@ pub(crate) fn template(message: proto::Template) -> Result<PodSnapshot, ConvertE
     let config = ConfigSnapshot {
         config_maps: message.config_maps.into_iter().map(|(name, data)| (name, data.entries)).collect(),
         secrets: secrets.collect(),
+        version: message.config_version,
     };
     Ok(PodSnapshot { hash: TemplateHash::new(message.hash), template, config: Arc::new(config) })
 }

@@ -17,7 +17,8 @@ pub(super) fn hello_to_proto(hello: &Hello) -> proto::Hello {
         epoch: hello.assignment.0.0,
         generation: hello.assignment.1.0,
         pods: hello.pods.iter().map(pod_to_proto).collect(),
-        templates: hello.templates.iter().map(|hash| hash.as_str().to_owned()).collect(),
+        templates: hello.templates.keys().map(|hash| hash.as_str().to_owned()).collect(),
+        config_versions: hello.templates.iter().map(|(hash, version)| (hash.as_str().to_owned(), version.clone())).collect(),
         endpoints: hello.endpoints.iter().map(used_to_proto).collect(),
     }
 }
@@ -27,7 +28,12 @@ pub(super) fn hello(hello: proto::Hello) -> Result<Hello, ConvertError> {
         facts: facts(hello.facts.ok_or(ConvertError::Missing("hello.facts"))?)?,
         assignment: (Epoch(hello.epoch), Generation(hello.generation)),
         pods: hello.pods.into_iter().map(pod).collect::<Result<_, _>>()?,
-        templates: hello.templates.into_iter().map(TemplateHash::new).collect(),
+        // An agent that names no version is sent the template once more.
+        templates: hello
+            .templates
+            .into_iter()
+            .map(|hash| (TemplateHash::new(&hash), hello.config_versions.get(&hash).cloned().unwrap_or_default()))
+            .collect(),
         endpoints: hello.endpoints.into_iter().map(used).collect::<Result<_, _>>()?,
     })
 }
@@ -189,6 +195,8 @@ fn pod_to_proto(pod: &PodReport) -> proto::PodReport {
         ports: pod.ports.iter().map(|(from, to)| (u32::from(*from), u32::from(*to))).collect(),
         containers: pod.containers.iter().map(container_to_proto).collect(),
         message: pod.message.clone(),
+        init_containers: pod.init_containers.iter().map(container_to_proto).collect(),
+        reason: pod.reason.clone(),
     }
 }
 
@@ -221,7 +229,9 @@ fn pod(pod: proto::PodReport) -> Result<PodReport, ConvertError> {
         age: Duration::from_millis(pod.age_ms),
         address,
         ports: ports.collect::<Result<_, _>>()?,
+        init_containers: pod.init_containers.into_iter().map(container).collect::<Result<_, _>>()?,
         containers: pod.containers.into_iter().map(container).collect::<Result<_, _>>()?,
+        reason: pod.reason,
         message: pod.message,
     })
 }
@@ -238,6 +248,7 @@ fn container_to_proto(container: &ContainerReport) -> proto::ContainerReport {
         id: container.id.clone(),
         image_digest: container.image_digest.clone(),
         state: state.into(),
+        started: container.started,
         ready: container.ready,
         restarts: container.restarts,
         last_exit: container.last_exit.as_ref().map(|exit| proto::Exit { code: exit.code, reason: exit.reason.clone() }),
@@ -257,6 +268,7 @@ fn container(container: proto::ContainerReport) -> Result<ContainerReport, Conve
         id: container.id,
         image_digest: container.image_digest,
         state,
+        started: container.started,
         ready: container.ready,
         restarts: container.restarts,
         last_exit: container.last_exit.map(|exit| Exit { code: exit.code, reason: exit.reason }),

@@ -61,6 +61,7 @@ fn container() -> impl Strategy<Value = ContainerReport> {
             id,
             image_digest,
             state,
+            started: !ready,
             ready,
             restarts,
             last_exit,
@@ -71,22 +72,27 @@ fn container() -> impl Strategy<Value = ContainerReport> {
 fn pod() -> impl Strategy<Value = PodReport> {
     let times = (any::<u32>(), any::<u32>());
     let place = (of(address()), btree_map(any::<u16>(), any::<u16>(), 0..3));
-    (uid(), text(), key(), text(), any::<u32>(), phase(), any::<bool>(), times, place, vec(container(), 0..3)).prop_map(
-        |(uid, name, workload, text, slot, phase, ready, (ready_for, age), (address, ports), containers)| PodReport {
-            uid,
-            name,
-            workload,
-            hash: TemplateHash::new(text.clone()),
-            slot,
-            revision: Revision::new(text.clone()),
-            phase,
-            ready,
-            ready_for: Duration::from_millis(ready_for.into()),
-            age: Duration::from_millis(age.into()),
-            address,
-            ports,
-            containers,
-            message: text,
+    let containers = (vec(container(), 0..3), vec(container(), 0..3));
+    (uid(), text(), key(), text(), any::<u32>(), phase(), any::<bool>(), times, place, containers).prop_map(
+        |(uid, name, workload, text, slot, phase, ready, (ready_for, age), (address, ports), (init_containers, containers))| {
+            PodReport {
+                uid,
+                name,
+                workload,
+                hash: TemplateHash::new(text.clone()),
+                slot,
+                revision: Revision::new(text.clone()),
+                phase,
+                ready,
+                ready_for: Duration::from_millis(ready_for.into()),
+                age: Duration::from_millis(age.into()),
+                address,
+                ports,
+                init_containers,
+                containers,
+                reason: text.clone(),
+                message: text,
+            }
         },
     )
 }
@@ -130,7 +136,7 @@ fn hello() -> impl Strategy<Value = Hello> {
                 assignment: report.assignment,
                 pods: report.pods,
                 endpoints: used.into_iter().map(|(key, version, pods)| (key, UsedEndpoints { version, pods })).collect(),
-                templates: templates.into_iter().map(TemplateHash::new).collect(),
+                templates: templates.into_iter().map(|hash| (TemplateHash::new(hash), name.clone())).collect(),
                 ..hello
             }
         },
@@ -228,6 +234,7 @@ proptest! {
         let config = ConfigSnapshot {
             config_maps: BTreeMap::from([("a".to_owned(), entries)]),
             secrets: BTreeMap::from([("b".to_owned(), secrets)]),
+            version: "v1".to_owned(),
         };
         let sent = PodSnapshot { config: Arc::new(config), ..(*samples::snapshot("aa")).clone() };
         let template = convert::template_to_proto(&sent).expect("converts");

@@ -7,7 +7,7 @@ use crate::wire::messages::{FromAgent, ToAgent, Version};
 use crate::wire::outbox::AgentOutbox;
 use crate::wire::server::{self, Link, LinkEvent, ServerSettings};
 use crate::wire::{Connector, PROTOCOL, local};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -114,7 +114,7 @@ async fn the_first_words_are_hello_and_welcome() {
 #[tokio::test]
 async fn only_templates_that_the_agent_lacks_travel() {
     let mut controller = controller();
-    let mut agent = agent(&controller, Hello { templates: BTreeSet::from([hash("aa")]), ..hello("n1") });
+    let mut agent = agent(&controller, Hello { templates: BTreeMap::from([(hash("aa"), "v1".to_owned())]), ..hello("n1") });
     let (_, link) = controller.connected().await;
     link.send(ToAgent::Assign(assignment(1, &["aa", "bb"])));
     let first = agent.assigned().await;
@@ -126,6 +126,17 @@ async fn only_templates_that_the_agent_lacks_travel() {
     // It may have dropped `aa` since: a release that is undone sends it again.
     link.send(ToAgent::Assign(assignment(3, &["aa"])));
     assert_eq!(agent.assigned().await.templates.keys().collect::<Vec<_>>(), [&hash("aa")]);
+}
+
+#[tokio::test]
+async fn a_template_travels_again_when_its_configuration_is_another() {
+    let mut controller = controller();
+    let mut agent = agent(&controller, Hello { templates: BTreeMap::from([(hash("aa"), "v0".to_owned())]), ..hello("n1") });
+    let (_, link) = controller.connected().await;
+    link.send(ToAgent::Assign(assignment(1, &["aa"])));
+    assert_eq!(agent.assigned().await.templates[&hash("aa")].config.version, "v1");
+    link.send(ToAgent::Assign(assignment(2, &["aa"])));
+    assert!(agent.assigned().await.templates.is_empty());
 }
 
 #[tokio::test]

@@ -37,7 +37,7 @@ pub(super) fn hello(node: &str) -> Hello {
         },
         assignment: (Epoch(1), Generation(4)),
         pods: Vec::new(),
-        templates: BTreeSet::new(),
+        templates: BTreeMap::new(),
         endpoints: BTreeMap::new(),
     }
 }
@@ -56,7 +56,9 @@ pub(super) fn pod(n: u32, phase: PodPhase) -> PodReport {
         age: Duration::from_secs(2),
         address: None,
         ports: BTreeMap::new(),
+        init_containers: Vec::new(),
         containers: Vec::new(),
+        reason: String::new(),
         message: String::new(),
     }
 }
@@ -69,7 +71,7 @@ pub(super) fn snapshot(text: &str) -> Arc<PodSnapshot> {
     let container = Container { name: "web".into(), image: Some("nginx:1.27".into()), ..Container::default() };
     let spec = PodSpec { containers: vec![container], ..PodSpec::default() };
     let secrets = BTreeMap::from([("token".into(), BTreeMap::from([("key".into(), SecretBytes::new(b"hunter2".to_vec()))]))]);
-    let config = ConfigSnapshot { config_maps: BTreeMap::new(), secrets };
+    let config = ConfigSnapshot { secrets, version: "v1".to_owned(), ..ConfigSnapshot::default() };
     Arc::new(PodSnapshot {
         hash: hash(text),
         template: PodTemplate { metadata: Meta::default(), spec },

@@ -1,11 +1,13 @@
 //! Whatever happens: no second copy, no stop without an order, and once the faults end everything converges and stays still.
 
-use super::{World, simple};
+use super::{World, simple, template};
 use crate::agent::runtime::RunState;
-use crate::model::{PodUid, RuntimeKind};
+use crate::model::{PodSnapshot, PodUid, RuntimeKind};
 use proptest::prelude::*;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
 
 #[derive(Debug, Clone)]
 enum Fault {
@@ -42,6 +44,24 @@ fn faults() -> impl Strategy<Value = Vec<Fault>> {
     )
 }
 
+/// Every other pod has a sandbox, an init container, a sidecar and hooks.
+fn snapshot_of(slot: u32) -> Arc<PodSnapshot> {
+    let probe = json!({ "tcpSocket": { "port": 80 } });
+    if slot.is_multiple_of(2) {
+        return simple("app:1", json!({ "readinessProbe": probe }));
+    }
+    let hook = json!({ "exec": { "command": ["hook"] } });
+    template(json!({
+        "initContainers": [
+            { "name": "init", "image": "init:1" },
+            { "name": "log", "image": "log:1", "restartPolicy": "Always", "startupProbe": probe }
+        ],
+        "containers": [{
+            "name": "web", "image": "app:1", "readinessProbe": probe, "lifecycle": { "postStart": hook, "preStop": hook }
+        }]
+    }))
+}
+
 /// One copy of each container at most.
 fn check(world: &World) {
     let mut copies: BTreeMap<(PodUid, String), u32> = BTreeMap::new();
@@ -52,20 +72,20 @@ fn check(world: &World) {
 }
 
 fn inject(world: &mut World, fault: &Fault) {
-    let snapshot = simple("app:1", json!({ "readinessProbe": { "tcpSocket": { "port": 80 } } }));
     let nth = |world: &World, index: u32| {
         let running: Vec<_> = world.host.containers().map(|container| container.id.clone()).collect();
         running.get(index as usize).cloned()
     };
     match fault {
         Fault::Run(slot) => {
+            let snapshot = snapshot_of(*slot);
             let run = super::pod(*slot, &snapshot);
             if !world.assignment.stop.contains_key(&run.uid) && !world.gone.contains(&run.uid) {
                 world.run(*slot, &snapshot);
             }
         }
         Fault::Stop(slot) => {
-            let uid = super::pod(*slot, &snapshot).uid;
+            let uid = super::pod(*slot, &snapshot_of(*slot)).uid;
             if world.assignment.run.contains_key(&uid) {
                 world.order_stop(uid);
             }
@@ -93,7 +113,7 @@ fn inject(world: &mut World, fault: &Fault) {
         Fault::DiskFull(full) => world.host.disk_full = *full,
         Fault::SlowStarts(slow) => {
             let takes = if *slow { 7 } else { 0 };
-            world.behave("app:1", |behaviour| behaviour.start_takes = std::time::Duration::from_secs(takes));
+            world.behave("app:1", |behaviour| behaviour.start_takes = Duration::from_secs(takes));
         }
         Fault::Pass(millis) => world.pass(*millis),
     }
@@ -112,6 +132,7 @@ proptest! {
     #[test]
     fn faults_never_make_two_copies_and_everything_converges_after_them(faults in faults()) {
         let mut world = World::new();
+        world.behave("init:1", |behaviour| behaviour.exits_after = Some((Duration::from_secs(1), 0)));
         for fault in &faults {
             inject(&mut world, fault);
             check(&world);

@@ -3,7 +3,7 @@ use crate::agent::core::Event;
 use crate::agent::runtime::fake::Calls;
 use crate::model::*;
 use serde_json::json;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 #[test]
@@ -122,20 +122,6 @@ fn a_pod_that_is_ordered_to_stop_while_it_starts_is_stopped_once_it_runs() {
 }
 
 #[test]
-fn containers_of_a_docker_pod_share_the_network_of_the_first_and_restart_with_it() {
-    let mut world = World::new();
-    let two = template(json!({ "containers": [{ "name": "a", "image": "a:1" }, { "name": "b", "image": "b:1" }] }));
-    let uid = world.run(0, &two);
-    assert_eq!(world.running().len(), 2);
-    world.take_transcript();
-    let first = world.host.containers().find(|container| container.labels.container == "a").expect("a").id.clone();
-    world.host.crash(&first, 1, world.now);
-    world.pass(100);
-    assert_eq!(world.take_transcript(), "0.2 start a#1\n0.2 stop b#0 grace 30s\n0.2 start b#1");
-    assert_eq!(world.report(uid).containers.iter().map(|container| container.restarts).collect::<Vec<_>>(), [1, 1]);
-}
-
-#[test]
 fn process_pods_get_ports_of_their_own_that_stay_over_restarts() {
     let mut world = World::new();
     let snapshot = template(json!({
@@ -206,4 +192,42 @@ fn a_disk_that_is_full_changes_nothing_that_runs_and_the_ledger_is_tried_again()
     world.host.disk_full = false;
     world.pass(10_000);
     assert!(world.host.ledger().pods.contains_key(&uid));
+}
+
+/// A template with a volume of a ConfigMap, whose contents are `text` in this version.
+fn configured(text: &str, version: &str) -> Arc<PodSnapshot> {
+    let container = json!({ "name": "web", "image": "app:1", "volumeMounts": [{ "name": "conf", "mountPath": "/conf" }] });
+    let volumes = json!([{ "name": "conf", "configMap": { "name": "settings" } }]);
+    let plain = template(json!({ "containers": [container], "volumes": volumes }));
+    let data = BTreeMap::from([("a".to_owned(), text.as_bytes().to_vec())]);
+    let config_maps = BTreeMap::from([("settings".to_owned(), data)]);
+    let config = ConfigSnapshot { config_maps, version: version.to_owned(), ..ConfigSnapshot::default() };
+    Arc::new(PodSnapshot { config: Arc::new(config), ..(*plain).clone() })
+}
+
+#[test]
+fn a_newer_configuration_of_the_same_template_reaches_running_containers_without_a_restart() {
+    let mut world = World::new();
+    world.run(0, &configured("one", "v1"));
+    world.take_transcript();
+    let newer = configured("two", "v2");
+    world.assignment.templates.insert(newer.hash.clone(), newer);
+    world.assign();
+    world.pass(60_000);
+    assert!(world.take_transcript().ends_with(" rewrite web#0 a=two"));
+    world.assign();
+    world.pass(60_000);
+    assert_eq!(world.take_transcript(), "", "once is enough");
+    assert_eq!(world.host.calls, Calls { starts: 1, stops: 0, removes: 0 });
+}
+
+#[test]
+fn an_agent_that_restarts_makes_sure_of_the_files_that_it_wrote() {
+    let mut world = World::new();
+    world.run(0, &configured("one", "v1"));
+    world.take_transcript();
+    world.restart_agent();
+    world.pass(60_000);
+    assert!(world.take_transcript().ends_with("rewrite web#0 a=one"));
+    assert_eq!(world.host.calls, Calls { starts: 1, stops: 0, removes: 0 });
 }

@@ -3,12 +3,13 @@
 mod adopt;
 mod chaos;
 mod converge;
+mod order;
 mod restart;
 
 use super::{Agent, Effect, Event, Ledger, Settings};
 use crate::agent::launch::Folders;
-use crate::agent::runtime::RunState;
 use crate::agent::runtime::fake::{Behaviour, FakeHost};
+use crate::agent::runtime::{RunState, VolumeContents, VolumeFile, VolumeKind};
 use crate::model::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -83,6 +84,16 @@ pub(super) fn pod(slot: u32, snapshot: &PodSnapshot) -> PodRun {
     }
 }
 
+/// The files of volumes, as `path=text`.
+fn files_of(volumes: &[VolumeContents]) -> String {
+    let files = volumes.iter().filter_map(|volume| match &volume.kind {
+        VolumeKind::Files(files) => Some(files),
+        VolumeKind::Scratch { .. } | VolumeKind::Claim | VolumeKind::Host { .. } => None,
+    });
+    let show = |(path, file): (&String, &VolumeFile)| format!("{path}={}", String::from_utf8_lossy(file.bytes.expose()));
+    files.flatten().map(show).collect::<Vec<_>>().join(" ")
+}
+
 impl World {
     pub(super) fn new() -> Self {
         let now = Moment(1_000_000);
@@ -126,6 +137,8 @@ impl World {
             Effect::Stop { key, grace, .. } => format!("stop {}#{} grace {}s", key.container, key.attempt, grace.as_secs()),
             Effect::Remove { key, .. } => format!("remove {}#{}", key.container, key.attempt),
             Effect::Forget(_) => "forget".to_owned(),
+            Effect::Hook(request) => format!("{} of {}#{}", request.kind.as_str(), request.key.container, request.key.attempt),
+            Effect::Rewrite { key, volumes } => format!("rewrite {}#{} {}", key.container, key.attempt, files_of(volumes)),
             Effect::List(_)
             | Effect::Probe(_)
             | Effect::Sample(_)

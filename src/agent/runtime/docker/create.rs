@@ -1,10 +1,12 @@
 //! A launch in the Engine's words. Pure.
 
-use super::{labels, network};
-use crate::agent::runtime::{ContainerLaunch, LaunchPort, RuntimeError};
-use crate::model::Protocol;
+use super::settle::Settled;
+use super::{labels, network, sandbox};
+use crate::agent::runtime::{ContainerLaunch, LaunchPort, Propagation, Role, RuntimeError, Seccomp, Security};
+use crate::model::{HostAlias, Protocol};
 use bollard::models::{
-    ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, PortBinding, RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountBindOptions, MountBindOptionsPropagationEnum, MountType,
+    PortBinding, PortMap, RestartPolicy, RestartPolicyNameEnum,
 };
 
 /// The scheduling period of cpu limits, in microseconds, as the kubelet's default.
@@ -16,11 +18,11 @@ const CPU_QUOTA_MICROS_MIN: i64 = 1_000;
 /// The smallest weight that the kernel takes.
 const CPU_SHARES_MIN: i64 = 2;
 
-/// A host name has at most 63 characters; Kubernetes cuts longer pod names too.
-const HOSTNAME_MAX: usize = 63;
-
 /// What to send to make the container.
-pub(super) fn body(launch: &ContainerLaunch) -> Result<ContainerCreateBody, RuntimeError> {
+pub(super) fn body(launch: &ContainerLaunch, settled: &Settled) -> Result<ContainerCreateBody, RuntimeError> {
+    if launch.labels.role == Role::Sandbox {
+        return Ok(sandbox::body(launch, settled));
+    }
     let image = launch.image.clone().ok_or_else(|| RuntimeError::Refused {
         message: format!("container {} has no image, and only host processes may go without", launch.labels.container),
     })?;
@@ -31,13 +33,26 @@ pub(super) fn body(launch: &ContainerLaunch) -> Result<ContainerCreateBody, Runt
         cmd: not_empty(&launch.args),
         working_dir: launch.working_dir.clone(),
         env: Some(env(launch)?),
-        labels: Some(labels::write(&launch.labels, &launch.ports).into_iter().collect()),
-        // A container in another's network has that one's host name.
-        hostname: launch.network_of.is_none().then(|| launch.labels.pod.chars().take(HOSTNAME_MAX).collect()),
-        exposed_ports: launch.network_of.is_none().then(|| launch.ports.iter().map(port_key).collect()),
-        host_config: Some(host_config(launch)),
-        ..ContainerCreateBody::default()
+        user: settled.user.clone(),
+        open_stdin: Some(launch.terminal.stdin),
+        stdin_once: Some(launch.terminal.stdin_once),
+        tty: Some(launch.terminal.tty),
+        host_config: Some(host_config(launch, settled)),
+        ..shared(launch)
     })
+}
+
+/// What all containers have, sandboxes too.
+pub(super) fn shared(launch: &ContainerLaunch) -> ContainerCreateBody {
+    // A container in a sandbox has that one's names and ports, and one in the host's network the host's.
+    let owns_network = launch.sandbox.is_none() && !launch.network.host;
+    ContainerCreateBody {
+        labels: Some(labels::write(&launch.labels, &launch.ports).into_iter().collect()),
+        hostname: owns_network.then(|| launch.network.hostname.clone()),
+        domainname: launch.network.domain.clone().filter(|_| owns_network),
+        exposed_ports: owns_network.then(|| launch.ports.iter().map(port_key).collect()),
+        ..ContainerCreateBody::default()
+    }
 }
 
 fn not_empty(words: &[String]) -> Option<Vec<String>> {
@@ -54,16 +69,10 @@ fn env(launch: &ContainerLaunch) -> Result<Vec<String>, RuntimeError> {
     pairs.collect()
 }
 
-fn host_config(launch: &ContainerLaunch) -> HostConfig {
+fn host_config(launch: &ContainerLaunch, settled: &Settled) -> HostConfig {
     let limits = launch.limits;
     let memory = limits.memory_bytes.map(saturate);
-    let log = [("max-size", launch.log.file_bytes_max.to_string()), ("max-file", launch.log.files_max.to_string())];
-    HostConfig {
-        network_mode: Some(match &launch.network_of {
-            Some(first) => format!("container:{first}"),
-            None => network::name_of(&launch.labels.cluster),
-        }),
-        restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None }),
+    let config = HostConfig {
         mounts: Some(launch.mounts.iter().map(mount).collect()),
         // Not NanoCpus: the Engine refuses more of them than the host has, while a limit above that is good Kubernetes.
         cpu_period: limits.cpu_milli.map(|_| CPU_PERIOD_MICROS),
@@ -74,20 +83,70 @@ fn host_config(launch: &ContainerLaunch) -> HostConfig {
         memory,
         // The limit is on memory and swap together: no swap, as in Kubernetes.
         memory_swap: memory,
+        ..shared_host_config(launch, settled)
+    };
+    with_rights(config, &launch.security, settled)
+}
+
+/// User, groups and rights.
+fn with_rights(config: HostConfig, security: &Security, settled: &Settled) -> HostConfig {
+    let seccomp = match &security.seccomp {
+        Seccomp::Unconfined => Some("seccomp=unconfined".to_owned()),
+        Seccomp::RuntimeDefault | Seccomp::Profile(_) => settled.seccomp.as_ref().map(|text| format!("seccomp={text}")),
+    };
+    let no_new_privileges = security.no_new_privileges.then(|| "no-new-privileges:true".to_owned());
+    HostConfig {
+        privileged: Some(security.privileged),
+        cap_add: not_empty(&security.add),
+        cap_drop: not_empty(&security.drop),
+        readonly_rootfs: Some(security.read_only_root),
+        security_opt: not_empty(&seccomp.into_iter().chain(no_new_privileges).collect::<Vec<_>>()),
+        group_add: not_empty(&security.groups.iter().map(ToString::to_string).collect::<Vec<_>>()),
+        ..config
+    }
+}
+
+/// What all containers have, sandboxes too: log, namespaces, names and ports. In a sandbox they are that one's.
+pub(super) fn shared_host_config(launch: &ContainerLaunch, settled: &Settled) -> HostConfig {
+    let log = [("max-size", launch.log.file_bytes_max.to_string()), ("max-file", launch.log.files_max.to_string())];
+    let config = HostConfig {
+        restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None }),
         log_config: Some(HostConfigLogConfig {
             typ: Some("json-file".to_owned()),
             config: Some(log.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()),
         }),
-        port_bindings: Some(
-            launch
-                .ports
-                .iter()
-                .filter(|_| launch.network_of.is_none())
-                .filter_map(|port| port.host_port.map(|host| (port_key(port), Some(vec![binding(host)]))))
-                .collect(),
-        ),
         ..HostConfig::default()
+    };
+    let host = |shares: bool| shares.then(|| "host".to_owned());
+    let (pid, ipc) = (host(launch.security.host_pid), host(launch.security.host_ipc));
+    if let Some(sandbox) = launch.sandbox.as_ref().map(|sandbox| format!("container:{sandbox}")) {
+        return HostConfig {
+            pid_mode: pid.or_else(|| Some(sandbox.clone()).filter(|_| launch.share_processes)),
+            ipc_mode: ipc.or_else(|| Some(sandbox.clone())),
+            network_mode: Some(sandbox),
+            port_bindings: Some(PortMap::new()),
+            ..config
+        };
     }
+    let network = &launch.network;
+    let mut sysctls = launch.security.sysctls.clone();
+    sysctls.extend(network.sysctls.clone());
+    HostConfig {
+        pid_mode: pid,
+        ipc_mode: ipc,
+        network_mode: Some(if network.host { "host".to_owned() } else { network::name_of(&launch.labels.cluster) }),
+        port_bindings: Some(if network.host { PortMap::new() } else { port_bindings(&launch.ports) }),
+        sysctls: (!sysctls.is_empty()).then(|| sysctls.into_iter().collect()),
+        dns: not_empty(&settled.dns.servers),
+        dns_search: not_empty(&settled.dns.searches),
+        dns_options: not_empty(&settled.dns.options),
+        extra_hosts: not_empty(&extra_hosts(&network.hosts)),
+        ..config
+    }
+}
+
+fn extra_hosts(aliases: &[HostAlias]) -> Vec<String> {
+    aliases.iter().flat_map(|alias| alias.hostnames.iter().map(|name| format!("{name}:{}", alias.ip))).collect()
 }
 
 fn saturate(number: u64) -> i64 {
@@ -95,11 +154,17 @@ fn saturate(number: u64) -> i64 {
 }
 
 fn mount(mount: &crate::agent::runtime::Mount) -> Mount {
+    let propagation = match mount.propagation {
+        Propagation::Private => None,
+        Propagation::HostToContainer => Some(MountBindOptionsPropagationEnum::RSLAVE),
+        Propagation::Bidirectional => Some(MountBindOptionsPropagationEnum::RSHARED),
+    };
     Mount {
         target: Some(mount.target.clone()),
         source: Some(mount.source.to_string_lossy().into_owned()),
         typ: Some(MountType::BIND),
         read_only: Some(mount.read_only),
+        bind_options: propagation.map(|way| MountBindOptions { propagation: Some(way), ..MountBindOptions::default() }),
         ..Mount::default()
     }
 }
@@ -112,16 +177,28 @@ fn port_key(port: &LaunchPort) -> String {
     format!("{}/{protocol}", port.container_port)
 }
 
-fn binding(host_port: u16) -> PortBinding {
-    PortBinding { host_ip: None, host_port: Some(host_port.to_string()) }
+/// One port may be published at several addresses.
+fn port_bindings(ports: &[LaunchPort]) -> PortMap {
+    let mut bindings = PortMap::new();
+    for port in ports {
+        let Some(host_port) = port.host_port else { continue };
+        let host_ip = port.host_ip.map(|address| address.to_string());
+        let binding = PortBinding { host_ip, host_port: Some(host_port.to_string()) };
+        bindings.entry(port_key(port)).or_default().get_or_insert_default().push(binding);
+    }
+    bindings
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::runtime::{ContainerId, EnvValue, Labels, Limits, LogRetention, PullPolicy};
+    use crate::agent::runtime::{ContainerId, EnvValue, Labels, Limits, LogRetention, PodNetwork, PullPolicy, Terminal};
     use crate::model::{Kind, NodeName, ObjectKey, PodUid, Revision, RuntimeKind, SecretBytes, TemplateHash};
     use uuid::Uuid;
+
+    fn body(launch: &ContainerLaunch) -> Result<ContainerCreateBody, RuntimeError> {
+        super::body(launch, &Settled::default())
+    }
 
     fn launch() -> ContainerLaunch {
         ContainerLaunch {
@@ -137,6 +214,7 @@ mod tests {
                 hash: TemplateHash::new("7d4b9c"),
                 revision: Revision::new("abc"),
                 attempt: 0,
+                role: Role::Main,
             },
             image: Some("nginx:1.27".to_owned()),
             pull: PullPolicy::IfNotPresent,
@@ -147,8 +225,20 @@ mod tests {
             volumes: Vec::new(),
             mounts: Vec::new(),
             limits: Limits::default(),
-            ports: vec![LaunchPort { name: String::new(), container_port: 80, protocol: Protocol::Udp, host_port: Some(8080) }],
-            network_of: None,
+            ports: vec![LaunchPort {
+                name: String::new(),
+                container_port: 80,
+                protocol: Protocol::Udp,
+                host_port: Some(8080),
+                host_ip: None,
+            }],
+            sandbox: None,
+            share_processes: false,
+            security: Security::default(),
+            network: PodNetwork::default(),
+            terminal: Terminal::default(),
+            logins: Vec::new(),
+            notes: Vec::new(),
             log: LogRetention::default(),
         }
     }
@@ -175,9 +265,9 @@ mod tests {
     }
 
     #[test]
-    fn a_container_in_anothers_network_has_neither_name_nor_ports_of_its_own() {
+    fn a_container_in_a_sandbox_has_neither_name_nor_ports_of_its_own() {
         let mut launch = launch();
-        launch.network_of = Some(ContainerId("f1257".to_owned()));
+        launch.sandbox = Some(ContainerId("f1257".to_owned()));
         let body = body(&launch).unwrap();
         assert_eq!((body.hostname, body.exposed_ports), (None, None), "the Engine refuses both");
         let host = body.host_config.unwrap();
@@ -185,13 +275,63 @@ mod tests {
             (host.network_mode.as_deref(), host.port_bindings.map(|ports| ports.len())),
             (Some("container:f1257"), Some(0))
         );
+        assert_eq!((host.ipc_mode.as_deref(), host.pid_mode), (Some("container:f1257"), None));
     }
 
     #[test]
-    fn a_long_pod_name_is_cut_for_the_host_name() {
+    fn only_containers_that_want_it_see_each_others_processes() {
         let mut launch = launch();
-        launch.labels.pod = "a".repeat(80);
-        assert_eq!(body(&launch).unwrap().hostname.map(|name| name.len()), Some(63));
+        (launch.sandbox, launch.share_processes) = (Some(ContainerId("f1257".to_owned())), true);
+        assert_eq!(body(&launch).unwrap().host_config.unwrap().pid_mode.as_deref(), Some("container:f1257"));
+    }
+
+    #[test]
+    fn a_sandbox_has_the_name_and_ports_of_the_pod_and_no_rights() {
+        let mut launch = launch();
+        (launch.labels.role, launch.image) = (Role::Sandbox, None);
+        launch.network.hostname = "web-7d4b9c-x2k9f".to_owned();
+        let body = body(&launch).unwrap();
+        assert_eq!((body.hostname.as_deref(), body.exposed_ports), (Some("web-7d4b9c-x2k9f"), Some(vec!["80/udp".to_owned()])));
+        let host = body.host_config.unwrap();
+        assert_eq!((host.ipc_mode.as_deref(), host.cap_drop), (Some("shareable"), Some(vec!["ALL".to_owned()])));
+        assert_eq!(host.network_mode.as_deref(), Some("driftless-prod"));
+    }
+
+    #[test]
+    fn a_container_in_the_hosts_network_has_no_names_and_publishes_nothing() {
+        let mut launch = launch();
+        launch.network = PodNetwork { host: true, ..PodNetwork::default() };
+        let body = body(&launch).unwrap();
+        assert_eq!((body.hostname, body.exposed_ports), (None, None));
+        let host = body.host_config.unwrap();
+        assert_eq!((host.network_mode.as_deref(), host.port_bindings.map(|ports| ports.len())), (Some("host"), Some(0)));
+    }
+
+    #[test]
+    fn a_port_is_published_at_each_address_that_it_names() {
+        let mut launch = launch();
+        let at = |address: &str| LaunchPort { host_ip: address.parse().ok(), ..launch.ports[0].clone() };
+        launch.ports = vec![at("127.0.0.1"), at("10.0.0.7")];
+        let bindings = body(&launch).unwrap().host_config.unwrap().port_bindings.unwrap()["80/udp"].clone().unwrap();
+        let addresses: Vec<Option<String>> = bindings.into_iter().map(|binding| binding.host_ip).collect();
+        assert_eq!(addresses, [Some("127.0.0.1".to_owned()), Some("10.0.0.7".to_owned())]);
+    }
+
+    #[test]
+    fn what_reaches_into_the_host_is_asked_of_the_engine_only_if_it_was_asked_for() {
+        let host = |launch: &ContainerLaunch| body(launch).unwrap().host_config.unwrap();
+        let mut launch = launch();
+        launch.mounts = vec![crate::agent::runtime::Mount::default()];
+        let plain = host(&launch);
+        assert_eq!((plain.privileged, plain.pid_mode, plain.ipc_mode, plain.security_opt), (Some(false), None, None, None));
+        assert_eq!(plain.mounts.unwrap()[0].bind_options, None);
+        launch.security = Security { privileged: true, host_pid: true, host_ipc: true, ..Security::default() };
+        launch.mounts[0].propagation = Propagation::Bidirectional;
+        let open = host(&launch);
+        let shared = Some("host".to_owned());
+        assert_eq!((open.privileged, open.pid_mode, open.ipc_mode), (Some(true), shared.clone(), shared));
+        let propagation = open.mounts.unwrap()[0].bind_options.as_ref().and_then(|options| options.propagation);
+        assert_eq!(propagation, Some(MountBindOptionsPropagationEnum::RSHARED));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Read anew for every pull, so that a login takes effect at once and nothing is kept in memory. Credential helpers
 //! (`credsStore`, `credHelpers`) are other programs; they are not run, and a pull without credentials is tried instead.
 
+use crate::model::SecretBytes;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bollard::auth::DockerCredentials;
@@ -25,7 +26,21 @@ struct Config {
 struct Auth {
     /// `user:password` in base64.
     auth: String,
+    /// What Secrets may have instead.
+    username: Option<String>,
+    password: Option<String>,
     identitytoken: Option<String>,
+}
+
+impl Auth {
+    fn pair(&self) -> Option<(String, String)> {
+        if let (Some(username), Some(password)) = (&self.username, &self.password) {
+            return Some((username.clone(), password.clone()));
+        }
+        let plain = String::from_utf8(STANDARD.decode(&self.auth).ok()?).ok()?;
+        let (username, password) = plain.split_once(':')?;
+        Some((username.to_owned(), password.trim_end_matches('\0').to_owned()))
+    }
 }
 
 /// The credentials for the registry of `image`, if the file has any. A file that is absent or unreadable has none.
@@ -38,21 +53,36 @@ pub(super) async fn find(config: &Path, image: &str) -> Option<DockerCredentials
     })
 }
 
+/// The credentials for the registry of `image` in a Secret of `imagePullSecrets`, of either form. One that cannot be read has none.
+pub(super) fn find_in(secret: &SecretBytes, image: &str) -> Option<DockerCredentials> {
+    let json = secret.expose();
+    let old_form = || serde_json::from_slice::<BTreeMap<String, Auth>>(json).map(|auths| of_registry(&auths, image));
+    let found = match serde_json::from_slice::<Config>(json) {
+        Ok(config) if !config.auths.is_empty() => Ok(of_registry(&config.auths, image)),
+        _ => old_form(),
+    };
+    found.unwrap_or_else(|error| {
+        tracing::warn!("an imagePullSecret holds no logins (line {}); it is passed over", error.line());
+        None
+    })
+}
+
 fn parse(config: &[u8], image: &str) -> Result<Option<DockerCredentials>, serde_json::Error> {
     let config: Config = serde_json::from_slice(config)?;
+    Ok(of_registry(&config.auths, image))
+}
+
+fn of_registry(auths: &BTreeMap<String, Auth>, image: &str) -> Option<DockerCredentials> {
     let registry = registry(image);
-    let found = config.auths.iter().find(|(name, _)| bare(name) == bare(registry));
-    Ok(found.and_then(|(name, auth)| {
-        let plain = String::from_utf8(STANDARD.decode(&auth.auth).ok()?).ok()?;
-        let (username, password) = plain.split_once(':')?;
-        Some(DockerCredentials {
-            username: Some(username.to_owned()),
-            password: Some(password.trim_end_matches('\0').to_owned()),
-            identitytoken: auth.identitytoken.clone(),
-            serveraddress: Some(name.clone()),
-            ..DockerCredentials::default()
-        })
-    }))
+    let (name, auth) = auths.iter().find(|(name, _)| bare(name) == bare(registry))?;
+    let (username, password) = auth.pair()?;
+    Some(DockerCredentials {
+        username: Some(username),
+        password: Some(password),
+        identitytoken: auth.identitytoken.clone(),
+        serveraddress: Some(name.clone()),
+        ..DockerCredentials::default()
+    })
 }
 
 /// The registry of a reference: its first part, if that can only be a host.
@@ -94,6 +124,21 @@ mod tests {
         assert_eq!(user("localhost:5000/web").as_deref(), Some("local"));
         assert_eq!(user("quay.io/shop/web"), None);
         assert_eq!(user("helper.example/web"), None, "an entry without a password is a helper's");
+    }
+
+    #[test]
+    fn logins_of_a_secret_are_read_in_both_forms() {
+        let user = |json: serde_json::Value| {
+            let secret = SecretBytes::new(json.to_string().into_bytes());
+            find_in(&secret, "ghcr.io/shop/web:1").and_then(|found| found.username.zip(found.password))
+        };
+        let pair = Some(("bot".to_owned(), "s3cr3t".to_owned()));
+        let entry = serde_json::json!({ "ghcr.io": { "auth": STANDARD.encode("bot:s3cr3t") } });
+        assert_eq!(user(serde_json::json!({ "auths": entry })), pair);
+        assert_eq!(user(entry), pair, "the form of .dockercfg");
+        let plain = serde_json::json!({ "auths": { "https://ghcr.io": { "username": "bot", "password": "s3cr3t" } } });
+        assert_eq!(user(plain), pair);
+        assert_eq!(user(serde_json::json!(["no", "logins"])), None);
     }
 
     #[test]

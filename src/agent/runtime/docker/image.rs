@@ -3,7 +3,8 @@
 use super::engine::Session;
 use super::wire::encode;
 use super::{Shared, credentials};
-use crate::agent::runtime::{ContainerLaunch, PullPolicy, RuntimeError};
+use crate::agent::runtime::{ContainerLaunch, PullPolicy, Role, RuntimeError};
+use bollard::auth::DockerCredentials;
 use bollard::errors::Error as BollardError;
 use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures_util::StreamExt;
@@ -26,6 +27,9 @@ struct Image {
 impl Shared {
     /// Fetches an image that was found missing, if the policy allows. `message` is what the Engine said.
     pub(super) async fn fetch_missing(&self, launch: &ContainerLaunch, message: String) -> Result<(), RuntimeError> {
+        if launch.labels.role == Role::Sandbox {
+            return self.import_sandbox().await;
+        }
         match launch.pull {
             PullPolicy::IfNotPresent => self.pull(launch).await,
             PullPolicy::Never => {
@@ -37,16 +41,38 @@ impl Shared {
         }
     }
 
-    /// Fetches the image of a launch from its registry.
+    /// Fetches the image of a launch from its registry, with one login after the other: those of the pod, then the host's own. Without
+    /// any that fits, without.
     pub(super) async fn pull(&self, launch: &ContainerLaunch) -> Result<(), RuntimeError> {
-        let session = self.engine.session().await?;
         let image = launch.image.clone().unwrap_or_default();
-        let (name, tag) = split(&image);
-        let options = CreateImageOptionsBuilder::new().from_image(name).tag(tag).build();
-        let credentials = match &self.logins {
-            Some(logins) => credentials::find(logins, &image).await,
+        let mut logins: Vec<_> =
+            launch.logins.iter().filter_map(|secret| credentials::find_in(secret, &image)).map(Some).collect();
+        let own = match &self.logins {
+            Some(file) => credentials::find(file, &image).await,
             None => None,
         };
+        if own.is_some() || logins.is_empty() {
+            logins.push(own);
+        }
+        let mut outcome = Ok(());
+        for login in logins {
+            outcome = self.pull_with(launch, &image, login).await;
+            if outcome.is_ok() {
+                break;
+            }
+        }
+        outcome
+    }
+
+    async fn pull_with(
+        &self,
+        launch: &ContainerLaunch,
+        image: &str,
+        credentials: Option<DockerCredentials>,
+    ) -> Result<(), RuntimeError> {
+        let session = self.engine.session().await?;
+        let (name, tag) = split(image);
+        let options = CreateImageOptionsBuilder::new().from_image(name).tag(tag).build();
         let mut progress = std::pin::pin!(session.client.create_image(Some(options), None, credentials));
         loop {
             match timeout(SILENCE, progress.next()).await {

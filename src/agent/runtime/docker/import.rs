@@ -1,6 +1,6 @@
 //! Images without a registry: made from files of this host, and imported.
 
-use super::engine::Session;
+use super::engine::{Engine, Session};
 use super::{Docker, wire};
 use crate::agent::runtime::RuntimeError;
 use crate::agent::runtime::rootfs::RootFs;
@@ -36,31 +36,8 @@ impl Docker {
     /// # Errors
     /// What the Engine says.
     pub async fn import_image(&self, repository: &str, tag: &str, root: &RootFs) -> Result<(), RuntimeError> {
-        let action = format!("importing the image {repository}:{tag}");
-        let archive =
-            root.to_tar().map_err(|error| RuntimeError::Failed { action: action.clone(), message: error.to_string() })?;
-        let content = blake3::hash(&archive).to_hex();
         let session = self.shared.engine.reach().await?;
-        let before = self.imported(&session, &format!("{repository}:{tag}")).await?;
-        if before.as_ref().is_some_and(|(_, known)| known == content.as_str()) {
-            return Ok(());
-        }
-        let options = CreateImageOptionsBuilder::new()
-            .from_src("-")
-            .repo(repository)
-            .tag(tag)
-            .changes(vec![format!("LABEL {CONTENT}={content}")])
-            .build();
-        let progress = session.client.create_image(Some(options), Some(bollard::body_full(archive.into())), None);
-        let done = progress.try_for_each(|_| std::future::ready(Ok(()))).await;
-        done.map_err(|error| self.shared.engine.failed(&action, &error))?;
-        if let Some((id, _)) = before
-            && let Err(error) = session.client.remove_image(&id, None::<RemoveImageOptions>, None).await
-        {
-            // A container still uses it; without a name it goes with `docker image prune`.
-            tracing::debug!("the image that {repository}:{tag} was before stays: {error}");
-        }
-        Ok(())
+        import(&self.shared.engine, &session, (repository, tag), root).await
     }
 
     /// Imports an image that holds one program of this host, with the shared libraries that it needs, at
@@ -72,19 +49,55 @@ impl Docker {
         let root = program_files(program).await?;
         self.import_image(repository, tag, &root).await
     }
+}
 
-    /// Id and content of the image of that name, if we imported it.
-    async fn imported(&self, session: &Session, name: &str) -> Result<Option<(String, String)>, RuntimeError> {
-        // A name's slashes belong to the path of this call.
-        let path = format!("/images/{}/json", wire::encode(name).replace("%2F", "/"));
-        match session.get::<Image>(&path).await {
-            Ok(image) => {
-                let mut labels = image.config.and_then(|config| config.labels).unwrap_or_default();
-                Ok(labels.remove(CONTENT).map(|content| (image.id, content)))
-            }
-            Err(wire::ReadError::Refused { .. }) => Ok(None),
-            Err(error) => Err(self.shared.engine.read_failed("looking for an image", error)),
-        }
+/// See [`Docker::import_image`]; `name` is repository and tag.
+pub(super) async fn import(engine: &Engine, session: &Session, name: (&str, &str), root: &RootFs) -> Result<(), RuntimeError> {
+    let (repository, tag) = name;
+    let action = format!("importing the image {repository}:{tag}");
+    let archive = root.to_tar().map_err(|error| RuntimeError::Failed { action: action.clone(), message: error.to_string() })?;
+    let content = blake3::hash(&archive).to_hex();
+    let before = imported(engine, session, &format!("{repository}:{tag}")).await?;
+    if before.as_ref().is_some_and(|(_, known)| known == content.as_str()) {
+        return Ok(());
+    }
+    let options = CreateImageOptionsBuilder::new()
+        .from_src("-")
+        .repo(repository)
+        .tag(tag)
+        .changes(vec![format!("LABEL {CONTENT}={content}")])
+        .build();
+    let progress = session.client.create_image(Some(options), Some(bollard::body_full(archive.into())), None);
+    let done = progress.try_for_each(|_| std::future::ready(Ok(()))).await;
+    done.map_err(|error| engine.failed(&action, &error))?;
+    if let Some((id, _)) = before
+        && let Err(error) = session.client.remove_image(&id, None::<RemoveImageOptions>, None).await
+    {
+        // A container still uses it; without a name it goes with `docker image prune`.
+        tracing::debug!("the image that {repository}:{tag} was before stays: {error}");
+    }
+    Ok(())
+}
+
+/// Whether there is an image of that name.
+pub(super) async fn exists(engine: &Engine, session: &Session, name: &str) -> Result<bool, RuntimeError> {
+    find(engine, session, name).await.map(|image| image.is_some())
+}
+
+/// Id and content of the image of that name, if we imported it.
+async fn imported(engine: &Engine, session: &Session, name: &str) -> Result<Option<(String, String)>, RuntimeError> {
+    let Some(image) = find(engine, session, name).await? else { return Ok(None) };
+    let mut labels = image.config.and_then(|config| config.labels).unwrap_or_default();
+    Ok(labels.remove(CONTENT).map(|content| (image.id, content)))
+}
+
+async fn find(engine: &Engine, session: &Session, name: &str) -> Result<Option<Image>, RuntimeError> {
+    // A name's slashes belong to the path of this call.
+    let path = format!("/images/{}/json", wire::encode(name).replace("%2F", "/"));
+    match session.get::<Image>(&path).await {
+        Ok(image) => Ok(Some(image)),
+        Err(wire::ReadError::Refused { .. }) => Ok(None),
+        Err(error) => Err(engine.read_failed("looking for an image", error)),
     }
 }
 
@@ -95,6 +108,11 @@ impl Docker {
 /// A file that cannot be read, named.
 pub async fn program_files(program: &Path) -> Result<RootFs, RuntimeError> {
     let name = program.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    files_as(program, &name).await
+}
+
+/// The same, with the program under another name.
+pub(super) async fn files_as(program: &Path, name: &str) -> Result<RootFs, RuntimeError> {
     let mut root = RootFs::default()
         .folder("/tmp", 0o1777)
         .file("/etc/passwd", 0o644, "root:x:0:0:root:/root:/sbin/nologin\nnobody:x:65534:65534:nobody:/:/sbin/nologin\n")

@@ -5,7 +5,7 @@ use crate::agent::runtime::{ContainerId, ContainerStatus, RunState};
 use crate::model::{Exit, Moment, RuntimeKind};
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 /// One row of `GET /containers/json`.
@@ -27,6 +27,8 @@ pub(super) struct Container {
     #[serde(default)]
     config: Config,
     #[serde(default)]
+    host_config: HostConfig,
+    #[serde(default)]
     network_settings: NetworkSettings,
 }
 
@@ -45,6 +47,12 @@ pub(super) struct State {
 #[serde(rename_all = "PascalCase", default)]
 struct Config {
     labels: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct HostConfig {
+    network_mode: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -102,8 +110,12 @@ impl Container {
         self.config.labels.clone().unwrap_or_default()
     }
 
-    /// Its address on our network; `None` while it does not run, and where the network is another container's.
+    /// Its address on our network, or the host's for one in the host's network; `None` while it does not run, and where the network
+    /// is another container's.
     pub(super) fn address(&self) -> Option<IpAddr> {
+        if self.host_config.network_mode == "host" {
+            return Some(IpAddr::V4(Ipv4Addr::LOCALHOST)).filter(|_| self.state.running);
+        }
         let endpoints = self.network_settings.networks.iter().flat_map(BTreeMap::values);
         endpoints.filter_map(|endpoint| endpoint.address.as_deref()?.parse().ok()).next()
     }

@@ -1,6 +1,6 @@
 //! The labels on our containers ★: all that is needed to adopt one without a ledger.
 
-use crate::agent::runtime::{Labels, LaunchPort};
+use crate::agent::runtime::{Labels, LaunchPort, Role};
 use crate::model::{Kind, NodeName, ObjectKey, PodUid, Revision, TemplateHash};
 use std::collections::BTreeMap;
 
@@ -18,6 +18,8 @@ const REVISION: &str = "driftless.dev/revision";
 const WORKLOAD: &str = "driftless.dev/workload";
 const SLOT: &str = "driftless.dev/slot";
 const ATTEMPT: &str = "driftless.dev/attempt";
+/// What it is to its pod; absent from what versions without sandboxes have made.
+const ROLE: &str = "driftless.dev/role";
 /// The ports as launched, as JSON: names and host ports are nowhere else on the container.
 const PORTS: &str = "driftless.dev/ports";
 
@@ -38,6 +40,7 @@ pub(super) fn write(labels: &Labels, ports: &[LaunchPort]) -> BTreeMap<String, S
         (WORKLOAD, workload),
         (SLOT, labels.slot.to_string()),
         (ATTEMPT, labels.attempt.to_string()),
+        (ROLE, labels.role.as_str().to_owned()),
         (PORTS, ports),
     ];
     pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
@@ -59,6 +62,7 @@ pub(super) fn read(written: &BTreeMap<String, String>) -> Result<(Labels, Vec<La
         hash: TemplateHash::new(text(TEMPLATE_HASH)?),
         revision: Revision::new(text(REVISION)?),
         attempt: text(ATTEMPT)?.parse().map_err(|_| ATTEMPT)?,
+        role: Role::from_label(written.get(ROLE).map(String::as_str)),
     };
     let ports = serde_json::from_str(text(PORTS)?).map_err(|_| PORTS)?;
     Ok((labels, ports))
@@ -87,14 +91,27 @@ mod tests {
             hash: TemplateHash::new("7d4b9c"),
             revision: Revision::new("abc"),
             attempt: 3,
+            role: Role::Sidecar,
         }
     }
 
     #[test]
     fn what_is_written_is_read_back() {
-        let ports =
-            vec![LaunchPort { name: "http".to_owned(), container_port: 80, protocol: Protocol::Tcp, host_port: Some(8080) }];
+        let ports = vec![LaunchPort {
+            name: "http".to_owned(),
+            container_port: 80,
+            protocol: Protocol::Tcp,
+            host_port: Some(8080),
+            host_ip: None,
+        }];
         assert_eq!(read(&write(&labels(), &ports)), Ok((labels(), ports)));
+    }
+
+    #[test]
+    fn what_an_older_version_made_is_a_container_like_any() {
+        let mut written = write(&labels(), &[]);
+        written.remove(ROLE);
+        assert_eq!(read(&written).map(|(labels, _)| labels.role), Ok(Role::Main));
     }
 
     #[test]

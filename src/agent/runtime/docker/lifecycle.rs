@@ -2,6 +2,7 @@
 
 use super::engine::{ANSWER_SECONDS, Session};
 use super::inspect::{Container, Row};
+use super::settle::Settled;
 use super::wire::{ReadError, encode};
 use super::{Shared, create, labels};
 use crate::agent::runtime::{
@@ -94,7 +95,8 @@ impl Shared {
         if launch.pull == PullPolicy::Always {
             self.pull(launch).await?;
         }
-        let id = self.made(launch).await?;
+        let settled = self.settle(launch).await?;
+        let id = self.made(launch, &settled).await?;
         let mut session = self.engine.session().await?;
         let mut started = self.start_made(&session, &id).await;
         if started.as_ref().is_err_and(is_missing_network) {
@@ -123,10 +125,10 @@ impl Shared {
     }
 
     /// The container of this launch: a new one, or the one that is there already.
-    async fn made(&self, launch: &ContainerLaunch) -> Result<ContainerId, RuntimeError> {
+    async fn made(&self, launch: &ContainerLaunch, settled: &Settled) -> Result<ContainerId, RuntimeError> {
         for _ in 0..TRIES {
             let session = self.engine.session().await?;
-            match self.make(&session, launch).await? {
+            match self.make(&session, launch, settled).await? {
                 Made::Container(id) => return Ok(id),
                 Made::NoImage(message) => self.fetch_missing(launch, message).await?,
                 Made::NameTaken => {
@@ -142,10 +144,10 @@ impl Shared {
         Err(RuntimeError::Failed { action: format!("making {name}"), message: format!("no success in {TRIES} tries") })
     }
 
-    async fn make(&self, session: &Session, launch: &ContainerLaunch) -> Result<Made, RuntimeError> {
+    async fn make(&self, session: &Session, launch: &ContainerLaunch, settled: &Settled) -> Result<Made, RuntimeError> {
         let name = launch.labels.container_name();
         let options = CreateContainerOptionsBuilder::new().name(&name).build();
-        let body = create::body(launch)?;
+        let body = create::body(launch, settled)?;
         let made = {
             let _permit = self.permit().await;
             session.client.create_container(Some(options), body).await

@@ -1,8 +1,8 @@
 //! Docker Engine, 20.10 to 29, through its socket.
 //!
 //! Role: the [`Runtime`] for containers. Inputs: launches, and ids of containers that carry our labels. Outputs: containers on the
-//! Engine, their state, and events. One container of the pod is a container of the Engine on our own bridge network
-//! `driftless-<cluster>`; further containers of the pod share the first one's network.
+//! Engine, their state, and events. A container of the pod is a container of the Engine: on our own bridge network
+//! `driftless-<cluster>`, or in the network of the pod's sandbox, which is on it.
 //!
 //! Invariants:
 //! - Before a call that stops, removes or renames, the container's own labels are read, and must be of this cluster and node.
@@ -30,6 +30,8 @@ mod inspect;
 mod labels;
 mod lifecycle;
 mod network;
+mod sandbox;
+mod settle;
 mod wire;
 
 pub use engine::socket_of;
@@ -64,6 +66,8 @@ pub struct DockerSettings {
     pub cluster: String,
     /// Our node.
     pub node: NodeName,
+    /// Our own binary, which sandboxes run. Its path must be one that means the same file to another process.
+    pub program: PathBuf,
 }
 
 /// The runtime. Making one does not connect; the first call does. Clones share everything.

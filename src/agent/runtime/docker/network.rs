@@ -98,7 +98,7 @@ async fn create(engine: &Engine, session: &Session, cluster: &str) -> Result<(),
 /// Up to version 28 the Engine lets two agents make two networks of one name at the same moment, and finds that name ambiguous from
 /// then on. So one agent of this host makes it at a time: whoever holds the lock on the socket's folder, which needs no file
 /// of its own and ends with the process. Whoever cannot have it in time goes on without.
-async fn alone(engine: &Engine) -> Option<File> {
+pub(super) async fn alone(engine: &Engine) -> Option<File> {
     let folder = File::open(engine.socket().parent()?).ok()?;
     for _ in 0..LOCK_TRIES {
         match folder.try_lock() {

@@ -25,6 +25,7 @@ mod logfile;
 mod logread;
 mod procfs;
 mod protocol;
+mod rights;
 pub mod shim;
 mod start;
 mod store;

@@ -28,6 +28,9 @@ pub(super) struct Spec {
     pub(super) log: PathBuf,
     pub(super) retention: LogRetention,
     pub(super) limits: Limits,
+    /// Whether no program may gain rights that its parent has not.
+    #[serde(default)]
+    pub(super) no_new_privileges: bool,
 }
 
 /// Bytes that may be a secret, as base64.

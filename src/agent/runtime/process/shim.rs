@@ -59,6 +59,12 @@ pub fn run() -> Result<(), ShimError> {
     let _ = rustix::process::setsid();
     // Without it orphans would go to init, and be out of our sight; every kernel that has pidfd has it.
     let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
+    if spec.no_new_privileges {
+        // Of the shim itself, which needs none; its workload inherits it.
+        if let Err(error) = rustix::thread::set_no_new_privs(true) {
+            return reply(&Reply::Refused(format!("new privileges cannot be ruled out: {error}")));
+        }
+    }
     let mut own = match Workload::start(&spec) {
         Ok(own) => own,
         Err(message) => return reply(&Reply::Refused(message)),

@@ -1,9 +1,9 @@
 //! Starting a process, and running a command beside one.
 
-use super::ProcessSettings;
 use super::procfs::{Proc, descendants};
 use super::protocol::{Hidden, Reply, Spec, VERSION};
 use super::store::{self, Entry, failed, shim_folder};
+use super::{ProcessSettings, rights};
 use crate::agent::runtime::{ContainerLaunch, EnvValue, ExecResult, Mount, RuntimeError};
 use crate::model::Protocol;
 use rustix::process::{Pid, Signal};
@@ -36,6 +36,7 @@ pub(super) async fn start(settings: &ProcessSettings, launch: &ContainerLaunch) 
         }
         entry.delete()?;
     }
+    rights::check(&launch.security)?;
     check_ports(settings.address, launch)?;
     make_folder(&folder)?;
     let home = settings.folders.pod_state(launch.labels.uid).join("work").join(&launch.labels.container);
@@ -128,6 +129,7 @@ fn spec_of(settings: &ProcessSettings, launch: &ContainerLaunch, folder: &Path, 
         log,
         retention: launch.log,
         limits: launch.limits,
+        no_new_privileges: launch.security.no_new_privileges,
     }
 }
 
