@@ -1,6 +1,6 @@
 //! Decides how a plan is carried out.
 //!
-//! Role: [`prune`] says which deletions may go out, [`schedule`] which node takes a pod, [`scale`] how many pods an autoscaled
+//! Role: [`budget`] says how many pods a disruption budget lets go, [`prune`] says which deletions may go out, [`schedule`] which node takes a pod, [`scale`] how many pods an autoscaled
 //! workload wants. `rollout` takes the next step from the old pods to the new ones.
 //!
 //! Inputs: desired objects, what was told to the agents and not yet reported (*assigned*), what they reported (*observed*), and the
@@ -13,6 +13,7 @@
 //!
 //! Deliberately absent: I/O, and the choice of *when* to look; the controller's core calls these functions when a workload is dirty.
 
+pub mod budget;
 pub mod prune;
 pub mod rollout;
 pub mod scale;

@@ -8,8 +8,8 @@ use super::records::Occasion;
 use super::timers::Timer;
 use crate::apply::schedule::Request;
 use crate::model::{
-    DriftPolicy, Epoch, Generation, Hello, Kind, NodeName, NodeSpec, ObjectKey, PodEvent, PodReport, PodUid, Report,
-    ServiceProblem, TemplateHash,
+    DriftPolicy, Epoch, Generation, Hello, Kind, NodeName, ObjectKey, PodEvent, PodReport, PodUid, Report, ServiceProblem,
+    TemplateHash,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -29,7 +29,7 @@ impl Controller {
             node.floor = generation;
         }
         self.inputs.memory_lost |= !self.inputs.has_memory && epoch > Epoch(0) && is_first;
-        self.capacity.set(&hello.facts, &NodeSpec::default(), true);
+        self.offer(name, true);
         self.dirty.workloads.append(&mut self.dirty.unplaced);
         self.recall_jobs(name, &hello);
         self.touch_placed();
@@ -46,6 +46,7 @@ impl Controller {
         for service in self.services.waiting() {
             self.recheck(&service);
         }
+        self.evict(name);
         if self.is_acting() {
             self.catch_up(name, (epoch, generation));
         }
@@ -309,6 +310,9 @@ impl Controller {
         let workloads = self.placements.workloads_of_node(name);
         if ready {
             self.dirty.workloads.append(&mut self.dirty.unplaced);
+            self.evict(name);
+        } else {
+            self.forsake(name);
         }
         self.touch_placed();
         let (reason, message) = match (ready, lost) {

@@ -21,6 +21,9 @@ impl Controller {
         for key in self.services.keys() {
             self.check_service(&key)?;
         }
+        if let Some(placement) = self.nodes.by_name.keys().find_map(|name| self.overstays(name)) {
+            return Err(format!("{} should have left {} for a taint", placement.run.name, placement.node));
+        }
         for (name, node) in self.nodes.by_name.iter().filter(|(_, node)| node.connected) {
             let Some(assignment) = &node.assignment else { continue };
             let (run, stop) = self.orders(name);

@@ -6,6 +6,7 @@ use super::happenings::Happenings;
 use super::inputs::Inputs;
 use super::nodes::Nodes;
 use super::placements::Placements;
+use super::priority::Nominated;
 use super::records::Records;
 use super::timers::{Timer, Timers};
 use super::work::Work;
@@ -29,6 +30,7 @@ pub struct Controller {
     pub(super) nodes: Nodes,
     pub(super) capacity: schedule::Nodes,
     pub(super) placements: Placements,
+    pub(super) nominated: Nominated,
     pub(super) works: BTreeMap<ObjectKey, Work>,
     pub(super) services: Services,
     pub(super) dirty: Dirty,
@@ -86,6 +88,7 @@ impl Controller {
             nodes: Nodes::default(),
             capacity: schedule::Nodes::default(),
             placements: Placements::default(),
+            nominated: Nominated::new(),
             works: BTreeMap::new(),
             services: Services::default(),
             dirty: Dirty::default(),
@@ -145,6 +148,7 @@ impl Controller {
             Timer::Hold => {}
             Timer::Node(name) => self.judge_node(&name),
             Timer::Resend(name) => self.resend(&name),
+            Timer::Evict(name) => self.evict(&name),
             Timer::Workload(key) => self.touch_workload(&key),
             Timer::Scale(key) => self.autoscale(&key),
             Timer::Drained(uid) => drop(self.dirty.retired.insert(uid)),

@@ -1,6 +1,7 @@
 //! What is wanted: the revision in force, what of it is held back, and what came before.
 
 use super::event::{Commit, LoadedRevision};
+use super::priority::Ranks;
 use crate::model::{Desired, Kind, Moment, Object, ObjectKey, PodSnapshot, Policy, PruneBlock, Revision, TemplateHash};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -35,6 +36,8 @@ pub(super) struct Inputs {
     pub(super) autoscalers: BTreeMap<ObjectKey, ObjectKey>,
     /// Every template that a pod may be made of.
     pub(super) snapshots: BTreeMap<TemplateHash, Arc<PodSnapshot>>,
+    /// Priorities and disruption budgets.
+    pub(super) ranks: Ranks,
     /// The stable addresses of Services.
     pub(super) addresses: Addresses,
 }

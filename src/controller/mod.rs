@@ -4,8 +4,9 @@
 //! [`Event`]s. Outputs: [`Effect`]s. The core is pure; the shell around it does the I/O.
 //!
 //! The rooms of the core: `inputs` (what is wanted), `nodes` (who is heard), `placements` (what was told, and what is
-//! reported), `places` (which node a pod is for), `endpoints` (where Services lead, and who knows), `work` (what each workload carries from pass to pass),
-//! `timers`, `records` (what the audit branch is told). What happens in them: `restore` and `revise` take the memory and a
+//! reported), `places` (which node a pod is for), `endpoints` (where Services lead, and who knows), `work` (what each workload carries
+//! from pass to pass), `timers`, `priority` (who is placed first, and makes room for whom), `marks` (what git says of hosts), `records`
+//! (what the audit branch is told). What happens in them: `restore` and `revise` take the memory and a
 //! revision over, `agents` hears, `pass` takes rollout steps for what is dirty, `retire`, `publish` and `dispatch` tell,
 //! `scale` asks the autoscaler, `jobs` minds that nothing runs twice, `tree` and `words` write, `view` shows, `check` recomputes everything.
 //!
@@ -28,10 +29,12 @@ mod event;
 mod happenings;
 mod inputs;
 mod jobs;
+mod marks;
 mod nodes;
 mod pass;
 mod placements;
 mod places;
+mod priority;
 mod publish;
 mod records;
 mod restore;

@@ -1,6 +1,6 @@
 //! Nodes: who is heard, who is silent, who is lost, and what each was last told.
 
-use crate::model::{Assignment, Generation, Moment, NodeFacts, NodeName, ServiceProblem};
+use crate::model::{Assignment, Generation, Moment, NodeFacts, NodeName, ServiceProblem, Taint};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +35,8 @@ pub(super) struct Node {
     pub(super) acknowledged: Generation,
     /// Assignments are numbered above this: what the agent has seen of this epoch from elsewhere.
     pub(super) floor: Generation,
+    /// Its taints that send pods away, and since when they are known.
+    pub(super) tainted: BTreeMap<Taint, Moment>,
     /// What its agent last said is wrong with Services there.
     pub(super) service_problems: Vec<ServiceProblem>,
 }
@@ -51,6 +53,7 @@ impl Node {
             assignment: None,
             acknowledged: Generation(0),
             floor: Generation(0),
+            tainted: BTreeMap::new(),
             service_problems: Vec::new(),
         }
     }

@@ -3,6 +3,7 @@
 use super::core::Controller;
 use super::happenings::Happening;
 use super::placements::Placement;
+use super::priority::Unplaced;
 use super::timers::Timer;
 use crate::apply::rollout::{Action, PodState, RolloutInput, RolloutMemory, RolloutStep, step};
 use crate::model::{
@@ -18,8 +19,10 @@ impl Controller {
     pub(super) fn pass(&mut self) {
         let mut worked = false;
         loop {
-            if let Some(key) = self.dirty.workloads.pop_first() {
-                self.work_on(&key);
+            if !self.dirty.workloads.is_empty() {
+                for key in self.in_turn() {
+                    self.work_on(&key);
+                }
             } else if let Some(key) = self.dirty.services.pop_first() {
                 self.publish(&key);
             } else if let Some(uid) = self.dirty.retired.pop_first() {
@@ -39,6 +42,7 @@ impl Controller {
     fn work_on(&mut self, key: &ObjectKey) {
         self.mark_services(key);
         self.records.look_at(key);
+        self.withdraw(key);
         let Some(object) = self.inputs.object(key).cloned() else { return self.empty_out(key) };
         let Some(workload) = object.workload() else { return };
         let before = self.works.get(key).map(|work| remembered(&work.memory));
@@ -127,10 +131,13 @@ impl Controller {
             match action {
                 Action::Create { .. } if delay.is_some() => acted.delayed = true,
                 // Where one pod finds no place, its like find none either; those that are for a node of their own may.
-                Action::Create { node: None, .. } if acted.refused.is_some() && !numbered => {}
+                Action::Create { node: None, .. } if acted.stuck && !numbered => {}
                 Action::Create { slot, hash, node } => match self.create(object, *slot, hash, node.as_ref()) {
                     Ok(()) => acted.changed = true,
-                    Err(waiting) => acted.refused = Some(waiting),
+                    Err(unplaced) => {
+                        acted.stuck = !unplaced.makes_room;
+                        acted.refused = Some(unplaced.waiting);
+                    }
                 },
                 Action::Reinstate { uid } => {
                     self.reinstate(uid);
@@ -149,10 +156,10 @@ impl Controller {
     /// The commit that asks for a stop; none where it was not a commit.
     fn commit_for(&self, reason: StopReason) -> Option<Revision> {
         match reason {
-            StopReason::Replaced | StopReason::ScaledDown | StopReason::Pruned | StopReason::RolledBack => {
+            StopReason::Replaced | StopReason::ScaledDown | StopReason::Pruned | StopReason::RolledBack | StopReason::Evicted => {
                 self.inputs.effective.revision.clone()
             }
-            StopReason::Superseded | StopReason::Misplaced | StopReason::Finished => None,
+            StopReason::Superseded | StopReason::Misplaced | StopReason::Finished | StopReason::Preempted => None,
         }
     }
 
@@ -167,22 +174,17 @@ impl Controller {
     }
 
     /// Starts a pod where a node can take it, or on the one that it is for.
-    fn create(&mut self, object: &Object, slot: u32, hash: &TemplateHash, on: Option<&NodeName>) -> Result<(), WaitingOn> {
+    fn create(&mut self, object: &Object, slot: u32, hash: &TemplateHash, on: Option<&NodeName>) -> Result<(), Unplaced> {
         let key = &object.key;
         let request = self.request(key, hash);
-        let node = match self.find_node(&request, on) {
-            Ok(node) => node,
-            Err(waiting) => {
-                self.dirty.unplaced.insert(key.clone());
-                return Err(waiting);
-            }
-        };
+        let node = self.find_node((key, slot, hash), &request, on)?;
         let run = self.name_pod(object, slot, hash);
         let (name, message) = (run.name.clone(), format!("{} goes to {node}", run.name));
         self.capacity.reserve(&node, &request);
         self.dirty.nodes.insert(node.clone());
-        self.placements.insert(Placement::new(node, run, request, self.now));
+        self.placements.insert(Placement::new(node.clone(), run, request, self.now));
         self.note_seen(key, slot);
+        self.evict(&node);
         self.records.touch(key);
         let happening = Happening { about: key, pod: Some(&name), warning: false, reason: "Scheduled", message };
         self.happenings.note(happening, self.now);
@@ -300,6 +302,8 @@ struct Acted {
     changed: bool,
     /// What a pod waits for that finds no place.
     refused: Option<WaitingOn>,
+    /// Its like will find none either, for all that is known.
+    stuck: bool,
     /// Replacements wait because too many were needed lately.
     delayed: bool,
 }

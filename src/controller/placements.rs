@@ -149,7 +149,10 @@ impl Placement {
         }
         match (&self.retired, &self.report) {
             (Some(retired), _) if retired.told => Standing::Stopping,
-            (Some(_), _) => Standing::Draining { since: self.ready_since.filter(|_| node_ready && self.is_ready()) },
+            (Some(retired), _) => {
+                let may_return = retired.reason.is_negotiable() && node_ready && self.is_ready();
+                Standing::Draining { since: self.ready_since.filter(|_| may_return) }
+            }
             (None, Some(report)) if report.phase.is_terminal() => Standing::Ended,
             (None, Some(_)) if node_ready && self.is_ready() => {
                 self.ready_since.map_or(Standing::Unready, |since| Standing::Ready { since })
@@ -213,6 +216,13 @@ impl Placements {
 
     pub(super) fn of_workload(&self, workload: &ObjectKey) -> impl Iterator<Item = &Placement> {
         self.by_workload.get(workload).into_iter().flatten().filter_map(|uid| self.pods.get(uid))
+    }
+
+    /// The pods of one namespace.
+    pub(super) fn in_namespace<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Placement> {
+        let first = ObjectKey::new(Kind::Namespace, namespace, "");
+        let here = self.by_workload.range(first..).take_while(move |(key, _)| key.namespace == namespace);
+        here.flat_map(|(_, uids)| uids).filter_map(|uid| self.pods.get(uid))
     }
 
     pub(super) fn count_of_node(&self, node: &NodeName) -> usize {

@@ -5,20 +5,19 @@
 
 use super::core::Controller;
 use super::placements::Placement;
-use crate::apply::schedule::{Request, matches, place};
+use crate::apply::schedule::{Request, matches};
 use crate::model::{Kind, NodeName, ObjectKey, Strategy, WaitingOn, Workload};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 impl Controller {
-    /// The node that takes a pod, or what it waits for.
-    pub(super) fn find_node(&mut self, request: &Request, on: Option<&NodeName>) -> Result<NodeName, WaitingOn> {
-        let on = on.filter(|_| request.pinned.is_none());
-        if let Some(name) = on.filter(|name| self.nodes.get(name).is_none_or(|node| !node.ready)) {
-            return Err(WaitingOn::Node(name.clone()));
+    /// The request of a pod that is for one node, or what it waits for if that one is not heard.
+    pub(super) fn pinned(&self, request: &Arc<Request>, on: Option<&NodeName>) -> Result<Arc<Request>, WaitingOn> {
+        match on.filter(|_| request.pinned.is_none()) {
+            None => Ok(Arc::clone(request)),
+            Some(name) if self.nodes.get(name).is_none_or(|node| !node.ready) => Err(WaitingOn::Node(name.clone())),
+            Some(name) => Ok(Arc::new(Request { pinned: Some(name.clone()), ..Request::clone(request) })),
         }
-        let pinned = on.map(|name| Request { pinned: Some(name.clone()), ..request.clone() });
-        let found = place(pinned.as_ref().unwrap_or(request), &mut self.capacity);
-        found.map_err(|refusals| WaitingOn::Placement(refusals.to_string()))
     }
 
     /// The nodes that are to have a pod of a DaemonSet, and whether each is heard. Lost ones do not count until they return.

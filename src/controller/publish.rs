@@ -65,7 +65,7 @@ impl Controller {
     }
 
     /// The template that a pod was made of; that of its workload if its own is not known any more.
-    fn template_of(&self, placement: &Placement) -> Option<&PodTemplate> {
+    pub(super) fn template_of(&self, placement: &Placement) -> Option<&PodTemplate> {
         let own = self.inputs.snapshots.get(&placement.run.hash);
         let wanted = || self.inputs.object(&placement.run.workload).and_then(|object| object.snapshot());
         own.or_else(wanted).map(|snapshot| &snapshot.template)

@@ -87,5 +87,7 @@ fn why(reason: StopReason) -> &'static str {
         StopReason::Superseded => "it ended or was lost, and another takes its slot",
         StopReason::Finished => "its Job is over",
         StopReason::Misplaced => "its node is not one for it any more",
+        StopReason::Evicted => "a taint of its node sends it away",
+        StopReason::Preempted => "a pod of higher priority needs its room",
     }
 }

@@ -33,6 +33,7 @@ impl Controller {
         self.take_over(&plan, &old, first);
         self.note_blocked(unblocked.as_ref());
         self.reindex_changed(&changed, first);
+        self.reconsider(&changed, first);
         self.claim();
         if first {
             self.doubt_forgotten_jobs();
@@ -111,15 +112,18 @@ impl Controller {
     /// What runs of the workloads that change, for the estimate.
     fn observed(&self, plan: &Plan) -> diff::Observed {
         let mut observed = diff::Observed::default();
-        for change in plan.changes.iter().filter(|change| change.key.kind.is_workload()) {
+        let changing = plan.changes.iter().map(|change| &change.key).filter(|key| key.kind.is_workload());
+        // What a Node's change sends away may be of any workload.
+        let any = self.works.keys().filter(|_| plan.changes.iter().any(|change| change.key.kind == Kind::Node));
+        for key in changing.chain(any) {
             let mut pods = diff::ObservedPods {
-                autoscaled: self.works.get(&change.key).and_then(|work| work.autoscaled),
+                autoscaled: self.works.get(key).and_then(|work| work.autoscaled),
                 ..diff::ObservedPods::default()
             };
-            for placement in self.placements.of_workload(&change.key).filter(|placement| placement.retired.is_none()) {
+            for placement in self.placements.of_workload(key).filter(|placement| placement.retired.is_none()) {
                 *pods.nodes.entry(placement.node.clone()).or_default() += 1;
             }
-            observed.workloads.insert(change.key.clone(), pods);
+            observed.workloads.insert(key.clone(), pods);
         }
         observed
     }

@@ -1,6 +1,7 @@
 //! The core as a whole, with agents that do as they are told.
 
 mod jobs;
+mod placement;
 mod sets;
 mod world;
 

@@ -4,8 +4,8 @@ use super::core::Controller;
 use super::placements::Placement;
 use super::words;
 use crate::model::{
-    Health, NodeName, NodeView, ObjectKey, PodReport, PodView, ProblemView, Progress, ServiceView, StalledBy, UnitState, View,
-    WaitingOn, WorkloadView,
+    BudgetView, Health, Kind, NodeName, NodeView, ObjectKey, PodReport, PodView, ProblemView, Progress, ServiceView, StalledBy,
+    UnitState, View, WaitingOn, WorkloadView,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,6 +33,7 @@ impl Controller {
             templates: self.inputs.snapshots.clone(),
             created: created.collect(),
             nodes: self.nodes.by_name.keys().map(|name| (name.clone(), self.node_view(name))).collect(),
+            budgets: self.budget_views(),
             services: self.service_views(),
             reconciles: self.records.ring.iter().cloned().collect(),
             events: self.happenings.all(),
@@ -110,12 +111,18 @@ impl Controller {
     fn node_view(&self, name: &NodeName) -> NodeView {
         let node = self.nodes.get(name);
         NodeView {
-            facts: node.and_then(|node| node.facts.clone()),
+            facts: self.facts(name),
             ready: node.is_some_and(|node| node.ready),
             heard: node.and_then(|node| node.heard),
             since: node.map(|node| node.since).unwrap_or_default(),
             pods: self.placements.count_of_node(name),
+            marks: self.marks(name),
         }
+    }
+
+    fn budget_views(&self) -> BTreeMap<ObjectKey, BudgetView> {
+        let budgets = self.inputs.effective.objects.keys().filter(|key| key.kind == Kind::PodDisruptionBudget);
+        budgets.filter_map(|key| Some((key.clone(), self.budget(key)?))).collect()
     }
 
     fn service_views(&self) -> BTreeMap<ObjectKey, ServiceView> {
@@ -243,6 +250,11 @@ impl Controller {
         for (name, node) in self.nodes.by_name.iter().filter(|(_, node)| !node.ready) {
             let message = if node.lost { "lost: its pods are replaced elsewhere" } else { "not heard" };
             found.push(problem(&format!("node {name}"), message.to_owned(), None));
+        }
+        let written = self.inputs.effective.objects.keys().filter(|key| key.kind == Kind::Node);
+        for key in written.filter(|key| self.nodes.get(&NodeName::new(key.name.clone())).is_none()) {
+            let hint = Some("Start an agent of this name, or remove the Node; what it says is in force once it joins.");
+            found.push(problem(&format!("node {}", key.name), "no agent of this name has joined".to_owned(), hint));
         }
         for (node, report) in self.placements.unclaimed.values() {
             let message = format!("unclaimed on {node}: its workload {} is not known; it is kept running", report.workload);

@@ -243,7 +243,7 @@ pub(super) fn batch_subject(occasion: Occasion, notes: &[(ObjectKey, String)]) -
         ([(key, message)], _) => format!("{}: {message}", key.short()),
         (_, Occasion::Run) => format!("{} Jobs ran", keys.len()),
         (_, Occasion::Scale) => format!("{} workloads scaled by their autoscalers", keys.len()),
-        (_, Occasion::Node) => format!("{} workloads lost pods with their node", keys.len()),
+        (_, Occasion::Node) => format!("{} workloads lost pods on a node", keys.len()),
         _ if keys.len() == 1 => {
             format!("{}: {} corrections of drift", keys.first().map(|key| key.short()).unwrap_or_default(), notes.len())
         }
@@ -260,7 +260,7 @@ pub(super) fn batch_body(notes: &[(ObjectKey, String)]) -> String {
 pub(super) fn rule(occasion: Occasion) -> &'static str {
     match occasion {
         Occasion::Drift => "rule: what a commit wants is restored",
-        Occasion::Node => "rule: pods of a lost node are replaced",
+        Occasion::Node => "rule: pods that lose their place are replaced elsewhere",
         Occasion::Scale => "rule: autoscaler",
         Occasion::Run => "rule: Jobs run to completion, CronJobs by their schedule",
     }

@@ -7,6 +7,7 @@ use crate::model::{
 use std::collections::{BTreeMap, BTreeSet};
 
 mod job;
+mod placement;
 
 /// The two states that a plan lies between.
 pub(super) struct Scene<'a> {
@@ -87,10 +88,11 @@ pub(super) fn of(change: &Change, scene: &Scene<'_>, counts: &Counts<'_>) -> Eff
         Kind::ConfigMap | Kind::Secret => only(of_config(change, scene)),
         Kind::Service => of_service(change, scene),
         Kind::HorizontalPodAutoscaler => only(of_autoscaler(change, scene)),
+        Kind::Node => placement::of_node(change, scene, counts),
+        Kind::PriorityClass => only(placement::of_class(change, scene)),
+        Kind::PodDisruptionBudget => only(placement::of_budget(change, scene)),
         Kind::PersistentVolumeClaim => only(sets::claim(change.action)),
-        Kind::Namespace | Kind::PriorityClass | Kind::Node | Kind::Ingress | Kind::CronJob | Kind::PodDisruptionBudget => {
-            Effect::default()
-        }
+        Kind::Namespace | Kind::Ingress | Kind::CronJob => Effect::default(),
     };
     if let (Counts::Observed(observed), true) = (counts, change.key.kind.is_workload()) {
         effect.estimate = true;

@@ -312,6 +312,47 @@ fn an_estimate_counts_what_runs_and_says_so() {
     assert!(effect.order.ends_with("(now 4 on a, 1 on b)"), "{}", effect.order);
 }
 
+impl World {
+    fn node(self, marks: &NodeSpec) -> Self {
+        self.with(Kind::Node, "a", json!({"kind": "Node", "spec": marks}), Body::Node(marks.clone()))
+    }
+}
+
+#[test]
+fn a_change_of_a_node_says_who_moves_and_who_stays() {
+    let taint = |effect: &str| Taint { key: "gone".into(), value: String::new(), effect: effect.into() };
+    let web = |world: World| world.web("web:1", 3);
+    let nodes = BTreeMap::from([(NodeName::new("a"), 2), (NodeName::new("b"), 1)]);
+    let seen = ObservedPods { nodes, autoscaled: None };
+    let observed = Observed { workloads: BTreeMap::from([(ObjectKey::new(Kind::Deployment, "shop", "web"), seen)]) };
+    let says = |before: &NodeSpec, after: &NodeSpec| {
+        let (old, new) = (web(World::at("a")).node(before), web(World::at("b")).node(after));
+        let mut plan = plan(&old, &new);
+        let intent = plan.changes[0].effect.order.clone();
+        estimate(&mut plan, &old.0, &new.0, &observed);
+        let effect = &plan.changes[0].effect;
+        format!("{intent}\n{}\n{} stop", effect.order, effect.stops)
+    };
+    let open = NodeSpec::default();
+    let cordoned = NodeSpec { unschedulable: true, taints: Vec::new() };
+    let tainted = NodeSpec { unschedulable: false, taints: vec![taint("NoExecute")] };
+    insta::assert_snapshot!(says(&open, &cordoned), @r"
+    takes no new pods; what runs there stays
+    takes no new pods; what runs there stays; 2 pods there now
+    0 stop
+    ");
+    insta::assert_snapshot!(says(&open, &tainted), @r"
+    the taint {gone: } sends pods away that do not tolerate it; they are replaced elsewhere
+    the taint {gone: } sends pods away that do not tolerate it; they are replaced elsewhere; now 2 of Deployment shop/web
+    2 stop
+    ");
+    insta::assert_snapshot!(says(&tainted, &open), @r"
+    the taint {gone: }:NoExecute is lifted
+    the taint {gone: }:NoExecute is lifted
+    0 stop
+    ");
+}
+
 #[test]
 fn the_controllers_picture_counts_pods_that_are_told_or_reported_and_not_stopping() {
     let workload = ObjectKey::new(Kind::Deployment, "shop", "web");
@@ -504,14 +545,7 @@ fn a_manifest_cannot_hide_a_line_from_its_reviewer() {
 
 #[test]
 fn every_kind_has_an_effect_or_none_on_purpose() {
-    let silent = BTreeSet::from([
-        Kind::Namespace,
-        Kind::PriorityClass,
-        Kind::Node,
-        Kind::Ingress,
-        Kind::CronJob,
-        Kind::PodDisruptionBudget,
-    ]);
+    let silent = BTreeSet::from([Kind::Namespace, Kind::Ingress, Kind::CronJob]);
     for kind in Kind::ALL {
         let plan = plan(&World::at("a"), &World::at("b").with(kind, "x", json!({}), Body::Namespace));
         let says_nothing = plan.changes[0].effect.order.is_empty();

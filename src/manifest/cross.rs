@@ -12,6 +12,7 @@ use std::sync::Arc;
 mod config;
 mod host_ports;
 mod ingress;
+mod placement;
 mod scale;
 mod service;
 
@@ -37,6 +38,7 @@ pub(crate) fn check(drafts: &[&Arc<Draft>], excused: &BTreeSet<ObjectKey>) -> Ve
     checker.scaled_twice();
     checker.host_ports();
     checker.same_paths();
+    checker.default_classes();
     checker.findings
 }
 
@@ -121,6 +123,7 @@ impl<'a> Checker<'a> {
         for reference in &draft.references {
             self.reference(index, draft, reference);
         }
+        self.placement(index, draft);
         if let Some(spec) = draft.service() {
             self.backends(index, draft, spec);
         }
@@ -134,6 +137,7 @@ impl<'a> Checker<'a> {
             Target::PullSecret { .. } => {}
             Target::Service { name } => self.service(index, draft, reference, name),
             Target::Workload { kind, name } => self.scale_target(index, draft, reference, kind, name),
+            Target::PriorityClass { name } => self.priority_class(index, reference, name),
             Target::PodPort { name } => self.pod_port(index, draft, reference, name),
             Target::Backend { service, port } => self.backend(index, namespace, reference, service, port),
             Target::Certificate { name } => self.certificate(index, namespace, reference, name),

@@ -70,6 +70,8 @@ pub(crate) enum Target {
     Service { name: String },
     /// What an autoscaler scales.
     Workload { kind: String, name: String },
+    /// A class of priority.
+    PriorityClass { name: String },
     /// A named container port, of the pods that a Service selects.
     PodPort { name: String },
     /// The Service behind a path of an Ingress, and its port.

@@ -157,7 +157,7 @@ fn canonical_fields(table: &Table, owner: &str, map: &Map<String, Value>) -> Map
         {
             notes.remove("kubectl.kubernetes.io/last-applied-configuration");
         }
-        let shape = row.map_or(Shape::One("Any"), Field::shape);
+        let shape = row.filter(|row| !row.as_written).map_or(Shape::One("Any"), Field::shape);
         if let Some(form) = canonical(table, shape, row, &value) {
             canonical_map.insert(key.clone(), form);
         }

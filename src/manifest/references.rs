@@ -7,7 +7,7 @@ use crate::model::{
 };
 use std::collections::BTreeSet;
 
-/// A template's references to ConfigMaps and Secrets; `root` leads to its `spec`.
+/// A template's references to ConfigMaps, Secrets and its PriorityClass; `root` leads to its `spec`.
 pub(crate) fn of_template(template: &PodTemplate, root: &str, findings: &Findings<'_>) -> Vec<Reference> {
     let mut found = Collector { findings, references: Vec::new() };
     for (field, containers) in [("initContainers", &template.spec.init_containers), ("containers", &template.spec.containers)] {
@@ -20,6 +20,9 @@ pub(crate) fn of_template(template: &PodTemplate, root: &str, findings: &Finding
     }
     for (index, volume) in template.spec.volumes.iter().enumerate() {
         found.volume(volume, &format!("{root}/volumes/{index}"));
+    }
+    if let Some(name) = template.spec.priority_class_name.as_ref().filter(|name| !name.is_empty()) {
+        found.push(Target::PriorityClass { name: name.clone() }, false, &format!("{root}/priorityClassName"));
     }
     found.references
 }
@@ -110,6 +113,7 @@ pub(crate) fn names(references: &[Reference]) -> Names<'_> {
             Target::PullSecret { name } => names.pull_secrets.insert(name.as_str()),
             Target::Service { .. }
             | Target::Workload { .. }
+            | Target::PriorityClass { .. }
             | Target::PodPort { .. }
             | Target::Backend { .. }
             | Target::Certificate { .. } => false,

@@ -5,13 +5,14 @@ use super::findings::Findings;
 use super::names::{is_label_key, nearest};
 use super::table::{Guard, Table, row_for};
 use super::yaml::escape;
-use crate::model::{Body, Kind, LabelSelector, Meta, RestartPolicy, ServiceSpec, Strategy};
+use crate::model::{Body, Kind, LabelExpression, LabelSelector, Meta, RestartPolicy, ServiceSpec, Strategy};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 mod image;
 mod ingress;
 mod job;
+mod placement;
 mod pod;
 mod sets;
 mod settings;
@@ -36,6 +37,9 @@ pub(crate) fn check(kind: Kind, meta: &Meta, value: &Value, body: &DraftBody, fi
         DraftBody::Plain(Body::Service(spec)) => check_service(spec, findings),
         DraftBody::Plain(Body::Claim(spec)) => sets::check_claim(spec, "/spec", findings),
         DraftBody::Plain(Body::Ingress(spec)) => ingress::check(spec, findings),
+        DraftBody::Plain(Body::Node(spec)) => placement::check_node(spec, findings),
+        DraftBody::Plain(Body::PriorityClass(_)) => placement::check_class(value, findings),
+        DraftBody::Plain(Body::Budget(budget)) => placement::check_budget(budget, findings),
         DraftBody::Plain(_) => {}
         DraftBody::Workload(workload) => check_workload(kind, workload, findings),
     }
@@ -207,15 +211,20 @@ fn check_selector(selector: &LabelSelector, findings: &mut Findings<'_>) {
         findings.error("/spec/selector", "must name at least one label", None);
     }
     check_keys(&selector.match_labels, "/spec/selector/matchLabels", findings);
-    for (index, expression) in selector.match_expressions.iter().enumerate() {
+    check_expressions(&selector.match_expressions, "/spec/selector", findings);
+}
+
+/// The expressions of the selector at `at`.
+fn check_expressions(expressions: &[LabelExpression], at: &str, findings: &mut Findings<'_>) {
+    for (index, expression) in expressions.iter().enumerate() {
+        let pointer = format!("{at}/matchExpressions/{index}");
         let wants_values = matches!(expression.operator.as_str(), "In" | "NotIn");
         if wants_values == expression.values.is_empty() {
             let word = if wants_values { "must have" } else { "must not have" };
-            let pointer = format!("/spec/selector/matchExpressions/{index}");
             findings.error(&pointer, &format!("{word} values with the operator {}", expression.operator), None);
         }
         if !is_label_key(&expression.key) {
-            findings.error(&format!("/spec/selector/matchExpressions/{index}/key"), "is not a valid label key", None);
+            findings.error(&format!("{pointer}/key"), "is not a valid label key", None);
         }
     }
 }

@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 /// The files of `schemas/` that hold types.
-const TYPE_FILES: [&str; 8] = [
+const TYPE_FILES: [&str; 9] = [
     include_str!("../../schemas/scalars.yaml"),
     include_str!("../../schemas/meta.yaml"),
     include_str!("../../schemas/pod.yaml"),
+    include_str!("../../schemas/placement.yaml"),
     include_str!("../../schemas/workload.yaml"),
     include_str!("../../schemas/batch.yaml"),
     include_str!("../../schemas/service.yaml"),
@@ -101,6 +102,9 @@ pub(crate) struct Field {
     written_type: String,
     pub(crate) required: bool,
     pub(crate) default: Option<Value>,
+    /// Whether the template hash takes its value as written.
+    #[serde(rename = "asWritten")]
+    pub(crate) as_written: bool,
     pub(crate) about: String,
     pub(crate) ignored: Option<String>,
     pub(crate) unsupported: Option<String>,

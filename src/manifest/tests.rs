@@ -9,6 +9,7 @@ mod batch;
 mod between;
 mod documents;
 mod holding;
+mod placement;
 mod table;
 
 /// A tree of files at a revision.

@@ -3,6 +3,7 @@
 use super::LabelSelector;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// `affinity`
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -244,9 +245,22 @@ impl Taint {
         tolerations.iter().any(|toleration| toleration.tolerates(self))
     }
 
-    /// True if it keeps new pods away that do not tolerate it.
+    /// How long a pod with these tolerations may stay where this taint sends pods away: not at all, for a while, or (`None`) for ever.
     #[must_use]
-    pub fn repels(&self) -> bool {
-        self.effect == Self::NO_SCHEDULE || self.effect == Self::NO_EXECUTE
+    pub fn patience(&self, tolerations: &[Toleration]) -> Option<Duration> {
+        let Some(toleration) = tolerations.iter().find(|toleration| toleration.tolerates(self)) else {
+            return Some(Duration::ZERO);
+        };
+        toleration.toleration_seconds.map(|seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
+    }
+
+    /// True if a pod with these tolerations may come to a node with this taint.
+    #[must_use]
+    pub fn admits(&self, tolerations: &[Toleration]) -> bool {
+        match self.effect.as_str() {
+            Self::NO_EXECUTE => self.patience(tolerations) != Some(Duration::ZERO),
+            Self::NO_SCHEDULE => self.is_tolerated(tolerations),
+            _ => true,
+        }
     }
 }

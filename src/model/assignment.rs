@@ -67,6 +67,18 @@ pub enum StopReason {
     Finished,
     /// It belongs on nodes that its own is not one of any more.
     Misplaced,
+    /// A taint of its node that it does not tolerate (any more).
+    Evicted,
+    /// A pod of higher priority needs its room.
+    Preempted,
+}
+
+impl StopReason {
+    /// True if a pod that is needed after all may be taken back while it was not told to stop. One that has to leave its node may not.
+    #[must_use]
+    pub fn is_negotiable(self) -> bool {
+        !matches!(self, StopReason::Evicted | StopReason::Preempted)
+    }
 }
 
 /// Where a Service leads: sent as a stream of its own, versioned and acknowledged.

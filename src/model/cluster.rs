@@ -37,6 +37,18 @@ impl Default for PriorityClass {
     }
 }
 
+impl PriorityClass {
+    /// Those that every cluster has, by name.
+    #[must_use]
+    pub fn built_in() -> [(&'static str, Self); 2] {
+        let class = |value, what: &str| Self { value, description: format!("Used for {what}."), ..Self::default() };
+        [
+            ("system-cluster-critical", class(2_000_000_000, "system critical pods that must run in the cluster")),
+            ("system-node-critical", class(2_000_001_000, "system critical pods that must not be moved from their current node")),
+        ]
+    }
+}
+
 /// `spec` of a `policy/v1 PodDisruptionBudget`: one of the two bounds is set.
 /// <https://kubernetes.io/docs/tasks/run-application/configure-pdb/>
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

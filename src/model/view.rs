@@ -1,8 +1,8 @@
 //! What status shows: one frozen picture of everything the controller knows, made after each pass.
 
 use super::{
-    ChangeCounts, Epoch, JobRun, Moment, NodeFacts, NodeName, Object, ObjectKey, Outcome, PodReport, PodRun, PodSnapshot,
-    Problem, Revision, StopReason, TemplateHash, Trigger, UnitName, UnitState,
+    ChangeCounts, Epoch, JobRun, Moment, NodeFacts, NodeName, NodeSpec, Object, ObjectKey, Outcome, PodReport, PodRun,
+    PodSnapshot, Problem, Revision, StopReason, TemplateHash, Trigger, UnitName, UnitState,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -44,6 +44,8 @@ pub struct View {
     pub created: BTreeMap<ObjectKey, Moment>,
     /// Nodes.
     pub nodes: BTreeMap<NodeName, NodeView>,
+    /// Disruption budgets, with what they allow now.
+    pub budgets: BTreeMap<ObjectKey, BudgetView>,
     /// Services, with their address and how many backends.
     pub services: BTreeMap<ObjectKey, ServiceView>,
     /// The last reconciles, newest first, bounded.
@@ -191,6 +193,21 @@ pub struct NodeView {
     pub since: Moment,
     /// How many pods it has.
     pub pods: usize,
+    /// Its cordon and taints, from git.
+    pub marks: NodeSpec,
+}
+
+/// `status` of a disruption budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BudgetView {
+    /// The pods that it counts with.
+    pub expected: u32,
+    /// Those of its pods that are ready.
+    pub healthy: u32,
+    /// How many must be.
+    pub desired: u32,
+    /// How many pods may be taken away now.
+    pub allowed: u32,
 }
 
 /// A Service.

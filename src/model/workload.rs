@@ -215,6 +215,20 @@ impl Workload {
     }
 }
 
+impl IntOrString {
+    /// True if it is a percentage.
+    #[must_use]
+    pub fn is_percentage(&self) -> bool {
+        matches!(self, IntOrString::Text(_))
+    }
+
+    /// A count as it is, a percentage as its part of `total`.
+    #[must_use]
+    pub fn part_of(&self, total: u32, round_up: bool) -> u32 {
+        resolve(self, total, round_up)
+    }
+}
+
 /// A count, or a percentage of `total`.
 fn resolve(value: &IntOrString, total: u32, round_up: bool) -> u32 {
     match value {

@@ -104,6 +104,8 @@ pub(super) fn stop_reason(reason: StopReason) -> &'static str {
         StopReason::Superseded => "another pod has taken its slot",
         StopReason::Finished => "its Job is over",
         StopReason::Misplaced => "its node is not one for it any more",
+        StopReason::Evicted => "a taint of its node sends it away",
+        StopReason::Preempted => "a pod of higher priority needs its room",
     }
 }
 

@@ -71,12 +71,21 @@ fn get_prints_tables_with_the_columns_of_kubernetes() {
             "namespace/shop Active",
             "node/one Ready",
             "node/three NotReady",
+            "node/two Ready,SchedulingDisabled",
             "configmap/web-config 2",
             "secret/web-secret Opaque 1",
             "endpoints/web 127.0.0.1:20003,127.0.0.1:20000",
             "Warning BackOff pod/api-333333-tfxsc Back-off restarting",
         ],
     );
+}
+
+#[test]
+fn priorities_and_disruption_budgets_have_kubernetes_columns() {
+    let server = TestServer::start();
+    let text = out(&server, &["get", "priorityclasses,pdb", "-n", "shop"]);
+    let rows = ["high 1000 false", "system-node-critical 2000001000 false", "web 2 N/A 1"];
+    assert_has(&text, &rows);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::status_view::{LITERAL, SECRET};
 use driftless::model::{Epoch, Health};
 use serde_json::{Value, json};
 
-const COLLECTIONS: [&str; 12] = [
+const COLLECTIONS: [&str; 14] = [
     "/api/v1/namespaces",
     "/api/v1/nodes",
     "/api/v1/pods",
@@ -18,6 +18,8 @@ const COLLECTIONS: [&str; 12] = [
     "/apis/apps/v1/deployments",
     "/apis/argoproj.io/v1alpha1/rollouts",
     "/apis/autoscaling/v2/horizontalpodautoscalers",
+    "/apis/scheduling.k8s.io/v1/priorityclasses",
+    "/apis/policy/v1/poddisruptionbudgets",
 ];
 
 const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";

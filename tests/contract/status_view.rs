@@ -39,6 +39,10 @@ pub(crate) fn view() -> View {
         pods: pods(),
         templates: BTreeMap::from([(TemplateHash::new(OLD), snapshot(OLD, "web", "nginx:1.26"))]),
         nodes: nodes(),
+        budgets: BTreeMap::from([(
+            key(Kind::PodDisruptionBudget, "web"),
+            BudgetView { expected: 3, healthy: 3, desired: 2, allowed: 1 },
+        )]),
         services: BTreeMap::from([
             (key(Kind::Service, "web"), ServiceView { address: Some(Ipv4Addr::new(127, 64, 0, 10)), backends: 3 }),
             (key(Kind::Service, "api"), ServiceView { address: Some(Ipv4Addr::new(127, 64, 0, 11)), backends: 1 }),
@@ -60,7 +64,7 @@ pub(crate) fn revision(digit: char) -> Revision {
 }
 
 pub(crate) fn key(kind: Kind, name: &str) -> ObjectKey {
-    ObjectKey::new(kind, if kind == Kind::Namespace { "" } else { "shop" }, name)
+    ObjectKey::new(kind, if kind.is_namespaced() { "shop" } else { "" }, name)
 }
 
 fn labels(app: &str) -> BTreeMap<String, String> {
@@ -103,6 +107,11 @@ fn objects() -> Vec<Object> {
         scale_down_window_seconds: 300,
         scale_up_window_seconds: 0,
     };
+    let budget = DisruptionBudget {
+        selector: Some(LabelSelector { match_labels: labels("web"), ..LabelSelector::default() }),
+        min_available: Some(IntOrString::Int(2)),
+        max_unavailable: None,
+    };
     vec![
         object(Kind::Namespace, "shop", 1, Body::Namespace),
         object(Kind::ConfigMap, "web-config", 5, Body::ConfigMap(config)),
@@ -112,6 +121,8 @@ fn objects() -> Vec<Object> {
         object(Kind::Deployment, "web", 40, Body::Workload(workload(snapshot(NEW, "web", "nginx:1.27"), rolling()))),
         object(Kind::Rollout, "api", 70, Body::Workload(workload(snapshot(API, "api", "shop/api:2"), blue_green()))),
         object(Kind::HorizontalPodAutoscaler, "web", 110, Body::Autoscaler(autoscaler)),
+        object(Kind::PriorityClass, "high", 120, Body::PriorityClass(PriorityClass { value: 1000, ..PriorityClass::default() })),
+        object(Kind::PodDisruptionBudget, "web", 130, Body::Budget(budget)),
     ]
 }
 
@@ -377,8 +388,9 @@ fn nodes() -> BTreeMap<NodeName, NodeView> {
         heard: Some(ago(1)),
         since: ago(7200),
         pods,
+        marks: NodeSpec { unschedulable: name == "two", taints: Vec::new() },
     };
-    let remembered = NodeView { facts: None, ready: false, heard: None, since: ago(7200), pods: 0 };
+    let remembered = NodeView { facts: None, ready: false, heard: None, since: ago(7200), pods: 0, marks: NodeSpec::default() };
     BTreeMap::from([
         (NodeName::new("one"), node("one", true, 4)),
         (NodeName::new("two"), node("two", true, 1)),

@@ -51,7 +51,7 @@ pub(super) fn repelled(tolerations: &[Toleration], offer: &Offer) -> Option<Refu
     if offer.marks.unschedulable && !cordon().is_tolerated(tolerations) {
         return Some(Refusal::Unschedulable);
     }
-    let taint = offer.marks.taints.iter().find(|taint| taint.repels() && !taint.is_tolerated(tolerations))?;
+    let taint = offer.marks.taints.iter().find(|taint| !taint.admits(tolerations))?;
     Some(Refusal::Taint(taint.key.clone(), taint.value.clone()))
 }
 

@@ -78,26 +78,46 @@ fn letter(hash: &TemplateHash) -> char {
     hash.as_str().chars().next().unwrap()
 }
 
-fn snapshot(name: &str, letter: char) -> Arc<PodSnapshot> {
+/// A template; `cpu=`, `class=`, `zone=` and `tolerates=key[:seconds]` are options of its line.
+fn snapshot(name: &str, letter: char, words: &[&str]) -> Arc<PodSnapshot> {
+    let option = |wanted: &str| words.iter().find_map(|word| word.strip_prefix(wanted)?.strip_prefix('='));
+    let cpu = option("cpu").map_or(100, |milli| milli.parse().unwrap());
+    let tolerations = option("tolerates").map(|text| {
+        let (key, seconds) = text.split_once(':').unwrap_or((text, ""));
+        Toleration {
+            key: Some(key.to_owned()),
+            operator: Some("Exists".to_owned()),
+            effect: Some(Taint::NO_EXECUTE.to_owned()),
+            toleration_seconds: seconds.parse().ok(),
+            ..Toleration::default()
+        }
+    });
     let container = Container {
         name: "main".to_owned(),
         image: Some(format!("nginx:{letter}")),
         ports: vec![ContainerPort { name: "http".to_owned(), container_port: 8080, ..ContainerPort::default() }],
         resources: Resources {
-            requests: [("cpu".to_owned(), Quantity::from_milli(100))].into_iter().collect(),
+            requests: [("cpu".to_owned(), Quantity::from_milli(cpu))].into_iter().collect(),
             ..Resources::default()
         },
         ..Container::default()
     };
     let template = PodTemplate {
         metadata: Meta { labels: [("app".to_owned(), name.to_owned())].into_iter().collect(), ..Meta::default() },
-        spec: PodSpec { containers: vec![container], ..PodSpec::default() },
+        spec: PodSpec {
+            containers: vec![container],
+            node_selector: option("zone").map(|zone| ("zone".to_owned(), zone.to_owned())).into_iter().collect(),
+            priority_class_name: option("class").map(str::to_owned),
+            tolerations: tolerations.into_iter().collect(),
+            ..PodSpec::default()
+        },
     };
     Arc::new(PodSnapshot { hash: hash(name, letter), template, config: Arc::default() })
 }
 
 /// One object from a line: `deployment web a 3 surge=1`, `rollout api b 2 manual delay=30`, `service web`, `config settings x`,
 /// `hpa web 1 5`, `recreate job a 2`, `job sum a 3 parallel=2 limit=1 ttl=60`.
+/// `hpa web 1 5`, `recreate job a 2`, `node n1 cordoned taint=key:NoExecute zone=x`, `class high 1000 never`, `budget web 2`.
 pub(super) fn object(line: &str, revision: &Revision) -> Object {
     let words: Vec<&str> = line.split_whitespace().collect();
     let name = words[1];
@@ -107,9 +127,11 @@ pub(super) fn object(line: &str, revision: &Revision) -> Object {
         .find_map(|word| word.strip_prefix("drift="))
         .map(|policy| ("driftless.dev/drift".to_owned(), policy.to_owned()));
     let written = json!({ "kind": kind.as_str(), "metadata": { "name": name }, "spec": { "line": words[2..].join(" ") } });
+    let zone = words.iter().find_map(|word| word.strip_prefix("zone=")).filter(|_| kind == Kind::Node);
+    let labels = zone.map(|zone| ("zone".to_owned(), zone.to_owned()));
     Object {
-        key: ObjectKey::new(kind, "shop", name),
-        meta: Meta { annotations: annotations.into_iter().collect(), ..Meta::default() },
+        key: ObjectKey::new(kind, if kind.is_namespaced() { "shop" } else { "" }, name),
+        meta: Meta { annotations: annotations.into_iter().collect(), labels: labels.into_iter().collect() },
         source: Source {
             unit: UnitName::new("."),
             revision: revision.clone(),
@@ -160,8 +182,41 @@ fn body(words: &[&str]) -> (Kind, Body) {
                 scale_up_window_seconds: 0,
             }),
         ),
+        "node" => (
+            Kind::Node,
+            Body::Node(NodeSpec {
+                unschedulable: words.contains(&"cordoned"),
+                taints: words.iter().filter_map(|word| taint(word.strip_prefix("taint=")?)).collect(),
+            }),
+        ),
+        "class" => (
+            Kind::PriorityClass,
+            Body::PriorityClass(PriorityClass {
+                value: words[2].parse().unwrap(),
+                global_default: words.contains(&"default"),
+                preemption_policy: if words.contains(&"never") { "Never" } else { "PreemptLowerPriority" }.to_owned(),
+                ..PriorityClass::default()
+            }),
+        ),
+        "budget" => (
+            Kind::PodDisruptionBudget,
+            Body::Budget(DisruptionBudget {
+                selector: Some(LabelSelector {
+                    match_labels: [("app".to_owned(), app.to_owned())].into_iter().collect(),
+                    ..LabelSelector::default()
+                }),
+                min_available: Some(IntOrString::Int(words[2].parse().unwrap())),
+                max_unavailable: None,
+            }),
+        ),
         other => panic!("unknown object {other}"),
     }
+}
+
+/// `key:effect`
+fn taint(text: &str) -> Option<Taint> {
+    let (key, effect) = text.split_once(':')?;
+    Some(Taint { key: key.to_owned(), value: String::new(), effect: effect.to_owned() })
 }
 
 /// A workload of the text language.
@@ -198,7 +253,7 @@ fn workload(words: &[&str]) -> Body {
     Body::Workload(Workload {
         replicas: words.get(3).and_then(|text| text.parse().ok()),
         selector: LabelSelector::default(),
-        snapshot: snapshot(app, words[2].chars().next().unwrap()),
+        snapshot: snapshot(app, words[2].chars().next().unwrap(), words),
         strategy,
         min_ready_seconds: option("minready").unwrap_or(0),
         progress_deadline_seconds: option("deadline").unwrap_or(600),
@@ -212,7 +267,7 @@ fn job(words: &[&str]) -> Body {
         words.iter().find_map(|word| word.strip_prefix(wanted)?.strip_prefix('=')).map(|text| text.parse().unwrap())
     };
     let letter = words[2].chars().next().unwrap();
-    let mut snapshot = snapshot(words[1], letter);
+    let mut snapshot = snapshot(words[1], letter, words);
     Arc::make_mut(&mut snapshot).template.spec.restart_policy = RestartPolicy::Never;
     let spec = JobSpec {
         run: snapshot.hash.clone(),

@@ -16,7 +16,7 @@ impl<'a> Checker<'a> {
         self.warning(place, message, "no workload of the namespace has these labels on its template");
     }
 
-    fn may_select_excused(&self, namespace: &str) -> bool {
+    pub(super) fn may_select_excused(&self, namespace: &str) -> bool {
         self.excused.iter().any(|key| key.kind.is_workload() && key.namespace == namespace)
     }
 

@@ -24,6 +24,7 @@ pub(super) fn check(spec: &PodSpec, root: &str, findings: &mut Findings<'_>) {
     check_inits(spec, root, findings);
     settings::check(spec, root, containers(spec, root).into_iter(), findings);
     check_ports(spec, root, findings);
+    super::placement::check(spec, root, findings);
     check_volumes(spec, root, findings);
 }
 

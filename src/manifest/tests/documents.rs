@@ -18,7 +18,7 @@ fn judge(text: &str) -> String {
     judged
 }
 
-fn check(text: &str, expected: &str) {
+pub(super) fn check(text: &str, expected: &str) {
     let judged = judge(text);
     let trim = |text: &str| text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n");
     assert_eq!(trim(&judged), trim(expected), "\n{text}");

@@ -16,6 +16,7 @@ mod log;
 mod metadata;
 mod nodes;
 mod path;
+mod placement;
 mod pods;
 mod resource;
 mod selector;
@@ -68,5 +69,7 @@ fn objects(view: &View, resource: Resource, scope: &Scope) -> Vec<Value> {
         Resource::Rollouts => workloads::rollouts(view, scope),
         Resource::Jobs => jobs::jobs(view, scope),
         Resource::Autoscalers => workloads::autoscalers(view, scope),
+        Resource::PriorityClasses => placement::priority_classes(view, scope),
+        Resource::Budgets => placement::budgets(view, scope),
     }
 }

@@ -18,7 +18,7 @@ fn shown(name: &NodeName, node: &NodeView) -> Value {
         metadata::put_labels(&mut metadata, &facts.labels);
     }
     let mut object = metadata::with_type("v1", "Node", metadata);
-    object.insert("spec".into(), json!({}));
+    object.insert("spec".into(), metadata::to_json(&node.marks));
     object.insert("status".into(), status(name, node));
     Value::Object(object)
 }

@@ -37,6 +37,10 @@ pub enum Resource {
     Jobs,
     /// `autoscaling/v2 HorizontalPodAutoscaler`
     Autoscalers,
+    /// `scheduling.k8s.io/v1 PriorityClass`
+    PriorityClasses,
+    /// `policy/v1 PodDisruptionBudget`
+    Budgets,
 }
 
 /// A group and its only served version.
@@ -63,8 +67,14 @@ impl Group {
     /// Endpoint slices.
     pub const DISCOVERY: Group = Group { name: "discovery.k8s.io", version: "v1" };
 
+    /// Priorities.
+    pub const SCHEDULING: Group = Group { name: "scheduling.k8s.io", version: "v1" };
+    /// Disruption budgets.
+    pub const POLICY: Group = Group { name: "policy", version: "v1" };
+
     /// The groups below `/apis`.
-    pub const NAMED: [Group; 5] = [Group::APPS, Group::ROLLOUTS, Group::BATCH, Group::AUTOSCALING, Group::DISCOVERY];
+    pub const NAMED: [Group; 7] =
+        [Group::APPS, Group::ROLLOUTS, Group::BATCH, Group::AUTOSCALING, Group::DISCOVERY, Group::SCHEDULING, Group::POLICY];
 }
 
 /// `apiVersion`
@@ -95,7 +105,7 @@ pub struct ResourceFacts {
 
 impl Resource {
     /// Every resource, in the order in which discovery lists them.
-    pub const ALL: [Resource; 16] = [
+    pub const ALL: [Resource; 18] = [
         Resource::Namespaces,
         Resource::Nodes,
         Resource::Pods,
@@ -112,6 +122,8 @@ impl Resource {
         Resource::Rollouts,
         Resource::Jobs,
         Resource::Autoscalers,
+        Resource::PriorityClasses,
+        Resource::Budgets,
     ];
 
     /// What discovery says of it.
@@ -155,6 +167,15 @@ impl Resource {
                 group: Group::AUTOSCALING,
                 in_all: true,
                 ..core("horizontalpodautoscalers", "horizontalpodautoscaler", "HorizontalPodAutoscaler", &["hpa"])
+            },
+            Resource::PriorityClasses => ResourceFacts {
+                group: Group::SCHEDULING,
+                namespaced: false,
+                ..core("priorityclasses", "priorityclass", "PriorityClass", &["pc"])
+            },
+            Resource::Budgets => ResourceFacts {
+                group: Group::POLICY,
+                ..core("poddisruptionbudgets", "poddisruptionbudget", "PodDisruptionBudget", &["pdb"])
             },
         }
     }

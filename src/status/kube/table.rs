@@ -74,8 +74,8 @@ type Named = &'static [(&'static str, Cell)];
 impl Column {
     fn definition(&self) -> Value {
         let format = if self.name == "Name" { "name" } else { "" };
-        let kind =
-            if ["Desired", "Current", "Up-to-date", "Available", "Data"].contains(&self.name) { "integer" } else { "string" };
+        let counts = ["Desired", "Current", "Up-to-date", "Available", "Data", "Value", "Allowed Disruptions"];
+        let kind = if counts.contains(&self.name) { "integer" } else { "string" };
         let priority = i32::from(self.wide);
         json!({ "name": self.name, "type": kind, "format": format, "description": "", "priority": priority })
     }
@@ -99,6 +99,8 @@ fn columns(resource: Resource) -> Vec<Column> {
         Resource::Rollouts => (ROLLOUTS, WORKLOADS_WIDE),
         Resource::Jobs => (JOBS, WORKLOADS_WIDE),
         Resource::Autoscalers => (AUTOSCALERS, &[]),
+        Resource::PriorityClasses => (PRIORITY_CLASSES, &[]),
+        Resource::Budgets => (BUDGETS, &[]),
     };
     let column = |wide| move |(name, cell): &(&'static str, Cell)| Column { name, wide, cell: *cell };
     narrow.iter().map(column(false)).chain(wide.iter().map(column(true))).collect()
@@ -109,7 +111,7 @@ const AGE: (&str, Cell) = ("Age", |o, now| json!(since(&o["metadata"]["creationT
 
 const NODES: Named = &[
     NAME,
-    ("Status", |o, _| json!(if o["status"]["conditions"][0]["status"] == "True" { "Ready" } else { "NotReady" })),
+    ("Status", |o, _| json!(node_status(o))),
     ("Roles", |_, _| json!("<none>")),
     AGE,
     ("Version", |o, _| text(o, "/status/nodeInfo/kubeletVersion")),
@@ -254,6 +256,35 @@ const AUTOSCALERS: Named = &[
     ("Replicas", |o, _| json!(count(o, "/status/currentReplicas").to_string())),
     AGE,
 ];
+
+const PRIORITY_CLASSES: Named = &[
+    NAME,
+    ("Value", |o, _| o["value"].clone()),
+    ("Global-Default", |o, _| json!((o["globalDefault"] == true).to_string())),
+    AGE,
+    ("PreemptionPolicy", |o, _| text(o, "/preemptionPolicy")),
+];
+
+const BUDGETS: Named = &[
+    NAME,
+    ("Min Available", |o, _| json!(bound(&o["spec"]["minAvailable"]))),
+    ("Max Unavailable", |o, _| json!(bound(&o["spec"]["maxUnavailable"]))),
+    ("Allowed Disruptions", |o, _| json!(count(o, "/status/disruptionsAllowed"))),
+    AGE,
+];
+
+fn node_status(node: &Value) -> String {
+    let ready = if node["status"]["conditions"][0]["status"] == "True" { "Ready" } else { "NotReady" };
+    if node["spec"]["unschedulable"] == true { format!("{ready},SchedulingDisabled") } else { ready.to_owned() }
+}
+
+fn bound(value: &Value) -> String {
+    value
+        .as_str()
+        .map(str::to_owned)
+        .or_else(|| value.as_u64().map(|count| count.to_string()))
+        .unwrap_or_else(|| "N/A".to_owned())
+}
 
 fn text(object: &Value, pointer: &str) -> Value {
     json!(or_none(object.pointer(pointer).and_then(Value::as_str).unwrap_or("")))

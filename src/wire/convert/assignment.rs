@@ -63,6 +63,8 @@ fn stop_to_proto(order: &StopOrder) -> proto::StopOrder {
         StopReason::Superseded => proto::StopReason::Superseded,
         StopReason::Finished => proto::StopReason::Finished,
         StopReason::Misplaced => proto::StopReason::Misplaced,
+        StopReason::Evicted => proto::StopReason::Evicted,
+        StopReason::Preempted => proto::StopReason::Preempted,
     };
     proto::StopOrder {
         uid: uid_to_proto(&order.uid),
@@ -81,6 +83,8 @@ fn stop(order: proto::StopOrder) -> Result<StopOrder, ConvertError> {
         proto::StopReason::Superseded => StopReason::Superseded,
         proto::StopReason::Finished => StopReason::Finished,
         proto::StopReason::Misplaced => StopReason::Misplaced,
+        proto::StopReason::Evicted => StopReason::Evicted,
+        proto::StopReason::Preempted => StopReason::Preempted,
     };
     Ok(StopOrder { uid: uid("stop.uid", &order.uid)?, reason, commit: order.commit.map(Revision::new) })
 }

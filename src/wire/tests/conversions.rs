@@ -160,6 +160,8 @@ fn assignment() -> impl Strategy<Value = Assignment> {
         StopReason::Superseded,
         StopReason::Finished,
         StopReason::Misplaced,
+        StopReason::Evicted,
+        StopReason::Preempted,
     ]);
     let stop = (uid(), reason, of(text())).prop_map(|(uid, reason, commit)| StopOrder {
         uid,

@@ -70,7 +70,11 @@ impl Naive {
 
     fn open(&self, request: &Request, host: usize) -> bool {
         let marks = &self.hosts[host].marks;
-        !marks.unschedulable && marks.taints.iter().all(|taint| !taint.repels() || taint.is_tolerated(&request.rules.tolerations))
+        !marks.unschedulable
+            && marks
+                .taints
+                .iter()
+                .all(|taint| taint.effect == Taint::PREFER_NO_SCHEDULE || taint.is_tolerated(&request.rules.tolerations))
     }
 
     fn means(term: &PodAffinityTerm, of: &Request, pod: &Request) -> bool {
