@@ -22,6 +22,7 @@ mod node;
 mod options;
 mod pause;
 mod plan;
+mod render_jail;
 mod schema;
 mod shim;
 pub mod up;
@@ -67,6 +68,8 @@ pub enum Command {
     Pause(pause::PauseArgs),
     #[command(hide = true)]
     Shim(shim::ShimArgs),
+    #[command(hide = true)]
+    RenderJail(render_jail::RenderJailArgs),
 }
 
 /// Runs a command to its end.
@@ -91,6 +94,7 @@ pub fn run(cli: Cli) -> CliResult<ExitCode> {
         Command::DemoServer(args) => demo_server::run(args),
         Command::Pause(args) => pause::run(&args),
         Command::Shim(args) => shim::run(&args),
+        Command::RenderJail(args) => render_jail::run(&args),
     }
 }
 

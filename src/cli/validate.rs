@@ -1,7 +1,11 @@
 //! `driftless validate`.
 
+mod render;
+
+use super::options::RenderArgs;
 use super::{CliError, CliResult, print_line};
 use crate::manifest::{self, IgnoreSet};
+use crate::model::Policy;
 use clap::{Args, ValueEnum};
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,7 +25,7 @@ mod text;
 /// sarif is for code review annotations (GitHub code scanning), markdown for a comment on a pull request.
 ///
 ///   driftless validate .
-///   kubectl kustomize overlays/prod > out.yaml && driftless validate out.yaml
+///   driftless validate --render overlays/prod
 #[derive(Debug, Args)]
 pub struct ValidateArgs {
     /// Files or folders
@@ -32,13 +36,16 @@ pub struct ValidateArgs {
     #[arg(long)]
     each: bool,
 
-    /// Check what kustomize or helm make of the folders (not there yet)
+    /// Check what kustomize and helm make of the folders, instead of what is written for them
     #[arg(long)]
     render: bool,
 
     /// How to print
     #[arg(long, short, value_enum, default_value = "text")]
     output: Output,
+
+    #[command(flatten)]
+    how: RenderArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -50,12 +57,10 @@ enum Output {
 }
 
 pub(super) fn run(args: &ValidateArgs) -> CliResult<ExitCode> {
-    if args.render {
-        let hint = "render first, and validate the result: kubectl kustomize DIR > out.yaml";
-        return Err(CliError::new("--render is not there yet").hint(hint));
-    }
-    let files = read_all(&args.paths)?;
-    let report = manifest::validate(&files, args.each);
+    let mut files = read_all(&args.paths)?;
+    let rendered = if args.render { render::all(args, &mut files)? } else { Vec::new() };
+    let files: Files = files.into_iter().collect();
+    let report = manifest::validate_rendered(&files, &rendered, args.each);
     match args.output {
         Output::Json => print_line(&json_text(&report)?)?,
         Output::Sarif => print_line(&json_text(&sarif::log(&report))?)?,
@@ -77,7 +82,7 @@ fn json_text(value: &impl serde::Serialize) -> CliResult<String> {
 
 type Files = Vec<(String, Vec<u8>)>;
 
-fn read_all(paths: &[PathBuf]) -> CliResult<Files> {
+fn read_all(paths: &[PathBuf]) -> CliResult<BTreeMap<String, Vec<u8>>> {
     let mut files = BTreeMap::new();
     for path in paths {
         let meta = fs::metadata(path).map_err(|error| unreadable(path, error))?;
@@ -88,7 +93,7 @@ fn read_all(paths: &[PathBuf]) -> CliResult<Files> {
             files.insert(shown(path), read(path)?);
         }
     }
-    Ok(files.into_iter().collect())
+    Ok(files)
 }
 
 fn unreadable(path: &Path, error: std::io::Error) -> CliError {
@@ -102,14 +107,18 @@ fn shown(path: &Path) -> String {
 
 /// What `driftless.yaml` and `.driftlessignore` at the root of a folder leave out.
 fn ignored_in(root: &Path) -> CliResult<IgnoreSet> {
-    let optional = |name: &str| {
-        let path = root.join(name);
-        if path.is_file() { read(&path) } else { Ok(Vec::new()) }
-    };
-    // Mistakes in the policy are reported with the other problems.
-    let (policy, _) = manifest::read_policy(manifest::POLICY_FILE, &optional(manifest::POLICY_FILE)?);
-    let lines = String::from_utf8_lossy(&optional(".driftlessignore")?).into_owned();
+    let policy = policy_of(root)?;
+    let lines = String::from_utf8_lossy(&optional(&root.join(".driftlessignore"))?).into_owned();
     Ok(IgnoreSet::new(policy.ignore.iter().map(String::as_str).chain(lines.lines())))
+}
+
+/// `driftless.yaml` at the root of a folder. Mistakes in it are reported with the other problems.
+fn policy_of(root: &Path) -> CliResult<Policy> {
+    Ok(manifest::read_policy(manifest::POLICY_FILE, &optional(&root.join(manifest::POLICY_FILE))?).0)
+}
+
+fn optional(path: &Path) -> CliResult<Vec<u8>> {
+    if path.is_file() { read(path) } else { Ok(Vec::new()) }
 }
 
 /// Symbolic links to folders are not followed: in a git tree they are no folders.

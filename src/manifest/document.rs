@@ -3,6 +3,7 @@
 use super::draft::{Draft, DraftBody};
 use super::findings::Findings;
 use super::names::nearest;
+use super::rendered::RenderedText;
 use super::table::Table;
 use super::yaml::{self, Chunk, Composed, Data, Entry, Mark, Node};
 use super::{check, hash, references, rules, templates, typed, units};
@@ -82,12 +83,26 @@ pub(crate) enum Verdict {
 /// Reads one file.
 #[must_use]
 pub fn parse(file: &str, blob: &str, bytes: &[u8]) -> ParsedFile {
-    let reader = Reader { file };
+    let reader = Reader { file, namespace: "default", rendered: None };
     let (documents, problems) = match text_of(bytes) {
         Ok(text) => reader.documents(text),
         Err((message, hint)) => (Vec::new(), vec![reader.problem(Mark::default(), message, Some(hint))]),
     };
     ParsedFile(Arc::new(Inner { file: file.to_owned(), blob: blob.to_owned(), documents, problems }))
+}
+
+/// Reads what a folder rendered to. Places are lines of the rendered text; problems say where a document came from as well.
+#[must_use]
+pub fn parse_rendered(folder: &str, blob: &str, rendered: &RenderedText) -> ParsedFile {
+    let reader = Reader { file: folder, namespace: &rendered.namespace, rendered: Some(rendered) };
+    let (mut documents, problems) = reader.documents(&rendered.text);
+    for problem in documents.iter_mut().flat_map(|document| &mut document.problems) {
+        if let Some(origin) = rendered.origin_at(problem.at.line) {
+            let from = format!("it comes from {origin}");
+            problem.hint = Some(problem.hint.take().map_or_else(|| from.clone(), |hint| format!("{hint}; {from}")));
+        }
+    }
+    ParsedFile(Arc::new(Inner { file: folder.to_owned(), blob: blob.to_owned(), documents, problems }))
 }
 
 /// The text of a file, or why it has none and what to do.
@@ -159,12 +174,16 @@ fn with_kind_of<'n>(item: &'n Node, list: &Header, at: Mark) -> Cow<'n, Node> {
 
 struct Reader<'a> {
     file: &'a str,
+    /// The namespace of objects that name none.
+    namespace: &'a str,
+    /// What is read, if a tool has printed it.
+    rendered: Option<&'a RenderedText>,
 }
 
 impl Reader<'_> {
     fn documents(&self, text: &str) -> (Vec<Document>, Vec<Problem>) {
-        if let Some(tool) = units::rendered_by(self.file) {
-            return (vec![self.rendered(tool)], Vec::new());
+        if let Some(tool) = units::rendered_by(self.file).filter(|_| self.rendered.is_none()) {
+            return (vec![self.unrendered(tool)], Vec::new());
         }
         let mut documents = Vec::new();
         for chunk in yaml::chunks(text) {
@@ -184,12 +203,14 @@ impl Reader<'_> {
         Problem { at, path: String::new(), severity: Severity::Error, scope: Scope::Document, message, hint }
     }
 
-    /// A kustomization or a chart, which names its own format by its file name.
-    fn rendered(&self, tool: units::Renderer) -> Document {
-        let problem = self.problem(Mark::default(), tool.refusal().to_owned(), Some(tool.instead().to_owned()));
+    /// A kustomization or a chart as it is written: nothing to apply by itself.
+    fn unrendered(&self, tool: units::Renderer) -> Document {
+        let message = format!("this is for {} and was not rendered", tool.name());
+        let hint = "`driftless validate --render` checks what it renders to".to_owned();
+        let problem = Problem { severity: Severity::Warning, ..self.problem(Mark::default(), message, Some(hint)) };
         let header =
             Header { api_version: String::new(), kind: tool.kind().to_owned(), namespace: String::new(), name: String::new() };
-        finish(0, header, Verdict::Rejected, vec![problem])
+        finish(0, header, Verdict::Ignored, vec![problem])
     }
 
     /// A document that is not YAML. A parser's message may quote the text, so where a Secret may be it is not repeated.
@@ -199,9 +220,24 @@ impl Reader<'_> {
         } else {
             format!("not valid YAML: {}", error.message)
         };
-        let problem = self.problem(error.at, message, syntax_hint(chunk, error.at));
+        let problem = self.problem(error.at, message, self.syntax_hint(chunk, error.at));
         let header = Header { api_version: String::new(), kind: String::new(), namespace: String::new(), name: String::new() };
         finish(chunk.index, header, Verdict::Rejected, vec![problem])
+    }
+
+    /// What to say where a file looks like a template. What a tool has printed is none, whatever is in it.
+    fn template_hint(&self, text: &str) -> Option<&'static str> {
+        if self.rendered.is_none() { templates::hint_of_document(text) } else { None }
+    }
+
+    /// What to do about a document that is not YAML.
+    fn syntax_hint(&self, chunk: &Chunk<'_>, at: Mark) -> Option<String> {
+        if let Some(hint) = self.template_hint(chunk.text) {
+            return Some(hint.to_owned());
+        }
+        let index = usize::try_from(at.line.saturating_sub(chunk.first_line)).ok()?;
+        let line = chunk.text.lines().nth(index)?;
+        line.trim_start_matches([' ', '-']).starts_with('\t').then(|| "indent with spaces: YAML takes no tabs there".to_owned())
     }
 
     fn document(&self, chunk: &Chunk<'_>, composed: &Composed, documents: &mut Vec<Document>) {
@@ -278,7 +314,7 @@ impl Reader<'_> {
             self.sorted(node, &mut header, &mut findings)
         };
         let mut problems = findings.into_problems();
-        if let Some(hint) = templates::hint_of_document(chunk.text) {
+        if let Some(hint) = self.template_hint(chunk.text) {
             for problem in problems.iter_mut().filter(|problem| problem.is_error() && problem.hint.is_none()) {
                 problem.hint = Some(hint.to_owned());
             }
@@ -326,7 +362,7 @@ impl Reader<'_> {
         let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
         header.namespace = match (kind.is_namespaced(), text("/metadata/namespace")) {
             (false, _) => String::new(),
-            (true, namespace) if namespace.is_empty() => "default".to_owned(),
+            (true, namespace) if namespace.is_empty() => self.namespace.to_owned(),
             (true, namespace) => namespace,
         };
         if findings.has_errors() {
@@ -393,14 +429,4 @@ fn group_of(api_version: &str) -> &str {
 
 fn may_hold_secret(text: &str) -> bool {
     text.contains("Secret")
-}
-
-/// What to do about a document that is not YAML.
-fn syntax_hint(chunk: &Chunk<'_>, at: Mark) -> Option<String> {
-    if let Some(hint) = templates::hint_of_document(chunk.text) {
-        return Some(hint.to_owned());
-    }
-    let index = usize::try_from(at.line.saturating_sub(chunk.first_line)).ok()?;
-    let line = chunk.text.lines().nth(index)?;
-    line.trim_start_matches([' ', '-']).starts_with('\t').then(|| "indent with spaces: YAML takes no tabs there".to_owned())
 }

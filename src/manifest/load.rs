@@ -26,6 +26,9 @@ pub struct TreeInput {
     pub problems: Vec<Problem>,
     /// What `driftless.yaml` says.
     pub policy: Policy,
+    /// The folders that are rendered, each a unit, with what kept them from it. What a folder rendered to is in `files` under the
+    /// folder itself.
+    pub rendered: BTreeMap<String, Vec<Problem>>,
 }
 
 /// A unit as it last loaded without an error.
@@ -83,7 +86,7 @@ impl<'a> Loading<'a> {
     fn new(input: &'a TreeInput, last_good: &BTreeMap<UnitName, Arc<GoodUnit>>) -> Self {
         let ignored = IgnoreSet::new(input.policy.ignore.iter().map(String::as_str));
         let files = || input.files.iter().filter(|(path, _)| !ignored.is_ignored(path));
-        let units = Units::new(files().map(|(path, _)| path.as_str()));
+        let units = Units::new(input.rendered.keys().map(String::as_str));
         let mut fresh: BTreeMap<UnitName, BTreeMap<String, Arc<ParsedFile>>> = BTreeMap::new();
         for (path, file) in files() {
             fresh.entry(units.of(path)).or_default().insert(path.clone(), Arc::clone(file));
@@ -104,14 +107,13 @@ impl<'a> Loading<'a> {
     /// Holds the units that have errors of their own.
     fn hold_broken(&mut self) {
         for (unit, files) in self.fresh.clone() {
-            let mut problems: Vec<Problem> = files.values().flat_map(|file| self.problems_of(file)).collect();
-            if self.units.is_rendered(&unit) {
-                // What lies beside a kustomization or a chart are patches and templates: only the folder itself is at fault.
-                problems.retain(|problem| super::units::rendered_by(&problem.at.file).is_some());
-            }
+            let problems: Vec<Problem> = files.values().flat_map(|file| self.problems_of(file)).collect();
             if !problems.is_empty() {
                 self.add(&unit, problems);
             }
+        }
+        for (folder, problems) in self.input.rendered.iter().filter(|(_, problems)| !problems.is_empty()) {
+            self.add(&UnitName::new(folder.as_str()), problems.clone());
         }
         for problem in self.input.problems.clone() {
             if problem.at.file == POLICY_FILE {

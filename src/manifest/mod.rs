@@ -15,8 +15,9 @@
 //! - What is read is bounded: file size, depth, what aliases expand to.
 //! - A template hash depends on what is written, never on a default of ours (see [`template_hash`]).
 //!
-//! Deliberately absent: I/O (`sync` reads the tree), rendering, and anything about what runs.
+//! Deliberately absent: I/O (`sync` reads the tree and runs kustomize and helm), and anything about what runs.
 
+mod chart;
 mod check;
 mod cross;
 mod document;
@@ -24,6 +25,7 @@ mod draft;
 mod findings;
 mod hash;
 mod ignore;
+mod kustomization;
 mod load;
 mod names;
 mod objects;
@@ -31,6 +33,7 @@ mod parallel;
 mod policy;
 mod reference;
 mod references;
+mod rendered;
 mod report;
 mod rules;
 mod schema;
@@ -40,16 +43,19 @@ mod typed;
 mod units;
 mod yaml;
 
-pub use document::{FILE_BYTES_MAX, ParsedFile, parse};
+pub use chart::{Chart, read_chart};
+pub use document::{FILE_BYTES_MAX, ParsedFile, parse, parse_rendered};
 pub use hash::{ConfigDigests, DigestKey, config_map_digest, secret_digest, template_hash};
 pub use ignore::IgnoreSet;
+pub use kustomization::{Kustomization, Mention, is_remote, read_kustomization, read_plugin, secret_texts};
 pub use load::{GoodUnit, Loaded, TreeInput, load};
 pub use parallel::{StoredFile, parse_all};
 pub use policy::read_policy;
 pub use reference::reference_markdown;
-pub use report::{DocumentReport, ProblemReport, Status, Summary, ValidationReport, validate};
+pub use rendered::{ASK_FOR_ORIGINS, RenderedText, with_sources, without_origins};
+pub use report::{DocumentReport, ProblemReport, RenderedFolder, Status, Summary, ValidationReport, validate, validate_rendered};
 pub use schema::{json_schema, json_schema_of_all, state_of, supported_kinds};
-pub use units::{POLICY_FILE, is_candidate, unit_of};
+pub use units::{POLICY_FILE, Renderable, Renderer, entries, folder_of, is_candidate, is_within, rendered_by, unit_of};
 
 #[cfg(test)]
 mod tests;

@@ -5,9 +5,10 @@ use super::check;
 use super::document::text_of;
 use super::findings::Findings;
 use super::yaml::{self, Composed, Data, Mark};
-use crate::model::{Location, Policy, Problem, PrunePolicy, Scope, Severity};
+use crate::model::{HelmRelease, Location, Policy, Problem, PrunePolicy, RenderPolicy, Scope, Severity};
 use serde::Deserialize;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ struct WrittenPolicy {
     ignore: Vec<String>,
     ignore_kinds: Vec<String>,
     prune: WrittenPrune,
+    render: WrittenRender,
     replace_after: Option<Value>,
 }
 
@@ -35,6 +37,22 @@ struct WrittenPrune {
     min_workloads: Option<u32>,
     max_objects: Option<u32>,
     approve: Vec<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct WrittenRender {
+    entries: Vec<String>,
+    helm: BTreeMap<String, WrittenRelease>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct WrittenRelease {
+    release: Option<String>,
+    namespace: Option<String>,
+    values: Vec<String>,
+    set: BTreeMap<String, Value>,
 }
 
 /// Reads the policy. With an error the defaults are returned for what could not be read, and `load` holds every unit.
@@ -95,9 +113,34 @@ fn policy_of(file: &str, document: &Composed) -> (Policy, Vec<Problem>) {
         max_objects: written.prune.max_objects.unwrap_or(default.prune.max_objects),
         approve: written.prune.approve,
     };
-    let policy =
-        Policy { atomic: written.atomic, ignore: written.ignore, ignore_kinds: written.ignore_kinds, prune, replace_after };
+    let policy = Policy {
+        atomic: written.atomic,
+        ignore: written.ignore,
+        ignore_kinds: written.ignore_kinds,
+        prune,
+        render: render_policy(written.render),
+        replace_after,
+    };
     (policy, findings.into_problems())
+}
+
+fn render_policy(written: WrittenRender) -> RenderPolicy {
+    let releases = written.helm.into_iter().map(|(folder, release)| {
+        let folder = folder.trim_start_matches("./").trim_end_matches('/');
+        (if folder.is_empty() { ".".to_owned() } else { folder.to_owned() }, helm_release(release))
+    });
+    RenderPolicy { entries: written.entries, helm: releases.collect() }
+}
+
+/// Numbers and booleans as helm reads them from `--set`.
+fn helm_release(written: WrittenRelease) -> HelmRelease {
+    let text = |value: Value| if let Value::String(text) = value { text } else { value.to_string() };
+    HelmRelease {
+        release: written.release,
+        namespace: written.namespace,
+        values: written.values,
+        set: written.set.into_iter().map(|(key, value)| (key, text(value))).collect(),
+    }
 }
 
 /// The seconds that a number or a text says, if they are within bounds.
@@ -182,6 +225,23 @@ mod tests {
         assert_eq!(at("PrunePolicy/properties/maxWorkloadPercent"), default.prune.max_workload_percent);
         assert_eq!(at("PrunePolicy/properties/minWorkloads"), default.prune.min_workloads);
         assert_eq!(at("PrunePolicy/properties/maxObjects"), default.prune.max_objects);
+    }
+
+    #[test]
+    fn how_charts_are_rendered_is_read_and_mistakes_are_named() {
+        let text = "render:\n  entries: [overlays/prod]\n  helm:\n    ./charts/web/:\n      release: shop\n      namespace: prod\n      \
+                    values: [values/prod.yaml]\n      set: {image.tag: '1.2', replicas: 3}\n";
+        let (policy, problems) = read_policy("driftless.yaml", text.as_bytes());
+        assert_eq!(problems, []);
+        assert_eq!(policy.render.entries, ["overlays/prod"]);
+        let web = &policy.render.helm["charts/web"];
+        assert_eq!((web.release.as_deref(), web.namespace.as_deref()), (Some("shop"), Some("prod")));
+        assert_eq!(web.values, ["values/prod.yaml"]);
+        assert_eq!((web.set["image.tag"].as_str(), web.set["replicas"].as_str()), ("1.2", "3"));
+        let text = "render:\n  entrys: []\n  helm:\n    web: {release: --post-renderer=x, set: {a: [1]}}\n";
+        let (_, problems) = read_policy("driftless.yaml", text.as_bytes());
+        let paths: Vec<(&str, u32)> = problems.iter().map(|problem| (problem.path.as_str(), problem.at.line)).collect();
+        assert_eq!(paths, [("render.entrys", 2), ("render.helm.web.release", 4), ("render.helm.web.set.a", 4)]);
     }
 
     #[test]

@@ -93,10 +93,27 @@ pub struct Summary {
     pub warnings: usize,
 }
 
+/// What a folder rendered to, or what kept it from that.
+#[derive(Debug, Clone)]
+pub struct RenderedFolder {
+    /// The folder, as the report is to name it.
+    pub folder: String,
+    /// The documents; `None` if there are none.
+    pub documents: Option<ParsedFile>,
+    /// What is wrong; an error, if there are no documents.
+    pub problems: Vec<Problem>,
+}
+
 /// Checks files as one repository, or with `each` every folder as a repository of its own. A `driftless.yaml` (the one nearest to the
 /// root) says which kinds are passed over.
 #[must_use]
 pub fn validate(files: &[(String, Vec<u8>)], each: bool) -> ValidationReport {
+    validate_rendered(files, &[], each)
+}
+
+/// The same for files and what folders rendered to. With `each`, a rendered folder is a repository of its own.
+#[must_use]
+pub fn validate_rendered(files: &[(String, Vec<u8>)], rendered: &[RenderedFolder], each: bool) -> ValidationReport {
     let mut repositories: BTreeMap<&str, Repository<'_>> = BTreeMap::new();
     for (path, bytes) in files {
         let folder = if each { path.rsplit_once('/').map_or("", |(folder, _)| folder) } else { "" };
@@ -112,8 +129,14 @@ pub fn validate(files: &[(String, Vec<u8>)], each: bool) -> ValidationReport {
     let all: Vec<StoredFile<'_>> = repositories.values().flat_map(|repository| repository.files.iter().copied()).collect();
     let mut parsed = parallel::parse_all(&all).into_iter();
     let mut report = ValidationReport::default();
+    for folder in rendered {
+        let name = if each { folder.folder.as_str() } else { "" };
+        repositories.entry(name).or_default().rendered.extend(&folder.documents);
+        report.documents.extend(folder.problems.iter().map(|problem| unnamed(&problem.at.file, std::slice::from_ref(problem))));
+    }
     for repository in repositories.values() {
-        let parsed: Vec<ParsedFile> = parsed.by_ref().take(repository.files.len()).collect();
+        let mut parsed: Vec<ParsedFile> = parsed.by_ref().take(repository.files.len()).collect();
+        parsed.extend(repository.rendered.iter().map(|file| (*file).clone()));
         report.documents.extend(reports_of(repository.policies.first(), &parsed));
     }
     report.documents.sort_by(|a, b| (&a.file, a.index).cmp(&(&b.file, b.index)));
@@ -121,11 +144,12 @@ pub fn validate(files: &[(String, Vec<u8>)], each: bool) -> ValidationReport {
     report
 }
 
-/// The files of one repository.
+/// What is judged as one repository.
 #[derive(Default)]
 struct Repository<'a> {
     policies: Vec<StoredFile<'a>>,
     files: Vec<StoredFile<'a>>,
+    rendered: Vec<&'a ParsedFile>,
 }
 
 impl Repository<'_> {
@@ -211,6 +235,7 @@ fn policy_report(path: &str, bytes: &[u8]) -> (Policy, Vec<DocumentReport>) {
 }
 
 fn unnamed(file: &str, problems: &[Problem]) -> DocumentReport {
+    let is_error = problems.iter().any(Problem::is_error);
     DocumentReport {
         file: file.to_owned(),
         index: 0,
@@ -218,7 +243,7 @@ fn unnamed(file: &str, problems: &[Problem]) -> DocumentReport {
         kind: String::new(),
         namespace: String::new(),
         name: String::new(),
-        status: Status::Rejected,
+        status: if is_error { Status::Rejected } else { Status::Ignored },
         problems: problems.iter().cloned().map(problem_report).collect(),
     }
 }

@@ -15,7 +15,13 @@ mod table;
 /// A tree of files at a revision.
 fn tree(revision: &str, files: &[(&str, &str)]) -> TreeInput {
     let files = files.iter().map(|(path, text)| ((*path).to_owned(), Arc::new(parse(path, "blob", text.as_bytes())))).collect();
-    TreeInput { revision: Revision::new(revision), files, problems: Vec::new(), policy: Policy::default() }
+    TreeInput {
+        revision: Revision::new(revision),
+        files,
+        problems: Vec::new(),
+        policy: Policy::default(),
+        rendered: BTreeMap::new(),
+    }
 }
 
 /// `file:line:column: severity: message (hint)`, one per line.

@@ -188,6 +188,30 @@ pub struct Policy {
     pub prune: PrunePolicy,
     /// How long a lost node is waited for.
     pub replace_after: Duration,
+    /// What is rendered, and how.
+    pub render: RenderPolicy,
+}
+
+/// What is rendered, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RenderPolicy {
+    /// The folders that are rendered; if empty, every one that no other uses.
+    pub entries: Vec<String>,
+    /// How charts are rendered, by their folder.
+    pub helm: BTreeMap<String, HelmRelease>,
+}
+
+/// What `helm install` would be told on the command line.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HelmRelease {
+    /// The release's name; by default the name of the folder.
+    pub release: Option<String>,
+    /// The release's namespace; by default `default`.
+    pub namespace: Option<String>,
+    /// Files of values, relative to the watched path, in order; the chart's own `values.yaml` comes before them.
+    pub values: Vec<String>,
+    /// Single values, by their path in the values, as with `--set`.
+    pub set: BTreeMap<String, String>,
 }
 
 /// The brake on deletions, with the design's limits as defaults.
@@ -211,6 +235,7 @@ impl Default for Policy {
             ignore_kinds: Vec::new(),
             prune: PrunePolicy::default(),
             replace_after: Duration::from_secs(60),
+            render: RenderPolicy::default(),
         }
     }
 }

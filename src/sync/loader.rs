@@ -3,14 +3,15 @@
 //! Parsed files are kept by (path, blob), so that a push costs what it changed. What neither this tree nor a last good unit uses any
 //! more is dropped.
 
+use super::render::{GitSource, RenderSettings, RenderedUnit, Rendering, Viewpoint, renderables};
 use super::tree::{Contents, LinkEnd, TreeFile, TreeKind};
 use super::{Mirror, SyncError};
 use crate::manifest::{
-    DigestKey, FILE_BYTES_MAX, GoodUnit, IgnoreSet, Loaded, POLICY_FILE, ParsedFile, StoredFile, TreeInput, is_candidate, load,
-    parse_all, read_policy,
+    DigestKey, FILE_BYTES_MAX, GoodUnit, IgnoreSet, Loaded, POLICY_FILE, ParsedFile, StoredFile, TreeInput, entries, is_candidate,
+    is_within, load, parse_all, read_policy, rendered_by,
 };
 use crate::model::{Location, Policy, Problem, Revision, Scope, Severity, UnitName};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The ignore file at the root of the watched path.
@@ -24,6 +25,7 @@ const BATCH_BYTES_MAX: usize = 32 << 20;
 pub struct Loader {
     mirror: Mirror,
     cache: BTreeMap<Key, Arc<ParsedFile>>,
+    rendering: Rendering,
 }
 
 /// Path and blob: the path is part of every problem that a parsed file holds.
@@ -45,8 +47,8 @@ impl Fresh {
 impl Loader {
     /// A loader with an empty cache.
     #[must_use]
-    pub fn new(mirror: Mirror) -> Self {
-        Self { mirror, cache: BTreeMap::new() }
+    pub fn new(mirror: Mirror, render: RenderSettings) -> Self {
+        Self { mirror, cache: BTreeMap::new(), rendering: Rendering::new(render) }
     }
 
     /// The mirror.
@@ -93,20 +95,30 @@ impl Loader {
         self.cache.len()
     }
 
+    /// How often kustomize or helm was run.
+    #[must_use]
+    pub fn renders(&self) -> usize {
+        self.rendering.runs()
+    }
+
     /// Drops what only the cache still holds: not the tree that is being loaded, and not the last good units, which whoever got them
     /// from [`Loader::load`] holds.
     pub(super) fn evict(&mut self) {
         self.cache.retain(|_, file| Arc::strong_count(file) > 1);
+        self.rendering.evict();
     }
 
-    /// The candidate files of a revision, parsed.
+    /// The candidate files of a revision, parsed, and what its kustomizations and charts render to.
     fn read(&mut self, revision: &Revision) -> Result<TreeInput, SyncError> {
-        let tree = self.mirror.tree(revision)?;
+        let mut tree = self.mirror.tree(revision)?;
         let (policy, mut problems) = self.policy(&tree)?;
         let ignored = IgnoreSet::new(policy.ignore.iter().map(String::as_str));
+        tree.retain(|file| !ignored.is_ignored(&file.path));
+        let (sources, rendered) = self.render(revision, &tree, &policy, &mut problems)?;
         let mut files = BTreeMap::new();
         let mut wanted = Vec::new();
-        for file in tree.iter().filter(|file| !ignored.is_ignored(&file.path)) {
+        // What lies beside a kustomization or a chart are its sources, not manifests.
+        for file in tree.iter().filter(|file| !is_within(&sources, &file.path)) {
             match &file.kind {
                 TreeKind::File if is_candidate(&file.path) => match self.cache.get(&key_of(file)) {
                     Some(parsed) => drop(files.insert(file.path.clone(), Arc::clone(parsed))),
@@ -119,7 +131,37 @@ impl Loader {
         }
         self.parse(&wanted, &mut files, &mut problems)?;
         problems.sort();
-        Ok(TreeInput { revision: revision.clone(), files, problems, policy })
+        let mut units = BTreeMap::new();
+        for (folder, RenderedUnit { documents, problems }) in rendered {
+            files.extend(documents.map(|documents| (folder.clone(), documents)));
+            units.insert(folder, problems);
+        }
+        Ok(TreeInput { revision: revision.clone(), files, problems, policy, rendered: units })
+    }
+
+    /// Renders what is to be rendered. Returned are the folders that hold sources of it, rendered or not, and what came of each.
+    fn render(
+        &mut self,
+        revision: &Revision,
+        tree: &[TreeFile],
+        policy: &Policy,
+        problems: &mut Vec<Problem>,
+    ) -> Result<(BTreeSet<String>, BTreeMap<String, RenderedUnit>), SyncError> {
+        let paths =
+            || tree.iter().filter(|file| file.kind == TreeKind::File && is_candidate(&file.path)).map(|file| file.path.as_str());
+        if policy.render.entries.is_empty() && !paths().any(|path| rendered_by(path).is_some()) {
+            return Ok((BTreeSet::new(), BTreeMap::new()));
+        }
+        let source = GitSource::new(&self.mirror.repo, self.mirror.root(revision)?);
+        let found = renderables(&source, &self.mirror.path, paths());
+        let (chosen, missing) = entries(&found, &policy.render.entries);
+        problems.extend(missing.into_iter().map(|folder| {
+            let message = format!("render.entries lists {folder}, which has neither a kustomization nor a chart");
+            error(POLICY_FILE, message, "correct the folder; it is relative to the watched path")
+        }));
+        let rendered =
+            self.rendering.render(&source, Viewpoint { watched: &self.mirror.path, prefix: "" }, &chosen, &policy.render);
+        Ok((found.into_iter().map(|renderable| renderable.folder).collect(), rendered))
     }
 
     /// `driftless.yaml` with the lines of `.driftlessignore` as further patterns.

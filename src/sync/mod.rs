@@ -1,7 +1,7 @@
 //! Everything that passes between us and git.
 //!
 //! Role: a bare mirror of the watched repository ([`Mirror`]), which says which head counts; what a
-//! revision means, of which only what changed is parsed ([`Loader`]); the audit branch ([`AuditLog`]); and who
+//! revision means, of which only what changed is parsed and rendered ([`Loader`]); the audit branch ([`AuditLog`]); and who
 //! this cluster is ([`Identity`]). In: an address, a branch, a path; audit records. Out: revisions, files, history.
 //!
 //! Invariants:
@@ -24,6 +24,7 @@ mod head;
 mod identity;
 mod loader;
 mod mirror;
+mod render;
 mod restore;
 mod tree;
 mod watch;
@@ -39,6 +40,8 @@ pub use head::{HeadWatch, Sighting};
 pub use identity::{Identity, IdentityError};
 pub use loader::Loader;
 pub use mirror::{Head, Mirror, RepoSpec};
+pub use render::{Confinement, RenderSettings, render_jail};
+pub(crate) use render::{DiskSource, Rendering, Viewpoint, renderables};
 pub use restore::{Restoration, read_current};
 pub use tree::{Contents, LinkEnd, TreeFile, TreeKind};
 pub use watch::{RepoWatch, watch_repo};

@@ -68,8 +68,7 @@ impl Mirror {
     /// The revision or the path is not there, or there are far too many files.
     pub fn tree(&self, revision: &Revision) -> Result<Vec<TreeFile>, SyncError> {
         let what = format!("cannot read revision {}", revision.short());
-        let commit = parse(revision).and_then(|id| self.repo.find_commit(id));
-        let root = commit.and_then(|commit| commit.tree()).map_err(SyncError::objects(what.clone()))?;
+        let root = self.root(revision)?;
         let watched = self.watched(&root, revision)?;
         let mut reading = Reading { repo: &self.repo, root: &root, watched: &self.path, files: Vec::new() };
         reading.folder(&watched, "", 0).map_err(SyncError::objects(what))?;
@@ -79,6 +78,13 @@ impl Mirror {
         let mut files = reading.files;
         files.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(files)
+    }
+
+    /// The tree of a whole revision.
+    pub(super) fn root(&self, revision: &Revision) -> Result<Tree<'_>, SyncError> {
+        let commit = parse(revision).and_then(|id| self.repo.find_commit(id));
+        let what = format!("cannot read revision {}", revision.short());
+        commit.and_then(|commit| commit.tree()).map_err(SyncError::objects(what))
     }
 
     /// The tree of the watched path.

@@ -5,7 +5,7 @@ use driftless::manifest::{DigestKey, FILE_BYTES_MAX, GoodUnit, Loaded};
 use driftless::model::{
     ClusterNotes, CurrentObject, CurrentPods, CurrentSet, Kind, ObjectKey, Revision, TemplateHash, UnitName, UnitState,
 };
-use driftless::sync::{AuditState, Loader, Mirror, RepoSpec};
+use driftless::sync::{AuditState, Loader, Mirror, RenderSettings, RepoSpec};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ type Good = BTreeMap<UnitName, Arc<GoodUnit>>;
 
 fn loader(lab: &Lab) -> Loader {
     let spec = RepoSpec { url: lab.remote().display().to_string(), ..RepoSpec::default() };
-    Loader::new(Mirror::open(&lab.path("mirror"), &spec).unwrap())
+    Loader::new(Mirror::open(&lab.path("mirror"), &spec).unwrap(), RenderSettings::default())
 }
 
 /// Fetches and loads the head.

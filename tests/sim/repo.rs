@@ -52,7 +52,13 @@ impl Repo {
             let parsed = self.parsed.entry(key).or_insert_with(|| Arc::new(manifest::parse(path, &blob, text.as_bytes())));
             files.insert(path.clone(), parsed.clone());
         }
-        let input = TreeInput { revision: revision.clone(), files, problems: Vec::new(), policy: Policy::default() };
+        let input = TreeInput {
+            revision: revision.clone(),
+            files,
+            problems: Vec::new(),
+            policy: Policy::default(),
+            rendered: BTreeMap::new(),
+        };
         manifest::load(&input, good, &DigestKey::unkeyed())
     }
 

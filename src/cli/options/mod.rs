@@ -13,7 +13,7 @@ pub(crate) use state::{StateArgs, StateDir};
 
 use crate::controller::shell::ShellSettings;
 use crate::model::{Allows, Grant};
-use crate::sync::RepoSpec;
+use crate::sync::{Confinement, RenderSettings, RepoSpec};
 use clap::Args;
 
 /// What to watch.
@@ -37,6 +37,24 @@ pub(crate) struct WatchArgs {
     /// Push the audit branch to this repository instead of the watched one
     #[arg(long, env = "DRIFTLESS_AUDIT_REMOTE", value_name = "URL_OR_PATH", hide_env_values = true)]
     pub(crate) audit_remote: Option<String>,
+    #[command(flatten)]
+    pub(crate) render: RenderArgs,
+}
+
+/// How to render.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct RenderArgs {
+    /// Run kustomize and helm without a sandbox: whoever may push to the repository can then run programs as this user
+    #[arg(long, env = "DRIFTLESS_RENDER_UNCONFINED")]
+    pub(crate) render_unconfined: bool,
+}
+
+impl RenderArgs {
+    /// What the renderer is told.
+    pub(crate) fn settings(self) -> RenderSettings {
+        let confinement = if self.render_unconfined { Confinement::None } else { Confinement::Jail };
+        RenderSettings { confinement, ..RenderSettings::default() }
+    }
 }
 
 /// What pods may do to the host.
@@ -67,6 +85,7 @@ impl WatchArgs {
             mirror_dir: state.mirror(),
             poll_interval: self.poll_interval.duration(),
             audit_remote: self.audit_remote.clone(),
+            render: self.render.settings(),
         }
     }
 }

@@ -8,6 +8,7 @@ mod brake;
 mod clone;
 mod problems;
 
+use super::options::RenderArgs;
 use super::{CliError, CliResult};
 use crate::diff::{self, render};
 use crate::manifest::{DigestKey, Loaded};
@@ -63,6 +64,8 @@ pub struct PlanArgs {
     /// Exit with 2 if there are changes
     #[arg(long)]
     detailed_exitcode: bool,
+    #[command(flatten)]
+    render: RenderArgs,
 }
 
 /// How to print the plan.
@@ -111,7 +114,7 @@ fn answer(args: &PlanArgs) -> CliResult<Answer> {
     let clone = LocalClone::open(&args.repo)?;
     let to = clone.revision(&args.to)?;
     let from = clone.origin(args.from.as_deref(), &to, &args.cluster)?;
-    let Comparison { old, new, mut plan } = compare(&clone, &args.path, &from, &to)?;
+    let Comparison { old, new, mut plan } = compare(&clone, args, &from, &to)?;
     if let Some(place) = &args.observed {
         diff::estimate(&mut plan, &old, &new, &audit::observed(&clone, place)?);
     }
@@ -124,11 +127,11 @@ fn answer(args: &PlanArgs) -> CliResult<Answer> {
     Ok(Answer { plan: text, note: from.describe(&to), problems: problems::text(&new), code })
 }
 
-fn compare(clone: &LocalClone, path: &str, from: &Origin, to: &Revision) -> CliResult<Comparison> {
+fn compare(clone: &LocalClone, args: &PlanArgs, from: &Origin, to: &Revision) -> CliResult<Comparison> {
     // Without the cluster's key: the digest does not depend on it, and nothing that does is shown.
     let key = DigestKey::unkeyed();
-    let borrowed = clone.borrow_objects(path)?;
-    let mut loader = Loader::new(borrowed.mirror);
+    let borrowed = clone.borrow_objects(&args.path)?;
+    let mut loader = Loader::new(borrowed.mirror, args.render.settings());
     let mut old = match from.revision() {
         Some(revision) => load_good(&mut loader, revision, &key)?,
         None => Loaded { desired: Desired::default(), good: BTreeMap::new() },

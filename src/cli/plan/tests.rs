@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::{Kind, ObjectKey};
+use crate::sync::RenderSettings;
 use git2::{Oid, Repository, Signature};
 use std::path::Path;
 use tempfile::TempDir;
@@ -60,6 +61,7 @@ impl Repo {
             cluster: String::new(),
             output: Output::Text,
             detailed_exitcode: true,
+            render: RenderArgs { render_unconfined: false },
         }
     }
 
@@ -181,7 +183,7 @@ fn the_digest_is_that_of_a_controller_which_has_a_key() {
     let second = repo.commit(&[("shop/web.yaml", Some(&web("web:2", 3))), ("shop/token.yaml", Some(&secret("hunter2")))], "Both");
     let clone = LocalClone::open(repo.folder.path()).expect("a clone");
     let borrowed = clone.borrow_objects("").expect("a mirror");
-    let mut loader = Loader::new(borrowed.mirror);
+    let mut loader = Loader::new(borrowed.mirror, RenderSettings::default());
     let key = DigestKey::new([7; 32]);
     let mut load = |id: Oid| loader.load(&Revision::new(id.to_string()), &BTreeMap::new(), &key).expect("a tree").desired;
     let (old, new) = (load(first), load(second));

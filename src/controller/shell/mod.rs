@@ -20,7 +20,7 @@ mod tests;
 pub use links::Links;
 
 use crate::model::{Epoch, View};
-use crate::sync::{IdentityError, RepoSpec, SyncError};
+use crate::sync::{IdentityError, RenderSettings, RepoSpec, SyncError};
 use crate::wire::server::{self, LinkEvent, ServerSettings};
 use crate::wire::{Incoming, WireError};
 use input::Input;
@@ -48,6 +48,8 @@ pub struct ShellSettings {
     pub poll_interval: Duration,
     /// Where the audit branch is pushed, if not to the watched repository.
     pub audit_remote: Option<String>,
+    /// How kustomizations and charts are rendered.
+    pub render: RenderSettings,
 }
 
 /// Why a controller cannot run at all. Everything that may heal is retried instead.

@@ -54,7 +54,7 @@ pub(super) fn start(settings: &ShellSettings, inputs: mpsc::Sender<Input>) -> Re
         identity: Arc::new(identity),
         instance: Identity::fresh_instance(),
         settings: settings.clone(),
-        loader: Loader::new(mirror),
+        loader: Loader::new(mirror, settings.render.clone()),
         good: BTreeMap::new(),
         applied: None,
         has_given: false,

@@ -51,6 +51,7 @@ impl Shell {
             mirror_dir: folder.join("mirror"),
             poll_interval: Duration::from_millis(200),
             audit_remote: None,
+            render: crate::sync::RenderSettings::default(),
         };
         let (connector, incoming) = local();
         let (sender, views) = watch::channel(Arc::default());

@@ -158,22 +158,32 @@ fn a_file_that_could_not_be_read_holds_its_unit() {
 }
 
 #[test]
-fn a_kustomization_holds_its_own_folder_only_and_loses_nothing() {
+fn a_folder_that_cannot_be_rendered_holds_itself_only_and_loses_nothing() {
     let web = deployment("web", "");
     let first = loaded(&tree("r1", &[("a/web/web.yaml", &web), ("a/cfg.yaml", &config("cfg", "one"))]), &Good::new());
-    let files = [
-        ("a/web/web.yaml", web.as_str()),
-        ("a/web/kustomization.yaml", "resources: [web.yaml]\n"),
-        ("a/web/patch.yaml", "x: 1\n"),
-    ];
-    let mut files = files.to_vec();
-    let two = config("cfg", "two");
-    files.push(("a/cfg.yaml", &two));
-    let second = loaded(&tree("r2", &files), &first.good);
-    assert_eq!(states(&second), ["a loaded@r2", "a/web held@r1"]);
-    assert_eq!(objects(&second), ["ConfigMap cfg@r2", "Deployment web@r1"]);
-    assert_eq!(all_problems(&second).lines().count(), 1, "{}", all_problems(&second));
-    assert!(all_problems(&second).contains("folders with a kustomization are not rendered yet"));
+    let mut second = tree("r2", &[("a/cfg.yaml", &config("cfg", "two"))]);
+    let problem = Problem {
+        at: Location { file: "base/kustomization.yaml".to_owned(), line: 3, column: 1 },
+        path: String::new(),
+        severity: Severity::Error,
+        scope: Scope::Document,
+        message: "x.yaml is not there".to_owned(),
+        hint: None,
+    };
+    second.rendered.insert("a/web".to_owned(), vec![problem]);
+    let held = loaded(&second, &first.good);
+    assert_eq!(states(&held), ["a loaded@r2", "a/web held@r1"]);
+    assert_eq!(objects(&held), ["ConfigMap cfg@r2", "Deployment web@r1"]);
+    assert_eq!(all_problems(&held).lines().count(), 1, "{}", all_problems(&held));
+    assert!(all_problems(&held).contains("base/kustomization.yaml:3:1: error: x.yaml is not there"));
+    // What it rendered to later takes the place of what was held.
+    let text = RenderedText { text: deployment("web", ""), namespace: "default".to_owned(), ..RenderedText::default() };
+    let mut third = tree("r3", &[("a/cfg.yaml", &config("cfg", "two"))]);
+    third.rendered.insert("a/web".to_owned(), Vec::new());
+    third.files.insert("a/web".to_owned(), Arc::new(parse_rendered("a/web", "digest", &text)));
+    let mended = loaded(&third, &held.good);
+    assert_eq!(states(&mended), ["a loaded@r3", "a/web loaded@r3"]);
+    assert_eq!(objects(&mended), ["ConfigMap cfg@r3", "Deployment web@r3"]);
 }
 
 #[test]
