@@ -5,7 +5,6 @@
 
 #![expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a benchmark reads the clock and prints")]
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -91,77 +90,76 @@ fn write_repository(root: &Path, applications: usize) {
 }
 
 fn application(number: usize) -> String {
-    let mut text = String::new();
-    let name = format!("app-{number}");
-    let _ = write!(
-        text,
-        "apiVersion: v1
+    APPLICATION
+        .replace("NAME", &format!("app-{number}"))
+        .replace("NUMBER", &number.to_string())
+        .replace("OTHER", &(number / 2).to_string())
+}
+
+/// Four documents; the words in capitals are replaced.
+const APPLICATION: &str = "apiVersion: v1
 kind: ConfigMap
-metadata: {{name: {name}, namespace: bench}}
+metadata: {name: NAME, namespace: bench}
 data:
   LOG_LEVEL: info
   settings.yaml: |
     listen: 0.0.0.0:8080
-    upstream: http://app-{}.bench
+    upstream: http://app-OTHER.bench
 ---
 apiVersion: apps/v1
 kind: Deployment
 metadata:
-  name: {name}
+  name: NAME
   namespace: bench
-  labels: {{app.kubernetes.io/name: {name}, app.kubernetes.io/part-of: bench}}
+  labels: {app.kubernetes.io/name: NAME, app.kubernetes.io/part-of: bench}
 spec:
   replicas: 3
   selector:
-    matchLabels: {{app.kubernetes.io/name: {name}}}
+    matchLabels: {app.kubernetes.io/name: NAME}
   template:
     metadata:
-      labels: {{app.kubernetes.io/name: {name}, app.kubernetes.io/part-of: bench}}
+      labels: {app.kubernetes.io/name: NAME, app.kubernetes.io/part-of: bench}
     spec:
       containers:
       - name: main
-        image: registry.example.com/bench/{name}:1.2.{number}
+        image: registry.example.com/bench/NAME:1.2.NUMBER
         args: [--listen, 0.0.0.0:8080]
         env:
-        - {{name: POD, valueFrom: {{fieldRef: {{fieldPath: metadata.name}}}}}}
-        - {{name: LOG_LEVEL, valueFrom: {{configMapKeyRef: {{name: {name}, key: LOG_LEVEL}}}}}}
+        - {name: POD, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
+        - {name: LOG_LEVEL, valueFrom: {configMapKeyRef: {name: NAME, key: LOG_LEVEL}}}
         ports:
-        - {{name: http, containerPort: 8080}}
+        - {name: http, containerPort: 8080}
         readinessProbe:
-          httpGet: {{path: /ready, port: http}}
+          httpGet: {path: /ready, port: http}
           periodSeconds: 5
         livenessProbe:
-          httpGet: {{path: /live, port: http}}
+          httpGet: {path: /live, port: http}
         resources:
-          requests: {{cpu: 100m, memory: 128Mi}}
-          limits: {{memory: 256Mi}}
+          requests: {cpu: 100m, memory: 128Mi}
+          limits: {memory: 256Mi}
         volumeMounts:
-        - {{name: settings, mountPath: /etc/app, readOnly: true}}
+        - {name: settings, mountPath: /etc/app, readOnly: true}
       volumes:
       - name: settings
-        configMap: {{name: {name}}}
+        configMap: {name: NAME}
 ---
 apiVersion: v1
 kind: Service
-metadata: {{name: {name}, namespace: bench}}
+metadata: {name: NAME, namespace: bench}
 spec:
-  selector: {{app.kubernetes.io/name: {name}}}
+  selector: {app.kubernetes.io/name: NAME}
   ports:
-  - {{name: http, port: 80, targetPort: http}}
+  - {name: http, port: 80, targetPort: http}
 ---
 apiVersion: networking.k8s.io/v1
 kind: Ingress
-metadata: {{name: {name}, namespace: bench}}
+metadata: {name: NAME, namespace: bench}
 spec:
   rules:
-  - host: {name}.example.com
+  - host: NAME.example.com
     http:
       paths:
       - path: /
         pathType: Prefix
-        backend: {{service: {{name: {name}, port: {{name: http}}}}}}
-",
-        number / 2
-    );
-    text
-}
+        backend: {service: {name: NAME, port: {name: http}}}
+";
