@@ -8,6 +8,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// backwards and a clock that is set cannot fire or starve a timer.
 static START: OnceLock<(u64, Instant)> = OnceLock::new();
 
+/// What the clock on the wall shows. It may be set, and it goes on while the host sleeps, which [`now`] does not: schedules of people
+/// follow it, timers do not.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is the one place")]
+pub fn wall() -> Moment {
+    Moment(millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO)))
+}
+
 /// The time now.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]

@@ -1,7 +1,8 @@
 //! Decides how a plan is carried out.
 //!
-//! Role: [`budget`] says how many pods a disruption budget lets go, [`prune`] says which deletions may go out, [`schedule`] which node takes a pod, [`scale`] how many pods an autoscaled
-//! workload wants. `rollout` takes the next step from the old pods to the new ones.
+//! Role: [`budget`] says how many pods a disruption budget lets go, [`prune`] which deletions may go out, [`schedule`] which node takes a
+//! pod, [`scale`] how many pods an autoscaled workload wants. `rollout` takes the next step from the old pods to the new ones, [`cron`]
+//! says when a Job is due.
 //!
 //! Inputs: desired objects, what was told to the agents and not yet reported (*assigned*), what they reported (*observed*), and the
 //! time. Outputs: decisions as values.
@@ -14,6 +15,7 @@
 //! Deliberately absent: I/O, and the choice of *when* to look; the controller's core calls these functions when a workload is dirty.
 
 pub mod budget;
+pub mod cron;
 pub mod prune;
 pub mod rollout;
 pub mod scale;

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 /// Show what a running Driftless knows: pods, workloads, services, nodes, reconciles, problems
 ///
-/// Kinds are those of Kubernetes, in any of their names (po, pods, svc, deploy, rollouts, jobs, hpa, cm, secrets, ns, no, ev), several
+/// Kinds are those of Kubernetes, in any of their names (po, pods, svc, deploy, rollouts, jobs, cj, hpa, cm, secrets, ns, no, ev), several
 /// with commas, or `all`; and what Kubernetes has no word for: reconciles, units, problems. It changes nothing: changes go
 /// through git.
 ///

@@ -68,6 +68,7 @@ impl Controller {
         for report in hello.pods {
             self.hear_pod(name, report, true);
         }
+        self.claim();
     }
 
     /// True if the agent has known this pod, so that its absence means that it is gone.
@@ -116,6 +117,11 @@ impl Controller {
 
     /// Adopts pods whose workload has become known.
     pub(super) fn claim(&mut self) {
+        let strangers: BTreeSet<ObjectKey> =
+            self.placements.unclaimed.values().map(|(_, report)| report.workload.clone()).collect();
+        for workload in &strangers {
+            self.recognize_job(workload);
+        }
         let known = |report: &PodReport| self.inputs.knows(&report.workload);
         let claimed = self.placements.unclaimed.iter().filter(|(_, (_, report))| known(report));
         let claimed: Vec<PodUid> = claimed.map(|(uid, _)| *uid).collect();

@@ -11,7 +11,7 @@ use super::records::Records;
 use super::timers::{Timer, Timers};
 use super::work::Work;
 use crate::apply::schedule;
-use crate::model::{Counters, Epoch, Generation, Health, Moment, NodeName, ObjectKey, PodUid};
+use crate::model::{Counters, CronRun, Epoch, Generation, Health, Moment, NodeName, ObjectKey, PodUid};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -32,6 +32,9 @@ pub struct Controller {
     pub(super) placements: Placements,
     pub(super) nominated: Nominated,
     pub(super) works: BTreeMap<ObjectKey, Work>,
+    pub(super) crons: BTreeMap<ObjectKey, CronRun>,
+    /// By how much the clock on the wall is ahead of ours, which it was not when the process began.
+    pub(super) wall_ahead_ms: i64,
     pub(super) services: Services,
     pub(super) dirty: Dirty,
     pub(super) timers: Timers,
@@ -51,6 +54,7 @@ pub struct Controller {
 /// What a pass is to look at.
 #[derive(Debug, Default)]
 pub(super) struct Dirty {
+    pub(super) crons: BTreeSet<ObjectKey>,
     pub(super) workloads: BTreeSet<ObjectKey>,
     pub(super) services: BTreeSet<ObjectKey>,
     pub(super) nodes: BTreeSet<NodeName>,
@@ -90,6 +94,8 @@ impl Controller {
             placements: Placements::default(),
             nominated: Nominated::new(),
             works: BTreeMap::new(),
+            crons: BTreeMap::new(),
+            wall_ahead_ms: 0,
             services: Services::default(),
             dirty: Dirty::default(),
             timers: Timers::default(),
@@ -138,6 +144,7 @@ impl Controller {
             }
             Event::Reclaimed(epoch) => self.reclaim(epoch),
             Event::StoodDown(epoch) => self.health = Health::StoodDown(epoch),
+            Event::ClockSet { ahead_ms } => self.clock_set(ahead_ms),
             Event::Wake => {}
         }
     }
@@ -151,6 +158,7 @@ impl Controller {
             Timer::Evict(name) => self.evict(&name),
             Timer::Workload(key) => self.touch_workload(&key),
             Timer::Scale(key) => self.autoscale(&key),
+            Timer::Cron(key) => drop(self.dirty.crons.insert(key)),
             Timer::Drained(uid) => drop(self.dirty.retired.insert(uid)),
             Timer::Batch => self.flush_batch(),
             Timer::Check => self.check_now(),
@@ -214,6 +222,7 @@ impl Controller {
 
     pub(super) fn dirty_everything(&mut self) {
         self.dirty.workloads.extend(self.works.keys().cloned());
+        self.dirty.crons.extend(self.crons.keys().cloned());
         self.dirty.services.extend(self.services.keys());
         self.dirty.nodes.extend(self.nodes.by_name.keys().cloned());
     }

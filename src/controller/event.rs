@@ -74,6 +74,12 @@ pub enum Event {
     Reclaimed(Epoch),
     /// A higher epoch was seen: from now on this controller changes nothing.
     StoodDown(Epoch),
+    /// The clock on the wall was set, or the host slept: by how much it is ahead of the time that the core is given. Zero until
+    /// then.
+    ClockSet {
+        /// In milliseconds; negative if it is behind.
+        ahead_ms: i64,
+    },
     /// The time of the last [`Effect::WakeAt`] has come.
     Wake,
 }

@@ -1,5 +1,6 @@
 //! What is wanted: the revision in force, what of it is held back, and what came before.
 
+use super::crons::Made;
 use super::event::{Commit, LoadedRevision};
 use super::priority::Ranks;
 use crate::model::{Desired, Kind, Moment, Object, ObjectKey, PodSnapshot, Policy, PruneBlock, Revision, TemplateHash};
@@ -28,6 +29,8 @@ pub(super) struct Inputs {
     pub(super) applied: BTreeMap<ObjectKey, Applied>,
     /// Workloads that a commit deleted and that still have pods.
     pub(super) pruning: BTreeMap<ObjectKey, Pruning>,
+    /// Jobs that CronJobs made: no commit has them.
+    pub(super) made: BTreeMap<ObjectKey, Made>,
     /// What those workloads were.
     pub(super) pruned: BTreeMap<ObjectKey, Arc<Object>>,
     /// Objects that the memory names and that can no longer be read: their pods are kept.
@@ -139,7 +142,7 @@ impl Inputs {
     }
 
     pub(super) fn object(&self, key: &ObjectKey) -> Option<&Arc<Object>> {
-        self.effective.objects.get(key)
+        self.effective.objects.get(key).or_else(|| self.made.get(key).map(|made| &made.object))
     }
 
     /// A template, as far as it is known.
@@ -154,10 +157,7 @@ impl Inputs {
     /// True if somebody wants, or a commit once wanted, this workload.
     pub(super) fn knows(&self, workload: &ObjectKey) -> bool {
         let waiting = || self.waiting.as_ref().is_some_and(|waiting| waiting.desired.objects.contains_key(workload));
-        self.effective.objects.contains_key(workload)
-            || self.pruning.contains_key(workload)
-            || self.unreadable.contains(workload)
-            || waiting()
+        self.object(workload).is_some() || self.pruning.contains_key(workload) || self.unreadable.contains(workload) || waiting()
     }
 
     /// The objects of one namespace.

@@ -67,18 +67,22 @@ impl Controller {
         };
         self.records.touch(key);
         self.records.ended_jobs.insert(key.clone());
+        self.mind_cron(key);
         self.happenings.note(Happening { about: key, pod: None, warning, reason: &reason, message }, self.now);
     }
 
-    /// After a pass: Jobs that ended and that no record has told of yet are told with the next batch.
+    /// After a pass: Jobs that ended or were removed, and that no record has told of yet, are told with the next batch.
     pub(super) fn tell_ended_jobs(&mut self) {
         for key in std::mem::take(&mut self.records.ended_jobs) {
-            let Some(work) = self.works.get(&key).filter(|_| self.records.is_touched(&key)) else { continue };
-            let run = &work.memory.job.run;
-            let message = match &run.outcome {
-                Some(outcome) if outcome.complete => format!("completed, {} pods succeeded", run.succeeded),
-                Some(outcome) => format!("failed: {}", outcome.message),
-                None => continue,
+            if !self.records.is_touched(&key) {
+                continue;
+            }
+            let run = self.works.get(&key).map(|work| &work.memory.job.run);
+            let message = match run.map(|run| (run.succeeded, &run.outcome)) {
+                None => "removed".to_owned(),
+                Some((succeeded, Some(outcome))) if outcome.complete => format!("completed, {succeeded} pods succeeded"),
+                Some((_, Some(outcome))) => format!("failed: {}", outcome.message),
+                Some((_, None)) => continue,
             };
             self.records.batch(super::records::Occasion::Run, &key, message);
             self.arm_batch();

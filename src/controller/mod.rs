@@ -8,7 +8,7 @@
 //! from pass to pass), `timers`, `priority` (who is placed first, and makes room for whom), `marks` (what git says of hosts), `records`
 //! (what the audit branch is told). What happens in them: `restore` and `revise` take the memory and a
 //! revision over, `agents` hears, `pass` takes rollout steps for what is dirty, `retire`, `publish` and `dispatch` tell,
-//! `scale` asks the autoscaler, `jobs` minds that nothing runs twice, `tree` and `words` write, `view` shows, `check` recomputes everything.
+//! `scale` asks the autoscaler, `jobs` minds that nothing runs twice, `crons` makes Jobs by the clock, `tree` and `words` write, `view` shows, `check` recomputes everything.
 //!
 //! Invariants:
 //! - An event wakes and does not instruct: a pass decides from everything that is known. It looks at what is dirty only, and
@@ -23,6 +23,7 @@
 mod agents;
 mod check;
 mod core;
+mod crons;
 mod dispatch;
 mod endpoints;
 mod event;

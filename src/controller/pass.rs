@@ -19,7 +19,9 @@ impl Controller {
     pub(super) fn pass(&mut self) {
         let mut worked = false;
         loop {
-            if !self.dirty.workloads.is_empty() {
+            if let Some(key) = self.dirty.crons.pop_first() {
+                self.work_on_cron(&key);
+            } else if !self.dirty.workloads.is_empty() {
                 for key in self.in_turn() {
                     self.work_on(&key);
                 }
@@ -43,6 +45,7 @@ impl Controller {
         self.mark_services(key);
         self.records.look_at(key);
         self.withdraw(key);
+        self.expire_job(key);
         let Some(object) = self.inputs.object(key).cloned() else { return self.empty_out(key) };
         let Some(workload) = object.workload() else { return };
         let before = self.works.get(key).map(|work| remembered(&work.memory));
@@ -224,8 +227,10 @@ impl Controller {
         }
         let Some(commit) = self.inputs.pruning.get(key).map(|pruning| pruning.commit.clone()) else { return };
         let left: Vec<PodUid> = self.placements.of_workload(key).map(|placement| placement.run.uid).collect();
+        let is_made = Self::is_job(key);
         for uid in &left {
-            self.retire(uid, StopReason::Pruned, commit.clone());
+            let reason = if is_made && commit.is_none() { StopReason::Finished } else { StopReason::Pruned };
+            self.retire(uid, reason, commit.clone());
         }
         // A number that may still run somewhere is waited for, and then stopped.
         let pruned = self.inputs.pruned.get(key).cloned();
@@ -240,6 +245,9 @@ impl Controller {
             self.timers.clear(&Timer::Workload(key.clone()));
             self.timers.clear(&Timer::Scale(key.clone()));
             self.records.touch(key);
+            if Self::is_job(key) {
+                self.records.ended_jobs.insert(key.clone());
+            }
         }
     }
 

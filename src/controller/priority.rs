@@ -12,7 +12,8 @@ use super::records::Occasion;
 use crate::apply::budget;
 use crate::apply::schedule::{Request, Resident, place, preempt};
 use crate::model::{
-    BudgetView, Kind, NodeName, Object, ObjectKey, PodSpec, PodTemplate, PodUid, PriorityClass, StopReason, TemplateHash, WaitingOn,
+    BudgetView, Kind, NodeName, Object, ObjectKey, PodSpec, PodTemplate, PodUid, PriorityClass, StopReason, TemplateHash,
+    WaitingOn,
 };
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,13 +1,15 @@
 //! What the audit branch remembers, taken over at the start.
 
 use super::core::Controller;
+use super::crons::Made;
 use super::event::Restored;
 use super::inputs::Applied;
 use super::tree;
 use super::work::{Numbers, Work};
 use crate::apply::rollout::{JobMemory, RolloutMemory};
-use crate::model::{CurrentObject, CurrentPods, NodeName, ObjectKey, PruneBlock, TemplateHash};
+use crate::model::{CurrentObject, CurrentPods, NodeName, Object, ObjectKey, PruneBlock, TemplateHash};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 impl Controller {
     /// Takes the cluster memory over. Changes nothing; a file that names an object which can no longer be read keeps its pods.
@@ -27,12 +29,17 @@ impl Controller {
                 self.inputs.unreadable.insert(key.clone());
             }
         }
+        let made_by = |key: &ObjectKey| restored.current.get(key).and_then(|current| current.made_by.clone());
         for object in restored.objects.values() {
             if let Some(snapshot) = object.snapshot() {
                 self.inputs.snapshots.insert(snapshot.hash.clone(), snapshot.clone());
             }
         }
-        self.inputs.effective.objects = restored.objects;
+        let (made, written) = restored.objects.into_iter().partition(|(key, _)| made_by(key).is_some());
+        self.inputs.effective.objects = written;
+        let made: BTreeMap<ObjectKey, Arc<Object>> = made;
+        self.inputs.made =
+            made.into_iter().filter_map(|(key, object)| Some((key.clone(), Made { by: made_by(&key)?, object }))).collect();
         self.restore_block();
         self.claim();
     }
@@ -49,6 +56,9 @@ impl Controller {
         self.records.remember(key, tree::text(current));
         if let Some(address) = current.address {
             self.inputs.addresses.restore(key, address);
+        }
+        if let Some(cron) = &current.cron {
+            self.crons.insert(key.clone(), cron.clone());
         }
         if let Some(pods) = &current.pods {
             self.works.insert(key.clone(), work(pods));

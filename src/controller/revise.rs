@@ -167,6 +167,9 @@ impl Controller {
         };
         self.inputs.applied.insert(key.clone(), applied);
         if let Some(object) = self.inputs.object(key).cloned() {
+            if let Some(before) = old.objects.get(key) {
+                self.change_cron(before, &object);
+            }
             self.enter(&object);
         }
     }
@@ -174,6 +177,11 @@ impl Controller {
     /// Makes place for an object in every room, and marks it.
     fn enter(&mut self, object: &Arc<Object>) {
         let key = &object.key;
+        if object.cron_job().is_some() {
+            self.dirty.crons.insert(key.clone());
+        }
+        // What a commit has is not a CronJob's any more.
+        self.inputs.made.remove(key);
         self.inputs.applied.entry(key.clone()).or_insert_with(|| Applied {
             commit: Some(object.source.revision.clone()),
             path: object.source.file.clone(),
@@ -219,6 +227,9 @@ impl Controller {
 
     fn apply_deletion(&mut self, key: &ObjectKey, plan: &Plan, old: &Desired) {
         self.inputs.addresses.free(key);
+        if key.kind == Kind::CronJob {
+            self.delete_cron(key, self.inputs.effective.revision.clone());
+        }
         if key.kind == Kind::Service {
             self.services.workloads_of.remove(key);
             self.dirty.services.insert(key.clone());
@@ -254,7 +265,8 @@ impl Controller {
 
     /// Forgets templates that nothing is made of any more.
     fn sweep_snapshots(&mut self) {
-        let wanted = self.inputs.effective.objects.values().filter_map(|object| object.snapshot());
+        let made = self.inputs.made.values().map(|made| &made.object);
+        let wanted = self.inputs.effective.objects.values().chain(made).filter_map(|object| object.snapshot());
         let mut kept: BTreeSet<TemplateHash> = wanted.map(|snapshot| snapshot.hash.clone()).collect();
         for work in self.works.values_mut() {
             kept.extend(work.memory.targets.keys().chain(&work.memory.job.run.templates).cloned());

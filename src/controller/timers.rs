@@ -18,6 +18,8 @@ pub(super) enum Timer {
     Workload(ObjectKey),
     /// An autoscaler is due.
     Scale(ObjectKey),
+    /// A CronJob is due.
+    Cron(ObjectKey),
     /// A pod has been out of use for long enough.
     Drained(PodUid),
     /// Batched corrections are due to be recorded.

@@ -6,7 +6,7 @@
 use super::core::Controller;
 use super::placements::Placement;
 use crate::model::{
-    ClusterNotes, CurrentObject, CurrentPods, CurrentSet, Kind, NodeName, Object, ObjectKey, PodPhase, TemplateHash,
+    ClusterNotes, CurrentObject, CurrentPods, CurrentSet, JobRun, Kind, NodeName, Object, ObjectKey, PodPhase, TemplateHash,
 };
 use std::collections::BTreeMap;
 
@@ -38,6 +38,8 @@ impl Controller {
             applied: (*object.written).clone(),
             pods: object.workload().is_some().then(|| self.current_pods(object)),
             address: self.inputs.addresses.get(key),
+            cron: self.crons.get(key).cloned(),
+            made_by: self.inputs.made.get(key).map(|made| made.by.clone()),
             deletion_blocked: self.inputs.is_blocked(key),
         })
     }
@@ -64,7 +66,7 @@ impl Controller {
             promoted: work.memory.promoted.clone(),
             quarantined: work.memory.quarantined.clone(),
             autoscaled: work.autoscaled,
-            job: is_job.then_some(work.memory.job.run),
+            job: is_job.then(|| self.job_on_wall(work.memory.job.run)),
         }
     }
 
@@ -78,6 +80,15 @@ impl Controller {
         let mut places = unheard.unwrap_or_default();
         places.extend(self.placements.of_workload(key).map(|placement| (placement.run.slot, placement.node.clone())));
         places
+    }
+
+    /// What is remembered of a Job, in the time that another process would understand.
+    fn job_on_wall(&self, mut run: JobRun) -> JobRun {
+        run.started = run.started.map(|at| self.to_wall(at));
+        if let Some(outcome) = &mut run.outcome {
+            outcome.at = self.to_wall(outcome.at);
+        }
+        run
     }
 
     /// What the image names of the wanted template were resolved to, as agents say; what was known, where they do not.

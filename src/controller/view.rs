@@ -4,8 +4,8 @@ use super::core::Controller;
 use super::placements::Placement;
 use super::words;
 use crate::model::{
-    BudgetView, Health, Kind, NodeName, NodeView, ObjectKey, PodReport, PodView, ProblemView, Progress, ServiceView, StalledBy,
-    UnitState, View, WaitingOn, WorkloadView,
+    BudgetView, Health, Kind, NodeName, NodeView, Object, ObjectKey, PodReport, PodView, ProblemView, Progress, ServiceView,
+    StalledBy, UnitState, View, WaitingOn, WorkloadView,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,9 +26,10 @@ impl Controller {
             branch: self.settings.branch.clone(),
             revision: effective.revision.clone(),
             health: self.health.clone(),
-            objects: effective.objects.clone(),
+            objects: self.all_objects(),
             units: effective.units.clone(),
             workloads: self.workload_views(),
+            crons: self.cron_views(),
             pods: self.pod_views(),
             templates: self.inputs.snapshots.clone(),
             created: created.collect(),
@@ -43,9 +44,16 @@ impl Controller {
         })
     }
 
+    /// What git wants, and what CronJobs made.
+    fn all_objects(&self) -> BTreeMap<ObjectKey, Arc<Object>> {
+        let mut objects = self.inputs.effective.objects.clone();
+        objects.extend(self.inputs.made.iter().map(|(key, made)| (key.clone(), Arc::clone(&made.object))));
+        objects
+    }
+
     fn workload_views(&self) -> BTreeMap<ObjectKey, WorkloadView> {
-        let workloads = self.inputs.effective.workloads();
-        workloads.filter_map(|(key, _)| Some((key.clone(), self.workload_view(key)?))).collect()
+        let keys = self.inputs.effective.workloads().map(|(key, _)| key).chain(self.inputs.made.keys());
+        keys.filter_map(|key| Some((key.clone(), self.workload_view(key)?))).collect()
     }
 
     fn workload_view(&self, key: &ObjectKey) -> Option<WorkloadView> {

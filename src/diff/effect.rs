@@ -92,7 +92,8 @@ pub(super) fn of(change: &Change, scene: &Scene<'_>, counts: &Counts<'_>) -> Eff
         Kind::PriorityClass => only(placement::of_class(change, scene)),
         Kind::PodDisruptionBudget => only(placement::of_budget(change, scene)),
         Kind::PersistentVolumeClaim => only(sets::claim(change.action)),
-        Kind::Namespace | Kind::Ingress | Kind::CronJob => Effect::default(),
+        Kind::CronJob => only(job::of_cron(change.action, scene.before(&change.key), scene.after(&change.key))),
+        Kind::Namespace | Kind::Ingress => Effect::default(),
     };
     if let (Counts::Observed(observed), true) = (counts, change.key.kind.is_workload()) {
         effect.estimate = true;

@@ -545,7 +545,7 @@ fn a_manifest_cannot_hide_a_line_from_its_reviewer() {
 
 #[test]
 fn every_kind_has_an_effect_or_none_on_purpose() {
-    let silent = BTreeSet::from([Kind::Namespace, Kind::Ingress, Kind::CronJob]);
+    let silent = BTreeSet::from([Kind::Namespace, Kind::Ingress]);
     for kind in Kind::ALL {
         let plan = plan(&World::at("a"), &World::at("b").with(kind, "x", json!({}), Body::Namespace));
         let says_nothing = plan.changes[0].effect.order.is_empty();

@@ -387,6 +387,7 @@ fn draft(key: ObjectKey, meta: Meta, value: &Value, body: DraftBody, node: &Node
             references.extend(references::of_strategy(&workload.strategy, findings));
             references
         }
+        DraftBody::CronJob(cron) => references::of_template(&cron.job.template, "/spec/jobTemplate/spec/template/spec", findings),
         DraftBody::Plain(body) => references::of_plain(body, findings),
     };
     let fingerprint = if let DraftBody::Plain(Body::Secret(data)) = &body { hash::fingerprint(data) } else { [0; 32] };

@@ -1,7 +1,8 @@
 //! An object that one document describes, before it is joined with others.
 
 use crate::model::{
-    Autoscaler, Body, IngressPort, IngressSpec, LabelSelector, Location, Meta, ObjectKey, PodTemplate, ServiceSpec, Strategy,
+    Autoscaler, Body, ConcurrencyPolicy, IngressPort, IngressSpec, LabelSelector, Location, Meta, ObjectKey, PodTemplate,
+    Schedule, ServiceSpec, Strategy,
 };
 use serde_json::Value;
 use std::sync::Arc;
@@ -30,6 +31,8 @@ pub(crate) enum DraftBody {
     Plain(Body),
     /// What needs the ConfigMaps and Secrets that it refers to.
     Workload(Box<DraftWorkload>),
+    /// The same, of the Jobs that it makes.
+    CronJob(Box<DraftCronJob>),
 }
 
 /// A workload without its snapshot.
@@ -44,6 +47,20 @@ pub(crate) struct DraftWorkload {
     pub(crate) min_ready_seconds: u32,
     pub(crate) progress_deadline_seconds: u32,
     pub(crate) paused: bool,
+}
+
+/// A CronJob without the snapshot of its Jobs.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct DraftCronJob {
+    pub(crate) schedule: Schedule,
+    pub(crate) time_zone: Option<String>,
+    pub(crate) concurrency: ConcurrencyPolicy,
+    pub(crate) starting_deadline_seconds: Option<u64>,
+    pub(crate) suspend: bool,
+    pub(crate) successful_kept: u32,
+    pub(crate) failed_kept: u32,
+    pub(crate) job_meta: Meta,
+    pub(crate) job: DraftWorkload,
 }
 
 /// Another object that must be there.

@@ -1,10 +1,10 @@
 //! Drafts to objects: sources are named, references followed, templates hashed.
 
-use super::draft::{Draft, DraftBody, DraftWorkload};
+use super::draft::{Draft, DraftBody, DraftCronJob, DraftWorkload};
 use super::hash::{self, ConfigDigests, DigestKey};
 use super::references;
 use crate::model::{
-    Body, ConfigSnapshot, Kind, Object, ObjectKey, PodSnapshot, Revision, SecretBytes, Source, UnitName, Workload,
+    Body, ConfigSnapshot, CronJob, Kind, Object, ObjectKey, PodSnapshot, Revision, SecretBytes, Source, UnitName, Workload,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -58,6 +58,21 @@ fn body(draft: &Draft, config: &Config<'_>) -> Body {
     match &draft.body {
         DraftBody::Plain(body) => body.clone(),
         DraftBody::Workload(workload) => Body::Workload(self::workload(draft, workload, config)),
+        DraftBody::CronJob(cron) => Body::CronJob(Box::new(cron_job(draft, cron, config))),
+    }
+}
+
+fn cron_job(draft: &Draft, cron: &DraftCronJob, config: &Config<'_>) -> CronJob {
+    CronJob {
+        schedule: cron.schedule.clone(),
+        time_zone: cron.time_zone.clone(),
+        concurrency: cron.concurrency,
+        starting_deadline_seconds: cron.starting_deadline_seconds,
+        suspend: cron.suspend,
+        successful_kept: cron.successful_kept,
+        failed_kept: cron.failed_kept,
+        job_meta: cron.job_meta.clone(),
+        job: workload(draft, &cron.job, config),
     }
 }
 

@@ -3,7 +3,8 @@
 use super::draft::{Reference, Target};
 use super::findings::Findings;
 use crate::model::{
-    Autoscaler, Body, Container, IngressBackend, IngressSpec, IntOrString, PodTemplate, ProjectedSource, ServiceSpec, Strategy, Volume,
+    Autoscaler, Body, Container, IngressBackend, IngressSpec, IntOrString, PodTemplate, ProjectedSource, ServiceSpec, Strategy,
+    Volume,
 };
 use std::collections::BTreeSet;
 
@@ -40,6 +41,7 @@ pub(crate) fn of_plain(body: &Body, findings: &Findings<'_>) -> Vec<Reference> {
         | Body::Secret(_)
         | Body::Claim(_)
         | Body::Workload(_)
+        | Body::CronJob(_)
         | Body::Budget(_) => Vec::new(),
     }
 }

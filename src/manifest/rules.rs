@@ -42,6 +42,7 @@ pub(crate) fn check(kind: Kind, meta: &Meta, value: &Value, body: &DraftBody, fi
         DraftBody::Plain(Body::Budget(budget)) => placement::check_budget(budget, findings),
         DraftBody::Plain(_) => {}
         DraftBody::Workload(workload) => check_workload(kind, workload, findings),
+        DraftBody::CronJob(cron) => job::check_cron(cron, value, findings),
     }
 }
 

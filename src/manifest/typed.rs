@@ -55,15 +55,12 @@ pub(crate) fn body(kind: Kind, value: &Value, meta: &Meta, findings: &mut Findin
         Kind::Rollout => workload(workload::rollout(value, meta, findings)?),
         Kind::Pod => workload(workload::pod(value, findings)?),
         Kind::Job => workload(job::job(value, findings)?),
+        Kind::CronJob => DraftBody::CronJob(Box::new(job::cron_job(value, findings)?)),
         Kind::HorizontalPodAutoscaler => plain(Body::Autoscaler(autoscaler::autoscaler(value, findings)?)),
         Kind::PodDisruptionBudget => plain(Body::Budget(part(value, "/spec", findings)?)),
         Kind::StatefulSet => workload(sets::stateful_set(value, findings)?),
         Kind::DaemonSet => workload(sets::daemon_set(value, findings)?),
         Kind::ReplicaSet => workload(sets::replica_set(value, findings)?),
-        Kind::CronJob => {
-            findings.error("/kind", "is in the table, but not in this build", None);
-            return None;
-        }
     };
     (!findings.has_errors()).then_some(body)
 }

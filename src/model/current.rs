@@ -3,7 +3,7 @@
 //! It holds no addresses of pods, restart counts or timestamps, so that it changes only when the world does. The times at which a Job
 //! began and ended, and a CronJob was due, are no exception: they are what happened.
 
-use super::{JobRun, NodeName, Revision, TemplateHash};
+use super::{CronRun, JobRun, MadeBy, NodeName, Revision, TemplateHash};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +27,12 @@ pub struct CurrentObject {
     /// For a Service: its stable address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<Ipv4Addr>,
+    /// For a CronJob: when it was last due.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cron: Option<CronRun>,
+    /// For an object that is not in git: who made it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub made_by: Option<MadeBy>,
     /// True if the revision no longer has it and the brake holds its deletion.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub deletion_blocked: bool,

@@ -1,8 +1,8 @@
 //! Objects as a revision desires them.
 
 use super::{
-    Autoscaler, ClaimSpec, DisruptionBudget, IngressSpec, Kind, Meta, NodeSpec, ObjectKey, PodSnapshot, PriorityClass, Problem,
-    Revision, SecretBytes, ServiceSpec, UnitName, UnitState, Workload,
+    Autoscaler, ClaimSpec, CronJob, DisruptionBudget, IngressSpec, Kind, Meta, NodeSpec, ObjectKey, PodSnapshot, PriorityClass,
+    Problem, Revision, SecretBytes, ServiceSpec, UnitName, UnitState, Workload,
 };
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -78,6 +78,8 @@ pub enum Body {
     Ingress(IngressSpec),
     /// What runs pods.
     Workload(Workload),
+    /// `batch/v1 CronJob`
+    CronJob(Box<CronJob>),
     /// `autoscaling/v2 HorizontalPodAutoscaler`
     Autoscaler(Autoscaler),
     /// `policy/v1 PodDisruptionBudget`
@@ -103,6 +105,10 @@ impl Object {
     body_accessor! {
         /// The service, if it is one.
         service: Service(ServiceSpec)
+    }
+    body_accessor! {
+        /// The CronJob, if it is one.
+        cron_job: CronJob(CronJob)
     }
     body_accessor! {
         /// The autoscaler, if it is one.

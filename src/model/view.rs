@@ -35,6 +35,8 @@ pub struct View {
     pub units: BTreeMap<UnitName, UnitState>,
     /// Workloads, with how far they are.
     pub workloads: BTreeMap<ObjectKey, WorkloadView>,
+    /// CronJobs, with their Jobs, which are among `objects` and `workloads`.
+    pub crons: BTreeMap<ObjectKey, CronView>,
     /// Pods, assigned and observed.
     pub pods: Vec<PodView>,
     /// The templates of `pods`, by hash: an old replica keeps the one that it was made from. One that is missing here is shown
@@ -97,6 +99,17 @@ pub struct WorkloadView {
     pub autoscaled: Option<u32>,
     /// What became of a Job so far.
     pub job: Option<JobRun>,
+}
+
+/// A CronJob's state.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CronView {
+    /// When the last Job was due.
+    pub last: Option<Moment>,
+    /// Its Jobs, by the time that they were due.
+    pub jobs: Vec<ObjectKey>,
+    /// Those that run.
+    pub active: Vec<ObjectKey>,
 }
 
 /// How a rollout step ended. The same reasons in status, logs and tests.

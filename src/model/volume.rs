@@ -138,7 +138,7 @@ pub struct ProjectedSource {
     pub secret: Option<ProjectedObject>,
     /// Fields of the pod.
     #[serde(rename = "downwardAPI", skip_serializing_if = "Option::is_none")]
-    pub downward_api: Option<DownwardApi>,
+    pub downward_api: Option<ProjectedFields>,
 }
 
 /// A ConfigMap or Secret of a projected volume.
@@ -155,7 +155,16 @@ pub struct ProjectedObject {
     pub optional: bool,
 }
 
-/// `downwardAPI`, of a volume or of a projected source (which has no `defaultMode`).
+/// Fields of the pod in a projected volume, whose modes are those of the volume.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ProjectedFields {
+    /// The files.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub items: Vec<DownwardFile>,
+}
+
+/// `downwardAPI` of a volume.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DownwardApi {

@@ -7,8 +7,8 @@ use super::render::{GitSource, RenderSettings, RenderedUnit, Rendering, Viewpoin
 use super::tree::{Contents, LinkEnd, TreeFile, TreeKind};
 use super::{Mirror, SyncError};
 use crate::manifest::{
-    DigestKey, FILE_BYTES_MAX, GoodUnit, IgnoreSet, Loaded, POLICY_FILE, ParsedFile, StoredFile, TreeInput, entries, is_candidate,
-    is_within, load, parse_all, read_policy, rendered_by,
+    DigestKey, FILE_BYTES_MAX, GoodUnit, IgnoreSet, Loaded, POLICY_FILE, ParsedFile, StoredFile, TreeInput, entries,
+    is_candidate, is_within, load, parse_all, read_policy, rendered_by,
 };
 use crate::model::{Location, Policy, Problem, Revision, Scope, Severity, UnitName};
 use std::collections::{BTreeMap, BTreeSet};

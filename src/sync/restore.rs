@@ -131,17 +131,25 @@ impl Restoration {
     fn pick(&mut self, commit: &Revision, wanted: &Wanted, loaded: &Loaded) {
         let objects = &loaded.desired.objects;
         for key in &wanted.objects {
-            match objects.get(key) {
-                Some(object) => drop(self.objects.insert(key.clone(), Arc::clone(object))),
+            match self.find(key, objects) {
+                Some(object) => drop(self.objects.insert(key.clone(), object)),
                 None => self.missing.push(format!("{key} is not in revision {} any more", commit.short())),
             }
         }
         for (key, hash) in &wanted.snapshots {
-            let snapshot = objects.get(key).and_then(|object| object.snapshot()).filter(|snapshot| snapshot.hash == *hash);
-            match snapshot {
-                Some(snapshot) => drop(self.snapshots.insert(hash.clone(), Arc::clone(snapshot))),
+            let snapshot = self.find(key, objects).and_then(|object| object.snapshot().cloned());
+            match snapshot.filter(|snapshot| snapshot.hash == *hash) {
+                Some(snapshot) => drop(self.snapshots.insert(hash.clone(), snapshot)),
                 None => self.missing.push(format!("template {} of {key} is not in revision {}", hash.short(), commit.short())),
             }
+        }
+    }
+
+    /// An object of a revision, or one that its CronJob made.
+    fn find(&self, key: &ObjectKey, objects: &BTreeMap<ObjectKey, Arc<Object>>) -> Option<Arc<Object>> {
+        match self.current.get(key).and_then(|current| current.made_by.as_ref()) {
+            Some(by) => objects.get(&by.owner(&key.namespace))?.made_job(by.due).map(Arc::new),
+            None => objects.get(key).cloned(),
         }
     }
 

@@ -1,8 +1,8 @@
 //! What a behaviour is played on: a runtime, and launches that suit it.
 
 use driftless::agent::runtime::{
-    ContainerId, ContainerLaunch, ContainerStatus, Labels, Limits, LogOptions, LogRetention, PodNetwork, PullPolicy, Role, Runtime,
-    Security, Started, Terminal,
+    ContainerId, ContainerLaunch, ContainerStatus, Labels, Limits, LogOptions, LogRetention, PodNetwork, PullPolicy, Role,
+    Runtime, Security, Started, Terminal,
 };
 use driftless::model::{Kind, NodeName, ObjectKey, PodUid, Revision, RuntimeKind, TemplateHash};
 use futures_util::StreamExt;

@@ -36,6 +36,7 @@ pub(crate) fn view() -> View {
         objects,
         units: units(),
         workloads: workloads(),
+        crons: BTreeMap::new(),
         pods: pods(),
         templates: BTreeMap::from([(TemplateHash::new(OLD), snapshot(OLD, "web", "nginx:1.26"))]),
         nodes: nodes(),

@@ -1,8 +1,8 @@
 //! A pod's names, and where it looks names up:
 //! <https://kubernetes.io/docs/concepts/services-networking/dns-pod-service/>.
 
-use super::security::{is_of_network, sysctls};
 use super::LaunchError;
+use super::security::{is_of_network, sysctls};
 use crate::agent::runtime::{PodNetwork, Resolver};
 use crate::model::{PodRun, PodSpec};
 

@@ -6,9 +6,7 @@
 
 use super::{LaunchError, LaunchInput, expand, fields};
 use crate::agent::runtime::{EnvValue, HostPathKind, Mount, Propagation, VolumeContents, VolumeFile, VolumeKind};
-use crate::model::{
-    DownwardApi, DownwardFile, EmptyDir, HostPath, KeyToPath, Projected, ProjectedSource, SecretBytes, Volume, VolumeMount,
-};
+use crate::model::{DownwardFile, EmptyDir, HostPath, KeyToPath, Projected, ProjectedSource, SecretBytes, Volume, VolumeMount};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -125,7 +123,7 @@ fn files_of(volume: &Volume, input: &LaunchInput<'_>) -> Result<Option<Files>, L
         return writer.secret(&of).map(Some);
     }
     if let Some(source) = &volume.downward_api {
-        return writer.downward(source, source.default_mode).map(Some);
+        return writer.downward(&source.items, source.default_mode).map(Some);
     }
     volume.projected.as_ref().map(|source| writer.projected(source)).transpose()
 }
@@ -170,15 +168,15 @@ impl Writer<'_> {
                 files.extend(self.secret(&of)?);
             }
             if let Some(api) = downward_api {
-                files.extend(self.downward(api, mode)?);
+                files.extend(self.downward(&api.items, mode)?);
             }
         }
         Ok(files)
     }
 
-    fn downward(&self, api: &DownwardApi, default_mode: Option<u32>) -> Result<Files, LaunchError> {
+    fn downward(&self, items: &[DownwardFile], default_mode: Option<u32>) -> Result<Files, LaunchError> {
         let mut files = Files::new();
-        for item in &api.items {
+        for item in items {
             let path = checked(self.volume, &item.path)?.to_owned();
             let mode = item.mode.or(default_mode).unwrap_or(MODE);
             files.insert(path, VolumeFile { mode, bytes: SecretBytes::new(self.told(item)?.into_bytes()) });

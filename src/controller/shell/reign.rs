@@ -26,6 +26,9 @@ const VIEW_SHARE: u32 = 20;
 /// The core is not woken more often than this, whatever it asks for.
 const WAKE_PAUSE: Duration = Duration::from_millis(5);
 
+/// The clock on the wall was set if it differs by more than this from what is known.
+const CLOCK_SET_MS: u64 = 500;
+
 /// The loop around the core.
 pub(super) struct Reign {
     /// `None` until an epoch is claimed; then nothing is decided and there is only trouble to show.
@@ -47,6 +50,8 @@ struct Acting {
     core: Controller,
     recorder: Recorder,
     wake: Option<Moment>,
+    /// By how much the clock on the wall is ahead, as the core was told.
+    ahead_ms: i64,
     /// The nodes that have said hello in this reign.
     greeted: BTreeSet<NodeName>,
 }
@@ -113,7 +118,7 @@ impl Reign {
         let recorder = Recorder::start(audit, settings.instance.clone(), self.inputs.clone()).map_err(ShellError::Thread)?;
         tracing::info!(epoch = epoch.0, "this controller reigns");
         let core = Controller::new(settings, epoch, clock::now());
-        self.acting = Some(Acting { epoch, core, recorder, wake: None, greeted: BTreeSet::new() });
+        self.acting = Some(Acting { epoch, core, recorder, wake: None, ahead_ms: 0, greeted: BTreeSet::new() });
         self.handle(Event::Restored(Box::new(restored)));
         self.epochs.send_replace(epoch);
         Ok(())
@@ -173,7 +178,18 @@ impl Reign {
         }
     }
 
+    /// Agents are heard every few seconds, so a clock that is set is noticed soon.
     fn handle(&mut self, event: Event) {
+        let Some(acting) = &mut self.acting else { return };
+        let ahead_ms = clock::wall().0.cast_signed() - clock::now().0.cast_signed();
+        if ahead_ms.abs_diff(acting.ahead_ms) > CLOCK_SET_MS {
+            acting.ahead_ms = ahead_ms;
+            self.perform(Event::ClockSet { ahead_ms });
+        }
+        self.perform(event);
+    }
+
+    fn perform(&mut self, event: Event) {
         let Some(acting) = &mut self.acting else { return };
         let now = clock::now();
         if matches!(event, Event::Wake) {

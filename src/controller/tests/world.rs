@@ -116,8 +116,8 @@ fn snapshot(name: &str, letter: char, words: &[&str]) -> Arc<PodSnapshot> {
 }
 
 /// One object from a line: `deployment web a 3 surge=1`, `rollout api b 2 manual delay=30`, `service web`, `config settings x`,
-/// `hpa web 1 5`, `recreate job a 2`, `job sum a 3 parallel=2 limit=1 ttl=60`.
-/// `hpa web 1 5`, `recreate job a 2`, `node n1 cordoned taint=key:NoExecute zone=x`, `class high 1000 never`, `budget web 2`.
+/// `hpa web 1 5`, `recreate job a 2`, `job sum a 3 parallel=2 limit=1 ttl=60`, `cron tick a */10_*_*_*_* Forbid`,
+/// `node n1 cordoned taint=key:NoExecute zone=x`, `class high 1000 never`, `budget web 2`.
 pub(super) fn object(line: &str, revision: &Revision) -> Object {
     let words: Vec<&str> = line.split_whitespace().collect();
     let name = words[1];
@@ -156,6 +156,7 @@ fn body(words: &[&str]) -> (Kind, Body) {
         "stateful" => (Kind::StatefulSet, workload(words)),
         "daemon" => (Kind::DaemonSet, workload(words)),
         "replicas" => (Kind::ReplicaSet, workload(words)),
+        "cron" => (Kind::CronJob, cron(words)),
         "service" => (
             Kind::Service,
             Body::Service(ServiceSpec {
@@ -261,6 +262,29 @@ fn workload(words: &[&str]) -> Body {
     })
 }
 
+/// A CronJob of the text language.
+fn cron(words: &[&str]) -> Body {
+    let mut job_words = vec!["job", words[1], words[2], "1"];
+    job_words.extend(&words[4..]);
+    let Body::Workload(job) = job(&job_words) else { panic!("a Job") };
+    let concurrency = match words.get(4) {
+        Some(&"Forbid") => ConcurrencyPolicy::Forbid,
+        Some(&"Replace") => ConcurrencyPolicy::Replace,
+        _ => ConcurrencyPolicy::Allow,
+    };
+    Body::CronJob(Box::new(CronJob {
+        schedule: Schedule::parse(&words[3].replace('_', " ")).unwrap(),
+        time_zone: None,
+        concurrency,
+        starting_deadline_seconds: None,
+        suspend: false,
+        successful_kept: 2,
+        failed_kept: 1,
+        job_meta: Meta::default(),
+        job,
+    }))
+}
+
 /// A Job of the text language.
 fn job(words: &[&str]) -> Body {
     let number = |wanted: &str| -> Option<u32> {
@@ -337,9 +361,12 @@ impl World {
         self.core = Controller::new(Settings { cluster: "test".to_owned(), ..Settings::default() }, self.epoch, self.now);
         self.wake = None;
         let mut restored = if wiped { Restored::default() } else { self.memory() };
-        let kept = |key: &ObjectKey| restored.current.contains_key(key);
-        let objects = self.objects.iter().filter(|(key, _)| kept(key)).map(|(key, object)| (key.clone(), object.clone()));
-        restored.objects = objects.collect();
+        let read = |(key, current): (&ObjectKey, &CurrentObject)| {
+            let made = current.made_by.as_ref().map(|by| self.objects[&by.owner(&key.namespace)].made_job(by.due));
+            let object = made.map_or_else(|| self.objects.get(key).cloned(), |made| made.map(Arc::new));
+            Some((key.clone(), object?))
+        };
+        restored.objects = restored.current.iter().filter_map(read).collect();
         self.give(Event::Restored(Box::new(restored)));
     }
 
@@ -352,8 +379,7 @@ impl World {
                 continue;
             }
             let current = serde_saphyr::from_str(text).unwrap();
-            let key = self.objects.keys().find(|key| key.audit_path() == *path).unwrap();
-            restored.current.insert(key.clone(), current);
+            restored.current.insert(ObjectKey::of_audit_path(path).unwrap(), current);
         }
         restored
     }

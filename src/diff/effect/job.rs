@@ -49,3 +49,19 @@ fn updated(old: Option<&Object>, suspended: bool) -> String {
         _ => "no new run; it is heeded unless the Job is over".to_owned(),
     }
 }
+
+/// What a change of a CronJob does. When it is due next depends on the clock, so a plan does not say.
+pub(super) fn of_cron(action: Action, old: Option<&Object>, new: Option<&Object>) -> String {
+    let schedule = |object: Option<&Object>| {
+        let cron = object?.cron_job()?;
+        let state = if cron.suspend { ", once it is not suspended" } else { "" };
+        Some(format!("{} ({}){state}", cron.schedule.text(), cron.time_zone.as_deref().unwrap_or("UTC")))
+    };
+    let (before, after) = (schedule(old), schedule(new));
+    match (action, after) {
+        (Action::Delete, _) | (_, None) => "its Jobs go with it, those that run too".to_owned(),
+        (Action::Create, Some(after)) => format!("makes a Job at {after}"),
+        (_, Some(after)) if before.as_ref() != Some(&after) => format!("makes a Job at {after} from now on"),
+        (_, Some(_)) => "holds for Jobs that are made from now on; those that run stay as they are".to_owned(),
+    }
+}

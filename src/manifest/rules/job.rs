@@ -1,9 +1,10 @@
 //! Rules of Jobs: <https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/job-v1/>.
 
-use super::super::draft::DraftWorkload;
+use super::super::draft::{DraftCronJob, DraftWorkload};
 use super::super::findings::Findings;
 use super::{check_keys, check_template_annotations, pod};
-use crate::model::{FailureAction, FailureRule, JobSpec, RestartPolicy};
+use crate::model::{FailureAction, FailureRule, JobSpec, RestartPolicy, Strategy, time_zone};
+use serde_json::Value;
 
 /// The longest name: the pods of a Job have it as a label, and add an index and five characters.
 const NAME_MAX: usize = 63;
@@ -17,6 +18,27 @@ pub(super) fn check(workload: &DraftWorkload, spec: &JobSpec, root: &str, findin
     check_indexes(spec, root, findings);
     check_policies(workload, spec, root, findings);
     pod::check(&workload.template.spec, &format!("{template}/spec"), findings);
+}
+
+/// A Job's name has the minutes since 1970 behind that of its CronJob.
+const CRON_NAME_MAX: usize = 52;
+
+/// Checks a CronJob.
+pub(super) fn check_cron(cron: &DraftCronJob, value: &Value, findings: &mut Findings<'_>) {
+    let name = value.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+    if name.len() > CRON_NAME_MAX {
+        let message = format!("must have at most {CRON_NAME_MAX} characters: its Jobs have eleven more");
+        findings.error("/metadata/name", &message, None);
+    }
+    if cron.time_zone.as_deref().is_some_and(|name| time_zone(Some(name)).is_none()) {
+        let hint = Some("write a name of the tz database, such as Europe/Berlin".to_owned());
+        findings.error("/spec/timeZone", "is not a known time zone", hint);
+    }
+    check_keys(&cron.job_meta.labels, "/spec/jobTemplate/metadata/labels", findings);
+    check_keys(&cron.job_meta.annotations, "/spec/jobTemplate/metadata/annotations", findings);
+    if let Strategy::Job(spec) = &cron.job.strategy {
+        check(&cron.job, spec, "/spec/jobTemplate/spec", findings);
+    }
 }
 
 /// Checks the name of a Job.

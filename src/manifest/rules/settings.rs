@@ -2,7 +2,7 @@
 
 use super::super::findings::Findings;
 use crate::model::{
-    Container, DownwardApi, FieldRef, PodSpec, Quantity, ResourceFieldRef, SeccompProfile, SecurityContext, Volume, VolumeMount,
+    Container, DownwardFile, FieldRef, PodSpec, Quantity, ResourceFieldRef, SeccompProfile, SecurityContext, Volume, VolumeMount,
     capability,
 };
 use std::net::IpAddr;
@@ -129,17 +129,17 @@ fn check_volume(spec: &PodSpec, volume: &Volume, at: &str, findings: &mut Findin
         findings.error(&format!("{at}/emptyDir/sizeLimit"), "is not kept on disk", Some(hint));
     }
     if let Some(api) = &volume.downward_api {
-        check_files(spec, api, &format!("{at}/downwardAPI"), findings);
+        check_files(spec, &api.items, &format!("{at}/downwardAPI"), findings);
     }
     for (index, source) in volume.projected.iter().flat_map(|projected| &projected.sources).enumerate() {
         if let Some(api) = &source.downward_api {
-            check_files(spec, api, &format!("{at}/projected/sources/{index}/downwardAPI"), findings);
+            check_files(spec, &api.items, &format!("{at}/projected/sources/{index}/downwardAPI"), findings);
         }
     }
 }
 
-fn check_files(spec: &PodSpec, api: &DownwardApi, at: &str, findings: &mut Findings<'_>) {
-    for (index, item) in api.items.iter().enumerate() {
+fn check_files(spec: &PodSpec, items: &[DownwardFile], at: &str, findings: &mut Findings<'_>) {
+    for (index, item) in items.iter().enumerate() {
         let at = format!("{at}/items/{index}");
         if let Some(field) = &item.field_ref {
             check_field(field, &FILES, &at, findings);

@@ -125,3 +125,48 @@ fn what_a_job_cannot_be_is_said_at_its_line() {
         ],
     );
 }
+
+/// A CronJob with this schedule and some more lines in its spec.
+fn cron(schedule: &str, more: &str) -> String {
+    format!(
+        "apiVersion: batch/v1
+kind: CronJob
+metadata: {{name: tick, namespace: shop}}
+spec:
+  schedule: {schedule}
+{more}  jobTemplate:
+    metadata: {{labels: {{app: tick}}}}
+    spec:
+      template:
+        spec:
+          restartPolicy: OnFailure
+          containers: [{{name: main, image: app, command: [tick]}}]
+"
+    )
+}
+
+#[test]
+fn the_jobs_of_a_cron_job_are_named_by_their_minute_and_have_templates_of_their_own() {
+    let loaded = loaded(&tree("r", &[("f.yaml", &cron("'*/5 * * * *'", "  timeZone: Europe/Berlin\n"))]), &Good::new());
+    let object = &loaded.desired.objects[&ObjectKey::new(Kind::CronJob, "shop", "tick")];
+    let made = |minutes: u64| object.made_job(crate::model::Moment(minutes * 60_000)).unwrap();
+    let (one, other) = (made(29_000_000), made(29_000_005));
+    assert_eq!(one.key, ObjectKey::new(Kind::Job, "shop", "tick-29000000"));
+    assert_eq!(one.meta.labels.get("app").map(String::as_str), Some("tick"));
+    let labels = &one.snapshot().unwrap().template.metadata.labels;
+    assert_eq!(labels.get("job-name").map(String::as_str), Some("tick-29000000"));
+    assert_ne!(one.snapshot().unwrap().hash, other.snapshot().unwrap().hash, "their labels differ");
+    assert_eq!(one, made(29_000_000), "it is made again as it was");
+}
+
+#[test]
+fn a_schedule_that_is_none_is_said_at_its_line() {
+    check(&cron("'61 * * * *'", ""), &["5: spec.schedule has \"61\" as its minute, which must be from 0 to 59"]);
+    check(&cron("TZ=UTC 0 * * * *", ""), &["5: spec.schedule must not name a time zone: write spec.timeZone"]);
+    check(&cron("'@hourly'", "  timeZone: Mars/Olympus\n"), &["6: spec.timeZone is not a known time zone"]);
+    check(
+        &cron("'@hourly'", "").replace("OnFailure", "Always"),
+        &["11: spec.jobTemplate.spec.template.spec.restartPolicy must be Never or OnFailure in a Job"],
+    );
+    check(&cron("'@hourly'", ""), &[]);
+}

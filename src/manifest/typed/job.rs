@@ -1,13 +1,13 @@
 //! Jobs: what Kubernetes generates for their pods is part of the template, and of its hash.
 
-use super::super::draft::DraftWorkload;
+use super::super::draft::{DraftCronJob, DraftWorkload};
 use super::super::findings::Findings;
 use super::super::hash::{self, ConfigDigests};
 use super::part;
 use super::workload::template;
 use crate::model::{
-    FailureRule, JOB_INDEX_LABEL, JOB_NAME_LABEL, JobSpec, Kind, LabelSelector, ObjectKey, PodTemplate, Strategy, SuccessRule,
-    object_uid,
+    ConcurrencyPolicy, FailureRule, JOB_INDEX_LABEL, JOB_NAME_LABEL, JobSpec, Kind, LabelSelector, ObjectKey, PodTemplate,
+    Schedule, Strategy, SuccessRule, object_uid,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -48,6 +48,51 @@ pub(super) fn job(value: &Value, findings: &mut Findings<'_>) -> Option<DraftWor
     let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str);
     let (name, namespace) = (text("/metadata/name").unwrap_or_default(), text("/metadata/namespace").unwrap_or("default"));
     of_spec(value, "/spec", &ObjectKey::new(Kind::Job, namespace, name), findings)
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct WrittenCronJob {
+    schedule: String,
+    time_zone: Option<String>,
+    concurrency_policy: ConcurrencyPolicy,
+    starting_deadline_seconds: Option<u64>,
+    suspend: bool,
+    successful_jobs_history_limit: u32,
+    failed_jobs_history_limit: u32,
+}
+
+impl Default for WrittenCronJob {
+    fn default() -> Self {
+        Self {
+            schedule: String::new(),
+            time_zone: None,
+            concurrency_policy: ConcurrencyPolicy::Allow,
+            starting_deadline_seconds: None,
+            suspend: false,
+            successful_jobs_history_limit: 3,
+            failed_jobs_history_limit: 1,
+        }
+    }
+}
+
+/// A CronJob. The labels that its Jobs' pods get with their names are added when they are made.
+pub(super) fn cron_job(value: &Value, findings: &mut Findings<'_>) -> Option<DraftCronJob> {
+    let written: WrittenCronJob = part(value, "/spec", findings)?;
+    let schedule = Schedule::parse(&written.schedule).map_err(|message| findings.error("/spec/schedule", &message, None)).ok()?;
+    let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str);
+    let (name, namespace) = (text("/metadata/name").unwrap_or_default(), text("/metadata/namespace").unwrap_or("default"));
+    Some(DraftCronJob {
+        schedule,
+        time_zone: written.time_zone,
+        concurrency: written.concurrency_policy,
+        starting_deadline_seconds: written.starting_deadline_seconds,
+        suspend: written.suspend,
+        successful_kept: written.successful_jobs_history_limit,
+        failed_kept: written.failed_jobs_history_limit,
+        job_meta: part(value, "/spec/jobTemplate/metadata", findings)?,
+        job: of_spec(value, "/spec/jobTemplate/spec", &ObjectKey::new(Kind::Job, namespace, name), findings)?,
+    })
 }
 
 /// The Job that a spec at `pointer` describes, for the Job `key`.

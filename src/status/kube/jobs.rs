@@ -110,3 +110,53 @@ fn ended(outcome: &JobOutcome) -> Vec<Value> {
     };
     types.into_iter().map(condition).collect()
 }
+
+/// The CronJobs: <https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/cron-job-v1/>.
+pub(super) fn cron_jobs(view: &View, scope: &Scope) -> Vec<Value> {
+    of_kind(view, Kind::CronJob, scope).filter_map(|object| cron_job(view, object)).collect()
+}
+
+fn cron_job(view: &View, object: &Object) -> Option<Value> {
+    let cron = object.cron_job()?;
+    let Strategy::Job(spec) = &cron.job.strategy else { return None };
+    let mut written = json!({
+        "schedule": cron.schedule.text(),
+        "concurrencyPolicy": cron.concurrency,
+        "suspend": cron.suspend,
+        "successfulJobsHistoryLimit": cron.successful_kept,
+        "failedJobsHistoryLimit": cron.failed_kept,
+        "jobTemplate": { "metadata": cron.job_meta, "spec": shown_spec(&cron.job, spec) },
+    });
+    if let Some(zone) = &cron.time_zone {
+        written["timeZone"] = json!(zone);
+    }
+    if let Some(seconds) = cron.starting_deadline_seconds {
+        written["startingDeadlineSeconds"] = json!(seconds);
+    }
+    let mut shown = metadata::of_object(view, object);
+    shown.insert("spec".into(), written);
+    shown.insert("status".into(), cron_status(view, object));
+    Some(Value::Object(shown))
+}
+
+fn cron_status(view: &View, object: &Object) -> Value {
+    let state = view.crons.get(&object.key).cloned().unwrap_or_default();
+    let active = state.active.iter().map(|job| {
+        json!({
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "namespace": job.namespace,
+            "name": job.name,
+            "uid": object_uid(job).to_string(),
+        })
+    });
+    let mut status = json!({ "active": active.collect::<Vec<_>>() });
+    if let Some(last) = state.last {
+        status["lastScheduleTime"] = json!(last.rfc3339());
+    }
+    let ends = state.jobs.iter().filter_map(|job| view.workloads.get(job)?.job.as_ref()?.outcome.as_ref());
+    if let Some(last) = ends.filter(|outcome| outcome.complete).map(|outcome| outcome.at).max() {
+        status["lastSuccessfulTime"] = json!(last.rfc3339());
+    }
+    status
+}

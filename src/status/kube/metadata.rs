@@ -1,6 +1,6 @@
 //! `metadata` of every object, and the redaction of what a template says.
 
-use crate::model::{Kind, Moment, Object, PodTemplate, View, object_uid};
+use crate::model::{Kind, Moment, Object, ObjectKey, PodTemplate, View, object_uid};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -28,6 +28,7 @@ pub(super) fn of_object(view: &View, object: &Object) -> Map<String, Value> {
         "generation": 1,
     });
     put_labels(&mut metadata, &object.meta.labels);
+    put_owner(&mut metadata, view, &object.key);
     put_created(&mut metadata, view.created.get(&object.key).copied());
     if !object.key.namespace.is_empty() {
         metadata["namespace"] = json!(object.key.namespace);
@@ -42,6 +43,20 @@ pub(super) fn with_type(api_version: &str, kind: &str, metadata: Value) -> Map<S
     object.insert("kind".into(), json!(kind));
     object.insert("metadata".into(), metadata);
     object
+}
+
+/// A Job that a CronJob made says so.
+fn put_owner(metadata: &mut Value, view: &View, key: &ObjectKey) {
+    if let Some((owner, _)) = view.crons.iter().find(|(_, cron)| cron.jobs.contains(key)) {
+        metadata["ownerReferences"] = json!([{
+            "apiVersion": "batch/v1",
+            "kind": "CronJob",
+            "name": owner.name,
+            "uid": object_uid(owner).to_string(),
+            "controller": true,
+            "blockOwnerDeletion": true,
+        }]);
+    }
 }
 
 /// Adds labels, if there are any.

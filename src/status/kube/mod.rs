@@ -68,6 +68,7 @@ fn objects(view: &View, resource: Resource, scope: &Scope) -> Vec<Value> {
         Resource::ReplicaSets => sets::replica_sets(view, scope),
         Resource::Rollouts => workloads::rollouts(view, scope),
         Resource::Jobs => jobs::jobs(view, scope),
+        Resource::CronJobs => jobs::cron_jobs(view, scope),
         Resource::Autoscalers => workloads::autoscalers(view, scope),
         Resource::PriorityClasses => placement::priority_classes(view, scope),
         Resource::Budgets => placement::budgets(view, scope),

@@ -35,6 +35,8 @@ pub enum Resource {
     Rollouts,
     /// `batch/v1 Job`
     Jobs,
+    /// `batch/v1 CronJob`
+    CronJobs,
     /// `autoscaling/v2 HorizontalPodAutoscaler`
     Autoscalers,
     /// `scheduling.k8s.io/v1 PriorityClass`
@@ -105,7 +107,7 @@ pub struct ResourceFacts {
 
 impl Resource {
     /// Every resource, in the order in which discovery lists them.
-    pub const ALL: [Resource; 18] = [
+    pub const ALL: [Resource; 19] = [
         Resource::Namespaces,
         Resource::Nodes,
         Resource::Pods,
@@ -121,6 +123,7 @@ impl Resource {
         Resource::ReplicaSets,
         Resource::Rollouts,
         Resource::Jobs,
+        Resource::CronJobs,
         Resource::Autoscalers,
         Resource::PriorityClasses,
         Resource::Budgets,
@@ -163,6 +166,9 @@ impl Resource {
                 ResourceFacts { group: Group::ROLLOUTS, in_all: true, ..core("rollouts", "rollout", "Rollout", &["ro"]) }
             }
             Resource::Jobs => ResourceFacts { group: Group::BATCH, in_all: true, ..core("jobs", "job", "Job", &[]) },
+            Resource::CronJobs => {
+                ResourceFacts { group: Group::BATCH, in_all: true, ..core("cronjobs", "cronjob", "CronJob", &["cj"]) }
+            }
             Resource::Autoscalers => ResourceFacts {
                 group: Group::AUTOSCALING,
                 in_all: true,

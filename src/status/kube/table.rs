@@ -98,6 +98,7 @@ fn columns(resource: Resource) -> Vec<Column> {
         Resource::ReplicaSets => (REPLICA_SETS, WORKLOADS_WIDE),
         Resource::Rollouts => (ROLLOUTS, WORKLOADS_WIDE),
         Resource::Jobs => (JOBS, WORKLOADS_WIDE),
+        Resource::CronJobs => (CRON_JOBS, &[]),
         Resource::Autoscalers => (AUTOSCALERS, &[]),
         Resource::PriorityClasses => (PRIORITY_CLASSES, &[]),
         Resource::Budgets => (BUDGETS, &[]),
@@ -243,6 +244,19 @@ const CONTAINERS: (&str, Cell) = ("Containers", |o, _| json!(containers(o, "name
 const IMAGES: (&str, Cell) = ("Images", |o, _| json!(containers(o, "image")));
 
 const WORKLOADS_WIDE: Named = &[CONTAINERS, IMAGES, ("Selector", |o, _| pairs(&o["spec"]["selector"]["matchLabels"]))];
+
+const CRON_JOBS: Named = &[
+    NAME,
+    ("Schedule", |o, _| text(o, "/spec/schedule")),
+    ("Timezone", |o, _| text(o, "/spec/timeZone")),
+    ("Suspend", |o, _| json!(if o["spec"]["suspend"] == true { "True" } else { "False" })),
+    ("Active", |o, _| json!(length(&o["status"]["active"]).to_string())),
+    ("Last Schedule", |o, now| {
+        let last = o["status"]["lastScheduleTime"].as_str().and_then(|last| words::age_of(last, now));
+        json!(last.unwrap_or_else(|| "<none>".into()))
+    }),
+    AGE,
+];
 
 const AUTOSCALERS: Named = &[
     NAME,
