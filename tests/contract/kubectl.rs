@@ -188,6 +188,6 @@ fn the_ways_into_a_pod_are_refused_and_say_what_to_do_instead() {
 fn what_is_not_there_is_not_found() {
     let server = TestServer::start();
     assert_has(&refused(&server, &["get", "pod", "nope", "-n", "shop"]), &["(NotFound): pods \"nope\" not found"]);
-    assert_has(&refused(&server, &["get", "jobs"]), &["doesn't have a resource type \"jobs\""]);
+    assert_has(&refused(&server, &["get", "leases"]), &["doesn't have a resource type \"leases\""]);
     assert_has(&refused(&server, &["get", "deploy", "nope", "-n", "shop"]), &["deployments.apps \"nope\" not found"]);
 }

@@ -2,7 +2,7 @@
 //! Once the faults stop, the cluster must settle, and then nothing may move any more.
 
 use crate::invariants::Patience;
-use crate::repo_text::{config, deployment, pod, rollout};
+use crate::repo_text::{config, deployment, node, pod, rollout};
 use crate::world::{Weather, World};
 use driftless::model::NodeName;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -114,7 +114,7 @@ fn push(world: &mut World) {
     const IMAGES: [&str; 8] = ["app:v1", "app:v2", "app:v3", "app:v4", "slow:v5", "crash:v6", "unready:v7", "missing:v8"];
     let image = *world.rng.pick(&IMAGES).expect("an image");
     let replicas = world.rng.between(0, 6);
-    match world.rng.below(10) {
+    match world.rng.below(12) {
         0..=3 => world.push("web", &[("shop/web.yaml", Some(deployment("web", replicas, image, "")))]),
         4 | 5 => {
             let auto = world.rng.chance(70);
@@ -129,6 +129,14 @@ fn push(world: &mut World) {
             let present = world.repo.head().is_some_and(|head| head.files.contains_key("extra/extra.yaml"));
             let text = (!present).then(|| deployment("extra", replicas, "app:v1", ""));
             world.push("extra", &[("extra/extra.yaml", text)]);
+        }
+        9 | 10 => {
+            const EFFECTS: [Option<&str>; 4] = [None, Some("NoSchedule"), Some("PreferNoSchedule"), Some("NoExecute")];
+            let names: Vec<NodeName> = world.nodes.keys().cloned().collect();
+            let name = world.rng.pick(&names).cloned().expect("a node");
+            let effect = world.rng.pick(&EFFECTS).copied().expect("an effect");
+            let text = world.rng.chance(60).then(|| node(name.as_str(), effect.is_none(), effect));
+            world.push("marks", &[("hosts/host.yaml", text)]);
         }
         _ => world.push("words", &[("README.md", Some(format!("{replicas} words\n")))]),
     }
@@ -153,6 +161,7 @@ fn good_release(world: &mut World) {
         ("shop/uses.yaml", Some(deployment("uses", 2, "app:v9", "settings"))),
         ("api/api.yaml", Some(rollout("api", 2, "app:v9", true))),
         ("extra/extra.yaml", Some(deployment("extra", 1, "app:v9", ""))),
+        ("hosts/host.yaml", None),
     ];
     world.push("a good release", &changes);
 }

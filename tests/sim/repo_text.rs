@@ -38,6 +38,12 @@ pub fn rollout(name: &str, replicas: u64, image: &str, auto: bool) -> String {
         .replace("  selector: {matchLabels", &format!("  strategy: {{blueGreen: {{activeService: {name}, autoPromotionEnabled: {auto}, scaleDownDelaySeconds: 5}}}}\n  selector: {{matchLabels"))
 }
 
+/// A host, as git has it: cordoned, or with a taint of this effect.
+pub fn node(name: &str, cordoned: bool, effect: Option<&str>) -> String {
+    let taints = effect.map(|effect| format!("{{key: team, value: other, effect: {effect}}}")).unwrap_or_default();
+    format!("apiVersion: v1\nkind: Node\nmetadata: {{name: {name}}}\nspec: {{unschedulable: {cordoned}, taints: [{taints}]}}\n")
+}
+
 /// A bare Pod.
 pub fn pod(name: &str, image: &str) -> String {
     format!(
