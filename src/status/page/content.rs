@@ -347,7 +347,7 @@ fn shown_node<'a>(name: &'a str, node: &'a NodeView, now: Moment) -> Node<'a> {
     let (tone, word) = match (node.ready, node.heard) {
         (true, _) => (Tone::Good, "ready"),
         (false, Some(_)) => (Tone::Bad, "not heard"),
-        (false, None) => (Tone::Busy, "unheard"),
+        (false, None) => (Tone::Busy, "awaited"),
     };
     let facts = node.facts.as_ref();
     let runtimes = facts.map(|facts| facts.runtimes.iter().map(|runtime| runtime.as_str()).collect::<Vec<_>>().join(", "));
