@@ -100,9 +100,13 @@ impl Controller {
     }
 
     fn send_away(&mut self, name: &NodeName, uid: &PodUid, taint: &Taint) {
-        let Some(placement) = self.placements.get(uid) else { return };
-        let (workload, pod) = (placement.run.workload.clone(), placement.run.name.clone());
         let commit = self.inputs.effective.revision.clone();
+        let Some(placement) = self.placements.get_mut(uid) else { return };
+        let (workload, pod) = (placement.run.workload.clone(), placement.run.name.clone());
+        if let Some(retired) = &mut placement.retired {
+            (retired.reason, retired.commit) = (StopReason::Evicted, commit);
+            return self.touch_workload(&workload);
+        }
         let message =
             format!("{pod} leaves {name}: it does not tolerate the taint {{{}: {}}} (any more)", taint.key, taint.value);
         let happening = Happening {
@@ -128,7 +132,8 @@ impl Controller {
 
 /// When a pod has to leave its node, and for which taint.
 fn leaves_at<'a>(placement: &Placement, tainted: &'a BTreeMap<Taint, Moment>) -> Option<(Moment, &'a Taint)> {
-    if placement.retired.is_some() {
+    // One that is on its way out for another reason could be taken back.
+    if placement.retired.as_ref().is_some_and(|retired| retired.told || !retired.reason.is_negotiable()) {
         return None;
     }
     let tolerations = &placement.request.rules.tolerations;
