@@ -3,7 +3,7 @@
 //! Role: [`place`] finds the node for one pod. Filters that can explain themselves come first (is the node ready, does it have the
 //! runtime, does it keep the pod away by a cordon or a taint, the labels, the free host ports, the other pods near it, the cpu and
 //! memory), then the choice: the node that the pod dislikes least, among those the one with the fewest pods of this workload, among
-//! those the least allocated, among those the first by name. [`matches`] asks the filters of one node, capacity aside. [`preempt`]
+//! those the least allocated, among those the first by name. [`matches()`] asks the filters of one node, capacity aside. [`preempt`]
 //! finds room where lower pods stand in the way.
 //!
 //! Inputs: a [`Request`], and [`Nodes`], which remembers what is already promised. Outputs: a node's name, or [`Refusals`] that say

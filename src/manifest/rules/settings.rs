@@ -150,7 +150,8 @@ fn check_files(spec: &PodSpec, items: &[DownwardFile], at: &str, findings: &mut 
         match &reference.container_name {
             None => findings.error(&pointer, "is required in a volume", None),
             Some(name) if spec.all_containers().all(|container| container.name != *name) => {
-                findings.error(&pointer, "names no container of the pod", None);
+                // Kubernetes takes it, and the pod waits for ever.
+                findings.warning(&pointer, "names no container of the pod".to_owned(), None);
             }
             Some(_) => {}
         }
