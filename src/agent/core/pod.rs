@@ -373,7 +373,9 @@ impl Pod {
         let mut mains = self.mains().peekable();
         let done = mains.peek().is_some() && mains.all(ended);
         let mut inits = self.members.iter().filter(|member| member.role == Role::Init);
-        done || self.failure.is_some() || inits.any(|member| ended(member) && member.has_failed())
+        // In a pod that was initialized, a failed start is an earlier one: the one that succeeded is no longer there to be found.
+        let never_initialized = !self.initialized && inits.any(|member| ended(member) && member.has_failed());
+        done || self.failure.is_some() || never_initialized
     }
 
     /// Its init containers are to run once more before anything else: nothing is left of what they were run for.
