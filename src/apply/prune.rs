@@ -4,7 +4,7 @@
 //! they, wait for a second word where there are too many of them. The word is in git, as all others: a trailer of a commit, or a list
 //! of names in `driftless.yaml`.
 
-use crate::model::{Kind, Object, ObjectKey, PruneBlock, PrunePolicy, Revision};
+use crate::model::{Kind, Object, ObjectKey, PruneBlock, PrunePolicy, Revision, Strategy};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -101,7 +101,7 @@ fn exceeded(
     if old.keys().all(|key| deletions.contains(key)) {
         return Some(format!("the revision would delete everything ({})", objects(old.len())));
     }
-    if let Some(volume) = open.iter().find(|key| holds_data(key.kind)) {
+    if let Some(volume) = open.iter().find(|key| holds_data(key, old)) {
         return Some(format!("the revision would delete {volume}, which holds data"));
     }
     let workloads = |keys: &mut dyn Iterator<Item = &ObjectKey>| keys.filter(|key| key.kind.is_workload()).count();
@@ -125,10 +125,11 @@ fn objects(count: usize) -> String {
     if count == 1 { "1 object".to_owned() } else { format!("{count} objects") }
 }
 
-/// Whether deleting an object of this kind destroys data. A new kind has to answer here.
-fn holds_data(kind: Kind) -> bool {
-    match kind {
+/// Whether deleting an object destroys data. A new kind has to answer here.
+fn holds_data(key: &ObjectKey, old: &BTreeMap<ObjectKey, Arc<Object>>) -> bool {
+    match key.kind {
         Kind::PersistentVolumeClaim => true,
+        Kind::StatefulSet => old.get(key).is_some_and(|set| takes_its_volumes_along(set)),
         Kind::Namespace
         | Kind::PriorityClass
         | Kind::Node
@@ -138,7 +139,6 @@ fn holds_data(kind: Kind) -> bool {
         | Kind::Ingress
         | Kind::Deployment
         | Kind::Rollout
-        | Kind::StatefulSet
         | Kind::DaemonSet
         | Kind::ReplicaSet
         | Kind::Job
@@ -147,6 +147,11 @@ fn holds_data(kind: Kind) -> bool {
         | Kind::HorizontalPodAutoscaler
         | Kind::PodDisruptionBudget => false,
     }
+}
+
+fn takes_its_volumes_along(set: &Object) -> bool {
+    let strategy = set.workload().map(|workload| &workload.strategy);
+    matches!(strategy, Some(Strategy::Stateful(spec)) if !spec.claims.is_empty() && spec.retention.delete_when_deleted)
 }
 
 fn how_to_approve(open: &BTreeSet<ObjectKey>, deletions: &BTreeSet<ObjectKey>, approvals: &[Approval]) -> String {

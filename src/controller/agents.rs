@@ -35,7 +35,10 @@ impl Controller {
         self.touch_placed();
         let unknown = self.services.restart(name, &hello.endpoints);
         self.dirty.services.extend(unknown);
+        let volumes = hello.volumes.clone();
         self.take_pods(name, hello);
+        self.hear_volumes(name, volumes);
+        self.settle_erasures(name);
         self.doubt_forgotten_jobs();
         self.heard(name);
         self.timers.set(Timer::Node(name.clone()), now + super::nodes::SILENCE);
@@ -110,6 +113,7 @@ impl Controller {
             self.capacity.reserve(name, &placement.request);
         }
         self.note_seen(&workload, placement.run.slot);
+        self.use_claims(&placement);
         self.placements.insert(placement);
         self.touch_workload(&workload);
         self.records.touch(&workload);
@@ -170,12 +174,16 @@ impl Controller {
         for service in self.services.acknowledge(name, &report.endpoints) {
             self.recheck(&service);
         }
+        if let Some(volumes) = report.volumes {
+            self.hear_volumes(name, volumes);
+        }
         for uid in report.gone {
             self.placements.unclaimed.remove(&uid);
             if self.placements.get(&uid).is_some_and(|placement| placement.node == *name) {
                 self.gone(&uid);
             }
         }
+        self.settle_erasures(name);
     }
 
     fn note_event(&mut self, name: &NodeName, event: PodEvent) {
@@ -208,6 +216,7 @@ impl Controller {
             self.free_capacity(&placement.node, &placement.request);
         }
         self.services.forget(uid);
+        self.leave_claims(&placement);
         let workload = placement.run.workload.clone();
         self.touch_workload(&workload);
         self.records.touch(&workload);

@@ -12,6 +12,7 @@ impl Controller {
     /// The first difference, as a person reads it: a bug.
     pub fn check(&self) -> Result<(), String> {
         self.placements.check()?;
+        self.claims.check(|uid| self.placements.get(uid).is_some())?;
         if !self.is_acting() {
             return Ok(());
         }
@@ -27,7 +28,7 @@ impl Controller {
         for (name, node) in self.nodes.by_name.iter().filter(|(_, node)| node.connected) {
             let Some(assignment) = &node.assignment else { continue };
             let (run, stop) = self.orders(name);
-            if assignment.run != run || assignment.stop != stop {
+            if assignment.run != run || assignment.stop != stop || assignment.erase != self.erasures(name) {
                 return Err(format!("the assignment of node {name} differs from its placements"));
             }
         }

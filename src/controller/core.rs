@@ -1,5 +1,6 @@
 //! The core: one event in, effects out.
 
+use super::claims::Claims;
 use super::endpoints::Services;
 use super::event::{Effect, Event, Settings};
 use super::happenings::Happenings;
@@ -36,6 +37,7 @@ pub struct Controller {
     /// By how much the clock on the wall is ahead of ours, which it was not when the process began.
     pub(super) wall_ahead_ms: i64,
     pub(super) services: Services,
+    pub(super) claims: Claims,
     pub(super) dirty: Dirty,
     pub(super) timers: Timers,
     pub(super) records: Records,
@@ -97,6 +99,7 @@ impl Controller {
             crons: BTreeMap::new(),
             wall_ahead_ms: 0,
             services: Services::default(),
+            claims: Claims::default(),
             dirty: Dirty::default(),
             timers: Timers::default(),
             records: Records::default(),

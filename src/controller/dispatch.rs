@@ -13,14 +13,16 @@ impl Controller {
     /// hears of nothing: its hello marks it again.
     pub(super) fn dispatch(&mut self, name: &NodeName) {
         let Some(node) = self.nodes.get(name).filter(|node| node.connected) else { return };
-        let (run, stop) = self.orders(name);
+        let ((run, stop), erase) = (self.orders(name), self.erasures(name));
         let templates = self.templates(&run);
-        if node.assignment.as_ref().is_some_and(|last| last.run == run && last.stop == stop && !is_newer(&templates, last)) {
+        let same =
+            |last: &Arc<Assignment>| last.run == run && last.stop == stop && last.erase == erase && !is_newer(&templates, last);
+        if node.assignment.as_ref().is_some_and(same) {
             return;
         }
         let generation = Generation(node.generation().max(node.floor).0 + 1);
         let new: Vec<PodUid> = run.keys().copied().collect();
-        let assignment = Arc::new(Assignment { epoch: self.epoch, generation, run, stop, templates });
+        let assignment = Arc::new(Assignment { epoch: self.epoch, generation, run, stop, erase, templates });
         for uid in new {
             if let Some(placement) = self.placements.get_mut(&uid) {
                 placement.generation.get_or_insert(generation);

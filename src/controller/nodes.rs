@@ -1,7 +1,7 @@
 //! Nodes: who is heard, who is silent, who is lost, and what each was last told.
 
-use crate::model::{Assignment, Generation, Moment, NodeFacts, NodeName, ServiceProblem, Taint};
-use std::collections::BTreeMap;
+use crate::model::{Assignment, Generation, Moment, NodeFacts, NodeName, ObjectKey, ServiceProblem, Taint};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +39,8 @@ pub(super) struct Node {
     pub(super) tainted: BTreeMap<Taint, Moment>,
     /// What its agent last said is wrong with Services there.
     pub(super) service_problems: Vec<ServiceProblem>,
+    /// The volume claims whose data its agent last said it has.
+    pub(super) volumes: BTreeSet<ObjectKey>,
 }
 
 impl Node {
@@ -55,6 +57,7 @@ impl Node {
             floor: Generation(0),
             tainted: BTreeMap::new(),
             service_problems: Vec::new(),
+            volumes: BTreeSet::new(),
         }
     }
 

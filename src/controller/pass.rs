@@ -180,12 +180,16 @@ impl Controller {
     fn create(&mut self, object: &Object, slot: u32, hash: &TemplateHash, on: Option<&NodeName>) -> Result<(), Unplaced> {
         let key = &object.key;
         let request = self.request(key, hash);
-        let node = self.find_node((key, slot, hash), &request, on)?;
+        let pod = format!("{}-{slot}", key.name);
+        let claims = self.claims_for(key, &pod, hash);
+        let node = self.find_node((key, slot, hash), &request, on, &claims)?;
         let run = self.name_pod(object, slot, hash);
         let (name, message) = (run.name.clone(), format!("{} goes to {node}", run.name));
         self.capacity.reserve(&node, &request);
         self.dirty.nodes.insert(node.clone());
-        self.placements.insert(Placement::new(node.clone(), run, request, self.now));
+        let placement = Placement::new(node.clone(), run, request, self.now);
+        self.use_claims(&placement);
+        self.placements.insert(placement);
         self.note_seen(key, slot);
         self.evict(&node);
         self.records.touch(key);
@@ -237,7 +241,9 @@ impl Controller {
         let awaits = |object: &Object| object.workload().is_some_and(|workload| !self.unheard_numbers(key, workload).is_empty());
         if left.is_empty() && !pruned.is_some_and(|object| awaits(&object)) {
             self.inputs.pruning.remove(key);
-            self.inputs.pruned.remove(key);
+            if let Some(object) = self.inputs.pruned.remove(key) {
+                self.delete_claims_of(&object);
+            }
             self.inputs.applied.remove(key);
             self.works.remove(key);
             self.services.of_workload.remove(key);

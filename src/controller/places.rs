@@ -11,12 +11,25 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl Controller {
-    /// The request of a pod that is for one node, or what it waits for if that one is not heard.
-    pub(super) fn pinned(&self, request: &Arc<Request>, on: Option<&NodeName>) -> Result<Arc<Request>, WaitingOn> {
-        match on.filter(|_| request.pinned.is_none()) {
-            None => Ok(Arc::clone(request)),
-            Some(name) if self.nodes.get(name).is_none_or(|node| !node.ready) => Err(WaitingOn::Node(name.clone())),
-            Some(name) => Ok(Arc::new(Request { pinned: Some(name.clone()), ..Request::clone(request) })),
+    /// The request of a pod that is for one node (`on`), or whose volumes are on one (`bound`); what it waits for if that one is not heard.
+    pub(super) fn pinned(
+        &self,
+        request: &Arc<Request>,
+        on: Option<&NodeName>,
+        bound: Option<&NodeName>,
+    ) -> Result<Arc<Request>, WaitingOn> {
+        let on = request.pinned.as_ref().or(on);
+        if let Some((on, bound)) = on.zip(bound).filter(|(on, bound)| on != bound) {
+            return Err(WaitingOn::Placement(format!("the pod is for {on}, and the data of its volumes is on {bound}")));
+        }
+        match on.or(bound) {
+            Some(name) if request.pinned.is_none() && self.nodes.get(name).is_none_or(|node| !node.ready) => {
+                Err(WaitingOn::Node(name.clone()))
+            }
+            Some(name) if request.pinned.is_none() => {
+                Ok(Arc::new(Request { pinned: Some(name.clone()), ..Request::clone(request) }))
+            }
+            Some(_) | None => Ok(Arc::clone(request)),
         }
     }
 
@@ -53,9 +66,10 @@ impl Controller {
         }
     }
 
-    /// True if a pod waits for its node, however long it is away.
+    /// True if a pod waits for its node, however long it is away: for its number, or for its volumes.
     pub(super) fn is_bound(&self, placement: &Placement) -> bool {
-        placement.run.workload.kind == Kind::StatefulSet
+        let kind = placement.run.workload.kind;
+        kind == Kind::StatefulSet || (kind != Kind::DaemonSet && self.claims.uses_any(&placement.run.uid))
     }
 
     /// True if a pod is replaced elsewhere when its node is lost.

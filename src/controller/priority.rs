@@ -90,9 +90,11 @@ impl Controller {
         (key, slot, hash): (&ObjectKey, u32, &TemplateHash),
         request: &Arc<Request>,
         on: Option<&NodeName>,
+        claims: &BTreeSet<ObjectKey>,
     ) -> Result<NodeName, Unplaced> {
         self.withdraw_one(key, slot);
-        let request = &match self.pinned(request, on) {
+        let bound = self.node_of(claims).and_then(|bound| self.pinned(request, on, bound.as_ref()));
+        let request = &match bound {
             Ok(request) => request,
             Err(waiting) => {
                 self.dirty.unplaced.insert(key.clone());

@@ -7,7 +7,7 @@ use super::inputs::Applied;
 use super::tree;
 use super::work::{Numbers, Work};
 use crate::apply::rollout::{JobMemory, RolloutMemory};
-use crate::model::{CurrentObject, CurrentPods, NodeName, Object, ObjectKey, PruneBlock, TemplateHash};
+use crate::model::{CurrentObject, CurrentPods, Kind, NodeName, Object, ObjectKey, PruneBlock, TemplateHash};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -25,7 +25,10 @@ impl Controller {
         self.inputs.snapshots = restored.snapshots;
         for (key, current) in &restored.current {
             self.remember(key, current);
-            if !restored.objects.contains_key(key) {
+            if let Some(volume) = &current.volume {
+                self.claims.restore(key, current, volume);
+            }
+            if !restored.objects.contains_key(key) && key.kind != Kind::PersistentVolumeClaim {
                 self.inputs.unreadable.insert(key.clone());
             }
         }
@@ -37,6 +40,8 @@ impl Controller {
         }
         let (made, written) = restored.objects.into_iter().partition(|(key, _)| made_by(key).is_some());
         self.inputs.effective.objects = written;
+        // What an approved commit has deleted already is not deleted once more.
+        self.inputs.effective.objects.retain(|key, _| self.claims.volume(key).is_none_or(|volume| !volume.deleting));
         let made: BTreeMap<ObjectKey, Arc<Object>> = made;
         self.inputs.made =
             made.into_iter().filter_map(|(key, object)| Some((key.clone(), Made { by: made_by(&key)?, object }))).collect();
@@ -45,6 +50,10 @@ impl Controller {
     }
 
     fn remember(&mut self, key: &ObjectKey, current: &CurrentObject) {
+        self.records.remember(key, tree::text(current));
+        if current.volume.as_ref().is_some_and(|volume| volume.made_by.is_some() || volume.deleting) {
+            return;
+        }
         let applied = Applied {
             commit: current.commit.clone(),
             path: current.path.clone(),
@@ -53,7 +62,6 @@ impl Controller {
             created: None,
         };
         self.inputs.applied.insert(key.clone(), applied);
-        self.records.remember(key, tree::text(current));
         if let Some(address) = current.address {
             self.inputs.addresses.restore(key, address);
         }

@@ -189,6 +189,9 @@ impl Controller {
             blocked: false,
             created: None,
         });
+        if object.claim().is_some() {
+            self.keep_claim(key);
+        }
         if let Some(spec) = object.service() {
             if spec.is_headless() {
                 self.inputs.addresses.free(key);
@@ -241,7 +244,10 @@ impl Controller {
             self.inputs.pruned.insert(key.clone(), Arc::clone(object));
             self.dirty.workloads.insert(key.clone());
         } else {
-            self.inputs.applied.remove(key);
+            let applied = self.inputs.applied.remove(key);
+            if let Some(object) = old.objects.get(key).filter(|_| key.kind == Kind::PersistentVolumeClaim) {
+                self.prune_claim(object, applied.as_ref());
+            }
         }
     }
 

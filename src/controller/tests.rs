@@ -1,5 +1,6 @@
 //! The core as a whole, with agents that do as they are told.
 
+mod claims;
 mod crons;
 mod jobs;
 mod placement;

@@ -29,6 +29,9 @@ fn yaml<T: serde::Serialize>(value: &T) -> String {
 impl Controller {
     /// An object as it is recorded; `None` if it is gone.
     pub(super) fn current(&self, key: &ObjectKey) -> Option<CurrentObject> {
+        if key.kind == Kind::PersistentVolumeClaim && self.inputs.object(key).is_none() {
+            return self.claims.current(key);
+        }
         let applied = self.inputs.applied.get(key)?;
         let object = self.inputs.object(key).or_else(|| self.inputs.pruned.get(key))?;
         Some(CurrentObject {
@@ -40,6 +43,7 @@ impl Controller {
             address: self.inputs.addresses.get(key),
             cron: self.crons.get(key).cloned(),
             made_by: self.inputs.made.get(key).map(|made| made.by.clone()),
+            volume: self.claims.volume(key),
             deletion_blocked: self.inputs.is_blocked(key),
         })
     }

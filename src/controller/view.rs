@@ -35,6 +35,7 @@ impl Controller {
             created: created.collect(),
             nodes: self.nodes.by_name.keys().map(|name| (name.clone(), self.node_view(name))).collect(),
             budgets: self.budget_views(),
+            claims: self.claims.views(),
             services: self.service_views(),
             reconciles: self.records.ring.iter().cloned().collect(),
             events: self.happenings.all(),

@@ -9,6 +9,7 @@ use crate::model::{Kind, Location, ObjectKey, Problem, Scope, Severity};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+mod claim;
 mod config;
 mod host_ports;
 mod ingress;
@@ -135,6 +136,7 @@ impl<'a> Checker<'a> {
             Target::ConfigMap { name, key } => self.config(index, reference, Kind::ConfigMap, namespace, name, key.as_deref()),
             Target::Secret { name, key } => self.config(index, reference, Kind::Secret, namespace, name, key.as_deref()),
             Target::PullSecret { .. } => {}
+            Target::Claim { name } => self.volume_claim(index, reference, namespace, name),
             Target::Service { name } => self.service(index, draft, reference, name),
             Target::Workload { kind, name } => self.scale_target(index, draft, reference, kind, name),
             Target::PriorityClass { name } => self.priority_class(index, reference, name),

@@ -83,6 +83,8 @@ pub(crate) enum Target {
     Secret { name: String, key: Option<String> },
     /// A Secret with logins of registries: it goes with the template and is no part of its hash.
     PullSecret { name: String },
+    /// A volume claim.
+    Claim { name: String },
     /// The active or preview Service of a Rollout.
     Service { name: String },
     /// What an autoscaler scales.

@@ -3,8 +3,8 @@
 use super::draft::{Reference, Target};
 use super::findings::Findings;
 use crate::model::{
-    Autoscaler, Body, Container, IngressBackend, IngressSpec, IntOrString, PodTemplate, ProjectedSource, ServiceSpec, Strategy,
-    Volume,
+    Autoscaler, Body, CLAIM_OF_POD, Container, IngressBackend, IngressSpec, IntOrString, PodTemplate, ProjectedSource,
+    ServiceSpec, Strategy, Volume,
 };
 use std::collections::BTreeSet;
 
@@ -113,7 +113,8 @@ pub(crate) fn names(references: &[Reference]) -> Names<'_> {
             Target::ConfigMap { name, .. } => names.config_maps.insert(name.as_str()),
             Target::Secret { name, .. } => names.secrets.insert(name.as_str()),
             Target::PullSecret { name } => names.pull_secrets.insert(name.as_str()),
-            Target::Service { .. }
+            Target::Claim { .. }
+            | Target::Service { .. }
             | Target::Workload { .. }
             | Target::PriorityClass { .. }
             | Target::PodPort { .. }
@@ -179,6 +180,15 @@ impl Collector<'_> {
     }
 
     fn volume(&mut self, volume: &Volume, pointer: &str) {
+        // What a claim template makes is there by itself.
+        let claim = volume.persistent_volume_claim.as_ref().filter(|claim| !claim.claim_name.contains(CLAIM_OF_POD));
+        if let Some(claim) = claim {
+            self.push(
+                Target::Claim { name: claim.claim_name.clone() },
+                false,
+                &format!("{pointer}/persistentVolumeClaim/claimName"),
+            );
+        }
         if let Some(source) = &volume.config_map {
             self.config_map(&source.name, None, source.optional, &format!("{pointer}/configMap/name"));
             for (index, item) in source.items.iter().enumerate() {

@@ -18,6 +18,8 @@ pub struct Assignment {
     pub run: BTreeMap<PodUid, PodRun>,
     /// Pods to stop, until their end is acknowledged by `gone`.
     pub stop: BTreeMap<PodUid, StopOrder>,
+    /// Volume claims of which the data is to be deleted, until a report does not have them any more.
+    pub erase: BTreeSet<ObjectKey>,
     /// Templates of `run`. The wire sends only those that the agent lacks.
     pub templates: BTreeMap<TemplateHash, Arc<PodSnapshot>>,
 }

@@ -3,7 +3,7 @@
 //! It holds no addresses of pods, restart counts or timestamps, so that it changes only when the world does. The times at which a Job
 //! began and ended, and a CronJob was due, are no exception: they are what happened.
 
-use super::{CronRun, JobRun, MadeBy, NodeName, Revision, TemplateHash};
+use super::{CronRun, JobRun, MadeBy, NodeName, ObjectKey, Revision, TemplateHash};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,9 +33,26 @@ pub struct CurrentObject {
     /// For an object that is not in git: who made it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub made_by: Option<MadeBy>,
+    /// For a volume claim that has its place: where its data is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume: Option<CurrentVolume>,
     /// True if the revision no longer has it and the brake holds its deletion.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub deletion_blocked: bool,
+}
+
+/// Where the data of a volume claim is.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CurrentVolume {
+    /// The node whose disk has it.
+    pub node: Option<NodeName>,
+    /// The StatefulSet that made the claim, if no file of the repo did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub made_by: Option<ObjectKey>,
+    /// True once it is to be deleted, data and all, and is not gone yet.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub deleting: bool,
 }
 
 /// The pods of a workload.

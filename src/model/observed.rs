@@ -19,6 +19,8 @@ pub struct Hello {
     pub templates: BTreeMap<TemplateHash, String>,
     /// The endpoints that it uses, by Service.
     pub endpoints: BTreeMap<ObjectKey, UsedEndpoints>,
+    /// The volume claims whose data is on this host.
+    pub volumes: BTreeSet<ObjectKey>,
 }
 
 /// The endpoints of one Service as a node uses them. A controller of a later reign, which has never seen these sets, learns from it
@@ -48,6 +50,8 @@ pub struct Report {
     pub cpu_milli: BTreeMap<PodUid, u64>,
     /// What is wrong with Services on this node, the whole list, if it changed.
     pub service_problems: Option<Vec<ServiceProblem>>,
+    /// The volume claims whose data is on this host, the whole list, if it changed.
+    pub volumes: Option<BTreeSet<ObjectKey>>,
 }
 
 /// Why a Service cannot be reached on a node as it should be.

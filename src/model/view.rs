@@ -2,7 +2,7 @@
 
 use super::{
     ChangeCounts, Epoch, JobRun, Moment, NodeFacts, NodeName, NodeSpec, Object, ObjectKey, Outcome, PodReport, PodRun,
-    PodSnapshot, Problem, Revision, StopReason, TemplateHash, Trigger, UnitName, UnitState,
+    PodSnapshot, PodUid, Problem, Revision, StopReason, TemplateHash, Trigger, UnitName, UnitState,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -48,6 +48,8 @@ pub struct View {
     pub nodes: BTreeMap<NodeName, NodeView>,
     /// Disruption budgets, with what they allow now.
     pub budgets: BTreeMap<ObjectKey, BudgetView>,
+    /// Volume claims that have a place, those made from templates among them.
+    pub claims: BTreeMap<ObjectKey, ClaimView>,
     /// Services, with their address and how many backends.
     pub services: BTreeMap<ObjectKey, ServiceView>,
     /// The last reconciles, newest first, bounded.
@@ -221,6 +223,21 @@ pub struct BudgetView {
     pub desired: u32,
     /// How many pods may be taken away now.
     pub allowed: u32,
+}
+
+/// A volume claim.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ClaimView {
+    /// The node whose disk has the data.
+    pub node: Option<NodeName>,
+    /// The StatefulSet that made it, if no file of the repo did.
+    pub made_by: Option<ObjectKey>,
+    /// The document, where the revision has none.
+    pub written: Option<serde_json::Value>,
+    /// True once it is to be deleted, data and all.
+    pub deleting: bool,
+    /// The pods that use it.
+    pub users: Vec<PodUid>,
 }
 
 /// A Service.

@@ -40,6 +40,7 @@ pub(crate) fn view() -> View {
         pods: pods(),
         templates: BTreeMap::from([(TemplateHash::new(OLD), snapshot(OLD, "web", "nginx:1.26"))]),
         nodes: nodes(),
+        claims: BTreeMap::new(),
         budgets: BTreeMap::from([(
             key(Kind::PodDisruptionBudget, "web"),
             BudgetView { expected: 3, healthy: 3, desired: 2, allowed: 1 },

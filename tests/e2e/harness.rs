@@ -173,9 +173,14 @@ impl Cluster {
         }
     }
 
+    /// Where this cluster is recorded.
+    pub fn audit_branch(&self) -> String {
+        format!("driftless/audit-{}", self.name)
+    }
+
     /// The audit branch's subjects, newest first, and their bodies with trailers.
     pub fn audit(&self) -> Vec<String> {
-        let branch = format!("driftless/audit-{}", self.name);
+        let branch = self.audit_branch();
         let out = Command::new("git")
             .args(["--git-dir"])
             .arg(self.repo())

@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests poll real processes against a real deadline")]
 
 mod bad_input;
+mod claims;
 mod docker;
 mod harness;
 mod main_job;

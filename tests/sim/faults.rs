@@ -90,6 +90,7 @@ impl World {
             generation: stale.1,
             run: BTreeMap::new(),
             stop: hello.pods.iter().map(|pod| stop(pod.uid)).collect(),
+            erase: hello.volumes.clone(),
             templates: BTreeMap::new(),
         };
         let life = node.life;

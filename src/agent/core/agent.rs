@@ -67,6 +67,10 @@ pub struct Agent {
     /// What the proxy may follow.
     pub(super) proxied: BTreeMap<ObjectKey, Proxied>,
     pub(super) service_problems: Vec<ServiceProblem>,
+    /// The volume claims whose data is here.
+    pub(super) volumes: BTreeSet<ObjectKey>,
+    /// Those that are ordered to be deleted, and when to try; `None` while that is under way.
+    pub(super) erase: BTreeMap<ObjectKey, Option<Moment>>,
     pub(super) hosts: BTreeMap<RuntimeKind, Host>,
     pub(super) intact: bool,
     /// Pods that are gone, and since when, until the controller has dropped them.
@@ -101,6 +105,7 @@ pub(super) struct Outbox {
     pub(super) cpu_milli: BTreeMap<PodUid, u64>,
     pub(super) acknowledge: bool,
     pub(super) service_problems: bool,
+    pub(super) volumes: bool,
     pub(super) not_before: Moment,
 }
 
@@ -121,6 +126,8 @@ impl Agent {
             proxied: ledger.services.iter().map(|(key, record)| (key.clone(), Proxied::begun(&record.set))).collect(),
             services: ledger.services,
             service_problems: Vec::new(),
+            volumes: ledger.volumes,
+            erase: BTreeMap::new(),
             hosts,
             intact: ledger.intact,
             gone: BTreeMap::new(),
@@ -153,6 +160,7 @@ impl Agent {
         while let Some(uid) = self.dirty.pop_first() {
             self.step(uid, now);
         }
+        self.erase_volumes(now);
         self.sample(now);
         self.flush(now);
         std::mem::take(&mut self.effects)
@@ -176,6 +184,7 @@ impl Agent {
             Event::Hooked { key, kind, outcome } => self.hooked(&key, kind, outcome, now),
             Event::Sampled(usage) => self.sampled(usage, now),
             Event::Rewritten { key, outcome } => self.rewritten(&key, outcome),
+            Event::Erased { volume, outcome } => self.erased(volume, outcome, now),
             Event::LedgerSaved(outcome) => self.saved(outcome, now),
             Event::Wake => self.alarm = None,
         }
@@ -197,6 +206,7 @@ impl Agent {
             pods: self.pods.values().map(|pod| pod.report(now)).collect(),
             templates: self.templates.iter().map(|(hash, snapshot)| (hash.clone(), snapshot.config.version.clone())).collect(),
             endpoints: self.proxied.iter().map(|(service, proxied)| (service.clone(), proxied.used())).collect(),
+            volumes: self.volumes.clone(),
         }
     }
 
@@ -209,6 +219,7 @@ impl Agent {
             templates: self.templates.clone(),
             lost_secrets: self.lost_secrets.clone(),
             services: self.services.clone(),
+            volumes: self.volumes.clone(),
             intact: true,
         }
     }

@@ -28,6 +28,7 @@ impl Agent {
         self.outbox.gone.extend(self.gone.keys().copied());
         self.outbox.endpoints.extend(self.proxied.iter().map(|(service, proxied)| (service.clone(), proxied.in_use())));
         self.outbox.service_problems = true;
+        self.outbox.volumes = true;
     }
 
     pub(super) fn take_service_problems(&mut self, problems: Vec<ServiceProblem>) {
@@ -54,7 +55,9 @@ impl Agent {
             let named = assignment.run.contains_key(uid) || assignment.stop.contains_key(uid);
             named || now.since(*since) < REMEMBER_GONE
         });
+        self.order_erasures(&assignment.erase);
         for run in assignment.run.into_values() {
+            self.hold_claims(&run);
             self.claim(run, now);
         }
         for order in assignment.stop.into_values() {

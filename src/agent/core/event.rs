@@ -121,6 +121,13 @@ pub enum Event {
         /// What went wrong, in one sentence.
         outcome: Result<(), String>,
     },
+    /// The outcome of [`Effect::Erase`].
+    Erased {
+        /// Which volume.
+        volume: ObjectKey,
+        /// Whether its data is gone; else one sentence.
+        outcome: Result<(), String>,
+    },
     /// The outcome of [`Effect::SaveLedger`].
     LedgerSaved(Result<(), String>),
     /// The time of the last [`Effect::WakeAt`] has come.
@@ -166,6 +173,8 @@ pub enum Effect {
     },
     /// Delete the folders of a pod that is gone. Nobody waits for it.
     Forget(PodUid),
+    /// Delete a volume claim's folder with everything in it; answered by [`Event::Erased`].
+    Erase(ObjectKey),
     /// Probe once; answered by [`Event::Probed`].
     Probe(Box<ProbeRequest>),
     /// Run a hook; answered by [`Event::Hooked`].

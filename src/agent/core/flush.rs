@@ -53,6 +53,7 @@ impl Agent {
             || !outbox.events.is_empty()
             || !outbox.cpu_milli.is_empty()
             || outbox.service_problems
+            || outbox.volumes
     }
 
     fn take_report(&mut self, now: Moment) -> Report {
@@ -65,6 +66,7 @@ impl Agent {
             events: outbox.events,
             cpu_milli: outbox.cpu_milli,
             service_problems: outbox.service_problems.then(|| self.service_problems.clone()),
+            volumes: outbox.volumes.then(|| self.volumes.clone()),
         }
     }
 
@@ -75,7 +77,7 @@ impl Agent {
         let sample = self.settings.sample_every.map(|_| self.sample_at);
         let report = (self.connected && self.has_news()).then_some(self.outbox.not_before);
         let save = (self.ledger_dirty && !self.saving).then_some(self.save_at);
-        let earliest = [pods, hosts, sample, report, save].into_iter().flatten().min()?;
+        let earliest = [pods, hosts, sample, report, save, self.next_erasure(now)].into_iter().flatten().min()?;
         // What is already due was done in this call, or waits for an event.
         Some(earliest.max(Moment(now.0 + 1)))
     }

@@ -23,6 +23,8 @@ pub struct Ledger {
     pub lost_secrets: BTreeSet<TemplateHash>,
     /// Where Services lead, so that they go on leading there when the agent restarts without its controller.
     pub services: BTreeMap<ObjectKey, ServiceRecord>,
+    /// The volume claims whose data is on this host; of the real shell, what it finds on its disk.
+    pub volumes: BTreeSet<ObjectKey>,
     /// Whether this was read back whole. An agent without memory says hello only once every runtime was listed.
     pub intact: bool,
 }

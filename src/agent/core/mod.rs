@@ -30,6 +30,7 @@ mod step;
 mod stop;
 #[cfg(test)]
 mod tests;
+mod volumes;
 
 pub use agent::{Agent, Settings};
 pub use event::{

@@ -50,13 +50,19 @@ impl Folders {
     /// The folder of a claim, which outlives the pods that mount it.
     #[must_use]
     pub fn claim(&self, namespace: &str, claim: &str) -> PathBuf {
-        self.state.join("volumes").join(format!("{namespace}_{claim}"))
+        self.claims().join(format!("{namespace}_{claim}"))
     }
 
     /// Where the host keeps seccomp profiles for `type: Localhost`.
     #[must_use]
     pub fn seccomp(&self) -> PathBuf {
         self.state.join("seccomp")
+    }
+
+    /// The folder of the folders of all claims.
+    #[must_use]
+    pub fn claims(&self) -> PathBuf {
+        self.state.join("volumes")
     }
 }
 

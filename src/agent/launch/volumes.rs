@@ -84,7 +84,7 @@ fn contents_of(volume: &Volume, input: &LaunchInput<'_>) -> Result<VolumeContent
         return Ok(VolumeContents { folder: host.path.clone().into(), kind: of_host(host, input), group: None });
     }
     if let Some(claim) = &volume.persistent_volume_claim {
-        return contents(input.folders.claim(&input.run.workload.namespace, &claim.claim_name), VolumeKind::Claim);
+        return contents(input.folders.claim(&input.run.workload.namespace, &claim.claim_of(&input.run.name)), VolumeKind::Claim);
     }
     if let Some(files) = files_of(volume, input)? {
         return contents(on_tmpfs, VolumeKind::Files(files));

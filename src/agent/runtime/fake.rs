@@ -134,6 +134,7 @@ impl FakeHost {
             Effect::Report(report) => return Some(*report),
             Effect::WakeAt(at) => self.alarm = Some(at),
             Effect::Forget(_) | Effect::Rewrite { .. } => {}
+            Effect::Erase(volume) => self.answer(now, Event::Erased { volume, outcome: Ok(()) }),
             Effect::SaveLedger(ledger) => {
                 let outcome = if self.disk_full { Err("no space left on device".to_owned()) } else { Ok(()) };
                 if outcome.is_ok() {

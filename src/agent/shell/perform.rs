@@ -6,7 +6,7 @@ use crate::agent::launch::Folders;
 use crate::agent::net::{Problems, Proxy};
 use crate::agent::runtime::{ContainerId, ContainerLaunch, Runtime, RuntimeError, Started, Usage, VolumeContents};
 use crate::clock;
-use crate::model::{Moment, PodUid, Report, RuntimeKind, ServiceProblem};
+use crate::model::{Moment, ObjectKey, PodUid, Report, RuntimeKind, ServiceProblem};
 use crate::wire::{FromAgent, LogRequest};
 use futures_util::future::join_all;
 use std::collections::BTreeMap;
@@ -81,6 +81,7 @@ impl Performer {
             Effect::SaveLedger(ledger) => self.save(*ledger),
             Effect::Rewrite { key, volumes } => self.rewrite(key, volumes),
             Effect::Forget(pod) => self.forget(pod),
+            Effect::Erase(volume) => self.erase(volume),
             Effect::List(kind) => self.list(kind),
             Effect::Start(launch) => self.start(launch),
             Effect::Stop { runtime, key, id, grace } => self.stop(runtime, key, id, grace),
@@ -213,6 +214,18 @@ impl Performer {
                     Ok(()) | Err(_) => {}
                 }
             }
+        });
+    }
+
+    fn erase(&self, volume: ObjectKey) {
+        let folder = self.folders.claim(&volume.namespace, &volume.name);
+        self.spawn(async move {
+            let deleted = tokio::task::spawn_blocking(move || match fs::remove_dir_all(&folder) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(format!("{}: {error}", folder.display())),
+                Ok(()) | Err(_) => Ok(()),
+            });
+            let outcome = deleted.await.unwrap_or_else(|error| Err(error.to_string()));
+            Event::Erased { volume, outcome }
         });
     }
 

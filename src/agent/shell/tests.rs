@@ -188,6 +188,7 @@ fn assignment(generation: u64) -> (Assignment, PodUid) {
         generation: Generation(generation),
         run: BTreeMap::from([(uid, run)]),
         stop: BTreeMap::new(),
+        erase: BTreeSet::new(),
         templates: BTreeMap::from([(hash, snapshot)]),
     };
     (assignment, uid)

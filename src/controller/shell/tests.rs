@@ -96,6 +96,7 @@ fn hello(epoch: Epoch) -> Hello {
         pods: Vec::new(),
         templates: BTreeMap::new(),
         endpoints: BTreeMap::new(),
+        volumes: BTreeSet::new(),
     }
 }
 

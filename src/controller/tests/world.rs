@@ -30,6 +30,8 @@ pub(super) struct FakeAgent {
     pub(super) endpoints: BTreeMap<ObjectKey, Arc<EndpointSet>>,
     pub(super) fresh: BTreeMap<ObjectKey, u64>,
     pub(super) gone: Vec<PodUid>,
+    /// The volume claims whose data it has.
+    pub(super) volumes: BTreeSet<ObjectKey>,
     pub(super) up: bool,
     pub(super) acknowledges: bool,
     pub(super) dirty: bool,
@@ -78,7 +80,14 @@ fn letter(hash: &TemplateHash) -> char {
     hash.as_str().chars().next().unwrap()
 }
 
-/// A template; `cpu=`, `class=`, `zone=` and `tolerates=key[:seconds]` are options of its line.
+/// A volume that is this claim; `own` for one that a template of a StatefulSet makes.
+fn mounted(claim: &str) -> Volume {
+    let name = if claim == "own" { format!("data-{CLAIM_OF_POD}") } else { claim.to_owned() };
+    let source = ClaimVolume { claim_name: name, ..ClaimVolume::default() };
+    Volume { name: "data".to_owned(), persistent_volume_claim: Some(source), ..Volume::default() }
+}
+
+/// A template; `claim=`, `cpu=`, `class=`, `zone=` and `tolerates=key[:seconds]` are options of its line.
 fn snapshot(name: &str, letter: char, words: &[&str]) -> Arc<PodSnapshot> {
     let option = |wanted: &str| words.iter().find_map(|word| word.strip_prefix(wanted)?.strip_prefix('='));
     let cpu = option("cpu").map_or(100, |milli| milli.parse().unwrap());
@@ -109,6 +118,7 @@ fn snapshot(name: &str, letter: char, words: &[&str]) -> Arc<PodSnapshot> {
             node_selector: option("zone").map(|zone| ("zone".to_owned(), zone.to_owned())).into_iter().collect(),
             priority_class_name: option("class").map(str::to_owned),
             tolerations: tolerations.into_iter().collect(),
+            volumes: option("claim").map(mounted).into_iter().collect(),
             ..PodSpec::default()
         },
     };
@@ -157,6 +167,7 @@ fn body(words: &[&str]) -> (Kind, Body) {
         "daemon" => (Kind::DaemonSet, workload(words)),
         "replicas" => (Kind::ReplicaSet, workload(words)),
         "cron" => (Kind::CronJob, cron(words)),
+        "claim" => (Kind::PersistentVolumeClaim, Body::Claim(ClaimSpec::default())),
         "service" => (
             Kind::Service,
             Body::Service(ServiceSpec {
@@ -245,7 +256,14 @@ fn workload(words: &[&str]) -> Body {
     };
     let strategy = match words[0] {
         "deployment" => rolling(),
-        "stateful" => Strategy::Stateful(Stateful { parallel: has("parallel"), ..Stateful::default() }),
+        "stateful" => Strategy::Stateful(Stateful {
+            parallel: has("parallel"),
+            claims: has("claim=own")
+                .then(|| ClaimTemplate { name: "data".to_owned(), ..ClaimTemplate::default() })
+                .into_iter()
+                .collect(),
+            ..Stateful::default()
+        }),
         "daemon" => Strategy::Daemon(DaemonUpdate::Rolling { max_surge: count(0), max_unavailable: count(1) }),
         "replicas" => Strategy::OnDelete,
         "recreate" => Strategy::Recreate,
@@ -418,6 +436,7 @@ impl World {
                 .iter()
                 .map(|(key, set)| (key.clone(), UsedEndpoints { version: set.version, pods: set.pods() }))
                 .collect(),
+            volumes: agent.volumes.clone(),
         };
         self.give(Event::AgentHello { node: name.clone(), hello: Box::new(hello) });
     }
@@ -542,7 +561,11 @@ impl World {
                         reported: None,
                     };
                     agent.pods.entry(*uid).or_insert_with(fresh);
+                    let claims = assignment.templates.get(&run.hash).map(|snapshot| snapshot.template.spec.claims_of(&run.name));
+                    let key = |name| ObjectKey::new(Kind::PersistentVolumeClaim, run.workload.namespace.clone(), name);
+                    agent.volumes.extend(claims.into_iter().flatten().map(key));
                 }
+                agent.volumes.retain(|volume| !assignment.erase.contains(volume));
                 for uid in assignment.stop.keys() {
                     match agent.pods.get_mut(uid) {
                         Some(pod) => drop(pod.stopping.get_or_insert(now)),
@@ -631,7 +654,9 @@ impl World {
         if changed.is_empty() && gone.is_empty() && endpoints.is_empty() && cpu_milli.is_empty() && !dirty {
             return self.give(Event::AgentHeartbeat { node: name.clone() });
         }
-        let report = Report { assignment: agent.in_force, pods: changed, gone, endpoints, cpu_milli, ..Report::default() };
+        let volumes = Some(agent.volumes.clone());
+        let report =
+            Report { assignment: agent.in_force, pods: changed, gone, endpoints, cpu_milli, volumes, ..Report::default() };
         self.give(Event::AgentReport { node: name.clone(), report: Box::new(report) });
     }
 

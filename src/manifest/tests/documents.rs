@@ -351,7 +351,7 @@ fn rules_that_a_schema_cannot_say() {
         ),
         (
             "      volumes: [{name: v, emptyDir: {}, secret: {secretName: s}}]\n",
-            "12:17: error: spec.template.spec.volumes[0] must have at most one of configMap, secret, emptyDir, hostPath, projected, downwardAPI",
+            "12:17: error: spec.template.spec.volumes[0] must have at most one of configMap, secret, emptyDir, hostPath, persistentVolumeClaim, projected, downwardAPI",
         ),
     ] {
         check_container(more, expected);

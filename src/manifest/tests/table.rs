@@ -15,6 +15,8 @@ use serde_json::{Map, Value, json};
 const WITHOUT_DIFFERENCE: &[(&str, &str)] = &[
     ("ScaleTarget.apiVersion", "the kind says it"),
     ("Secret.type", "any is accepted; it is for people and tools"),
+    ("ClaimTemplate.apiVersion", "a claim template is a claim"),
+    ("ClaimTemplate.kind", "a claim template is a claim"),
     ("CronJobSpec.timeZone", "a zone has to be one of the database: manifest/tests/batch.rs"),
     ("JobSpec.podReplacementPolicy", "a pod is replaced once it has ended, whichever is written"),
 ];
@@ -45,6 +47,8 @@ fn candidates() -> Vec<Value> {
         "30%",
         "* * * * *",
         "1 * * * *",
+        "ReadWriteOnce",
+        "ReadWriteMany",
         "Kind/a",
         "Kind/b",
         "net.core.somaxconn",

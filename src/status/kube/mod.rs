@@ -8,6 +8,7 @@
 
 mod accept;
 mod answer;
+mod claims;
 mod discovery;
 mod endpoints;
 mod events;
@@ -61,6 +62,7 @@ fn objects(view: &View, resource: Resource, scope: &Scope) -> Vec<Value> {
         Resource::Services => services::services(view, scope),
         Resource::Endpoints => endpoints::endpoints(view, scope),
         Resource::EndpointSlices => endpoints::endpoint_slices(view, scope),
+        Resource::Claims => claims::claims(view, scope),
         Resource::Events => events::events(view, scope),
         Resource::Deployments => workloads::deployments(view, scope),
         Resource::StatefulSets => sets::stateful_sets(view, scope),

@@ -21,6 +21,8 @@ pub enum Resource {
     ConfigMaps,
     /// `v1 Secret`
     Secrets,
+    /// `v1 PersistentVolumeClaim`
+    Claims,
     /// `v1 Event`
     Events,
     /// `apps/v1 Deployment`
@@ -107,7 +109,7 @@ pub struct ResourceFacts {
 
 impl Resource {
     /// Every resource, in the order in which discovery lists them.
-    pub const ALL: [Resource; 19] = [
+    pub const ALL: [Resource; 20] = [
         Resource::Namespaces,
         Resource::Nodes,
         Resource::Pods,
@@ -116,6 +118,7 @@ impl Resource {
         Resource::EndpointSlices,
         Resource::ConfigMaps,
         Resource::Secrets,
+        Resource::Claims,
         Resource::Events,
         Resource::Deployments,
         Resource::StatefulSets,
@@ -157,6 +160,7 @@ impl Resource {
             }
             Resource::ConfigMaps => core("configmaps", "configmap", "ConfigMap", &["cm"]),
             Resource::Secrets => core("secrets", "secret", "Secret", &[]),
+            Resource::Claims => core("persistentvolumeclaims", "persistentvolumeclaim", "PersistentVolumeClaim", &["pvc"]),
             Resource::Events => core("events", "event", "Event", &["ev"]),
             Resource::Deployments => apps("deployments", "deployment", "Deployment", &["deploy"]),
             Resource::StatefulSets => apps("statefulsets", "statefulset", "StatefulSet", &["sts"]),

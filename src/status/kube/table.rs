@@ -91,6 +91,7 @@ fn columns(resource: Resource) -> Vec<Column> {
         Resource::EndpointSlices => (SLICES, &[]),
         Resource::ConfigMaps => (&[NAME, ("Data", |o, _| json!(length(&o["data"]) + length(&o["binaryData"]))), AGE], &[]),
         Resource::Secrets => (&[NAME, ("Type", |o, _| text(o, "/type")), ("Data", |o, _| json!(length(&o["data"]))), AGE], &[]),
+        Resource::Claims => (CLAIMS, &[("VolumeMode", |_, _| json!("Filesystem"))]),
         Resource::Events => (EVENTS, EVENTS_WIDE),
         Resource::Deployments => (DEPLOYMENTS, WORKLOADS_WIDE),
         Resource::StatefulSets => (STATEFUL_SETS, &[CONTAINERS, IMAGES]),
@@ -173,6 +174,30 @@ const SLICES: Named = &[
     ("Endpoints", |o, _| text(o, "/endpoints/0/addresses/0")),
     AGE,
 ];
+
+/// The volume of a claim is a folder on a node, whose name stands in its column. It has no size.
+const CLAIMS: Named = &[
+    NAME,
+    ("Status", |o, _| {
+        json!(if o["metadata"]["deletionTimestamp"].is_null() { o["status"]["phase"].clone() } else { json!("Terminating") })
+    }),
+    ("Volume", |o, _| json!(o["spec"]["volumeName"].as_str().unwrap_or(""))),
+    ("Capacity", |_, _| json!("")),
+    ("Access Modes", |o, _| json!(access_modes(&o["spec"]["accessModes"]))),
+    ("StorageClass", |o, _| json!(o["spec"]["storageClassName"].as_str().unwrap_or(""))),
+    AGE,
+];
+
+fn access_modes(modes: &Value) -> String {
+    let short = |mode: &Value| match mode.as_str() {
+        Some("ReadWriteOnce") => "RWO",
+        Some("ReadOnlyMany") => "ROX",
+        Some("ReadWriteMany") => "RWX",
+        Some("ReadWriteOncePod") => "RWOP",
+        _ => "",
+    };
+    modes.as_array().into_iter().flatten().map(short).collect::<Vec<_>>().join(",")
+}
 
 const EVENTS: Named = &[
     ("Last Seen", |o, now| json!(since(&o["lastTimestamp"], now))),

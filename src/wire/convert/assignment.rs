@@ -16,6 +16,7 @@ pub(crate) fn assignment_to_proto(assignment: &Assignment) -> proto::Assignment 
         generation: assignment.generation.0,
         run: assignment.run.values().map(run_to_proto).collect(),
         stop: assignment.stop.values().map(stop_to_proto).collect(),
+        erase: assignment.erase.iter().map(key_to_proto).collect(),
     }
 }
 
@@ -28,6 +29,7 @@ pub(crate) fn assignment(message: proto::Assignment) -> Result<Assignment, Conve
         generation: Generation(message.generation),
         run,
         stop,
+        erase: message.erase.into_iter().map(|volume| key("erase", Some(volume))).collect::<Result<_, _>>()?,
         templates: BTreeMap::new(),
     })
 }

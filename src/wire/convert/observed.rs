@@ -6,7 +6,7 @@ use crate::model::{
     PodReport, Report, Revision, RuntimeKind, ServiceProblem, TemplateHash, UsedEndpoints, millis,
 };
 use crate::wire::proto;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// A hello without its version.
@@ -20,6 +20,7 @@ pub(super) fn hello_to_proto(hello: &Hello) -> proto::Hello {
         templates: hello.templates.keys().map(|hash| hash.as_str().to_owned()).collect(),
         config_versions: hello.templates.iter().map(|(hash, version)| (hash.as_str().to_owned(), version.clone())).collect(),
         endpoints: hello.endpoints.iter().map(used_to_proto).collect(),
+        volumes: hello.volumes.iter().map(key_to_proto).collect(),
     }
 }
 
@@ -35,6 +36,7 @@ pub(super) fn hello(hello: proto::Hello) -> Result<Hello, ConvertError> {
             .map(|hash| (TemplateHash::new(&hash), hello.config_versions.get(&hash).cloned().unwrap_or_default()))
             .collect(),
         endpoints: hello.endpoints.into_iter().map(used).collect::<Result<_, _>>()?,
+        volumes: volumes(hello.volumes)?,
     })
 }
 
@@ -55,6 +57,7 @@ pub(super) fn report_to_proto(report: &Report) -> proto::Report {
         events: events.collect(),
         cpu: cpu.collect(),
         service_problems: report.service_problems.as_deref().map(problems_to_proto),
+        volumes: report.volumes.as_ref().map(|all| proto::Volumes { all: all.iter().map(key_to_proto).collect() }),
     }
 }
 
@@ -68,7 +71,12 @@ pub(super) fn report(report: proto::Report) -> Result<Report, ConvertError> {
         events: report.events.into_iter().map(event).collect::<Result<_, _>>()?,
         cpu_milli: cpu.collect::<Result<_, _>>()?,
         service_problems: report.service_problems.map(problems).transpose()?,
+        volumes: report.volumes.map(|message| volumes(message.all)).transpose()?,
     })
+}
+
+fn volumes(keys: Vec<proto::ObjectKey>) -> Result<BTreeSet<ObjectKey>, ConvertError> {
+    keys.into_iter().map(|volume| key("volumes", Some(volume))).collect()
 }
 
 fn problems_to_proto(problems: &[ServiceProblem]) -> proto::ServiceProblems {

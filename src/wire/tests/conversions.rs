@@ -112,8 +112,9 @@ fn report() -> impl Strategy<Value = Report> {
         vec(event, 0..3),
         btree_map(uid(), any::<u64>(), 0..3),
         of(vec((key(), text()).prop_map(|(service, message)| ServiceProblem { service, message }), 0..3)),
+        of(btree_set(key(), 0..3)),
     )
-        .prop_map(|((epoch, generation), pods, gone, endpoints, events, cpu_milli, service_problems)| Report {
+        .prop_map(|((epoch, generation), pods, gone, endpoints, events, cpu_milli, service_problems, volumes)| Report {
             assignment: (Epoch(epoch), Generation(generation)),
             pods,
             gone,
@@ -121,6 +122,7 @@ fn report() -> impl Strategy<Value = Report> {
             events,
             cpu_milli,
             service_problems,
+            volumes,
         })
 }
 
@@ -135,6 +137,7 @@ fn hello() -> impl Strategy<Value = Hello> {
             Hello {
                 assignment: report.assignment,
                 pods: report.pods,
+                volumes: report.volumes.unwrap_or_default(),
                 endpoints: used.into_iter().map(|(key, version, pods)| (key, UsedEndpoints { version, pods })).collect(),
                 templates: templates.into_iter().map(|hash| (TemplateHash::new(hash), name.clone())).collect(),
                 ..hello
@@ -168,11 +171,13 @@ fn assignment() -> impl Strategy<Value = Assignment> {
         reason,
         commit: commit.map(Revision::new),
     });
-    (any::<(u64, u64)>(), vec(run, 0..4), vec(stop, 0..4)).prop_map(|((epoch, generation), run, stop)| Assignment {
+    let erase = btree_set(key(), 0..3);
+    (any::<(u64, u64)>(), vec(run, 0..4), vec(stop, 0..4), erase).prop_map(|((epoch, generation), run, stop, erase)| Assignment {
         epoch: Epoch(epoch),
         generation: Generation(generation),
         run: run.into_iter().map(|pod| (pod.uid, pod)).collect(),
         stop: stop.into_iter().map(|order| (order.uid, order)).collect(),
+        erase,
         templates: BTreeMap::new(),
     })
 }

@@ -39,6 +39,7 @@ pub(super) fn hello(node: &str) -> Hello {
         pods: Vec::new(),
         templates: BTreeMap::new(),
         endpoints: BTreeMap::new(),
+        volumes: BTreeSet::new(),
     }
 }
 
@@ -94,6 +95,7 @@ pub(super) fn assignment(generation: u64, templates: &[&str]) -> Arc<Assignment>
         generation: Generation(generation),
         run: pods.map(|pod| (pod.uid, pod)).collect(),
         stop: BTreeMap::new(),
+        erase: BTreeSet::new(),
         templates: templates.iter().map(|text| (hash(text), snapshot(text))).collect(),
     })
 }

@@ -111,6 +111,7 @@ impl World {
                 generation: Generation(0),
                 run: BTreeMap::new(),
                 stop: BTreeMap::new(),
+                erase: BTreeSet::new(),
                 templates: BTreeMap::new(),
             },
         };
@@ -137,6 +138,7 @@ impl World {
             Effect::Stop { key, grace, .. } => format!("stop {}#{} grace {}s", key.container, key.attempt, grace.as_secs()),
             Effect::Remove { key, .. } => format!("remove {}#{}", key.container, key.attempt),
             Effect::Forget(_) => "forget".to_owned(),
+            Effect::Erase(volume) => format!("erase {volume}"),
             Effect::Hook(request) => format!("{} of {}#{}", request.kind.as_str(), request.key.container, request.key.attempt),
             Effect::Rewrite { key, volumes } => format!("rewrite {}#{} {}", key.container, key.attempt, files_of(volumes)),
             Effect::List(_)
