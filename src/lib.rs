@@ -33,6 +33,8 @@ pub mod status;
 
 pub mod cli;
 
+pub mod causes;
+
 pub mod clock;
 
 pub mod telemetry;

@@ -9,15 +9,16 @@ use std::path::{Path, PathBuf};
 /// For each room, the rooms that it may import. `cli` and `main` may import everything.
 const LAYERS: &[(&str, &[&str])] = &[
     ("model", &[]),
+    ("causes", &[]),
     ("clock", &["model"]),
     ("telemetry", &[]),
     ("manifest", &["model"]),
     ("diff", &["model", "manifest"]),
     ("apply", &["model", "diff"]),
     ("controller", &["model", "diff", "apply"]),
-    ("controller/shell", &["model", "manifest", "controller", "wire", "sync", "status", "clock"]),
-    ("wire", &["model", "clock"]),
-    ("agent", &["model", "wire", "clock"]),
+    ("controller/shell", &["model", "manifest", "controller", "wire", "sync", "status", "causes", "clock"]),
+    ("wire", &["model", "causes", "clock"]),
+    ("agent", &["model", "wire", "causes", "clock"]),
     ("sync", &["model", "manifest", "clock"]),
     ("status", &["model", "clock"]),
 ];

@@ -6,6 +6,7 @@ use super::messages::{FromAgent, ToAgent, Version};
 use super::outbox::AgentOutbox;
 use super::proto::agents_client::AgentsClient;
 use super::{HEARTBEAT, MESSAGE_BYTES_MAX, PROTOCOL, SILENCE, WireError, proto};
+use crate::causes::in_full;
 use crate::model::{Assignment, Hello, PodSnapshot, TemplateHash};
 use hyper_util::rt::TokioIo;
 use std::collections::BTreeMap;
@@ -99,7 +100,7 @@ impl<H: Fn() -> Hello + Send> Client<H> {
 
     /// One line per outage, not one per attempt.
     fn tell(&self, error: &WireError, welcomed: bool, refused: bool, attempt: u32) {
-        let reason = chain(error);
+        let reason = in_full(error);
         if refused {
             tracing::error!(reason, "the controller refuses this agent");
         } else if welcomed {
@@ -262,22 +263,6 @@ fn silent() -> WireError {
     WireError::Io { what: "the controller does not answer".to_owned(), source: std::io::ErrorKind::TimedOut.into() }
 }
 
-/// An error with its causes, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let words = error.to_string();
-        // Some libraries repeat their cause.
-        if !text.ends_with(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        cause = error.source();
-    }
-    text
-}
-
 /// The pause before the next attempt: it doubles, and is jittered so that a fleet does not come back in step.
 fn pause(attempt: u32) -> Duration {
     let (first, longest) = PAUSES;
@@ -297,7 +282,7 @@ impl<H: Fn() -> Hello + Send> Client<H> {
     pub(super) async fn refusal(&mut self) -> String {
         match self.session().await {
             SessionEnd::Lost { error: WireError::Refused(words), .. } => words,
-            SessionEnd::Lost { error, .. } => panic!("not refused: {}", chain(&error)),
+            SessionEnd::Lost { error, .. } => panic!("not refused: {}", in_full(&error)),
             SessionEnd::Done => panic!("not refused"),
         }
     }

@@ -1,5 +1,6 @@
 //! The gRPC health check: <https://github.com/grpc/grpc/blob/master/doc/health-checking.md>.
 
+use crate::causes::in_full;
 use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::Endpoint;
@@ -41,9 +42,9 @@ pub(super) async fn check(host: &str, port: u16, service: &str) -> Result<(), St
     let endpoint = Endpoint::from_shared(format!("http://{host}:{port}")).map_err(|error| error.to_string())?;
     let endpoint =
         endpoint.user_agent(concat!("driftless-probe/", env!("CARGO_PKG_VERSION"))).map_err(|error| error.to_string())?;
-    let channel = endpoint.connect().await.map_err(|error| format!("cannot connect: {}", chain(&error)))?;
+    let channel = endpoint.connect().await.map_err(|error| format!("cannot connect: {}", in_full(&error)))?;
     let mut client = Grpc::new(channel);
-    client.ready().await.map_err(|error| format!("cannot connect: {}", chain(&error)))?;
+    client.ready().await.map_err(|error| format!("cannot connect: {}", in_full(&error)))?;
     let request = Request::new(HealthCheckRequest { service: service.to_owned() });
     let codec: ProstCodec<HealthCheckRequest, HealthCheckResponse> = ProstCodec::default();
     match client.unary(request, PathAndQuery::from_static(METHOD), codec).await {
@@ -55,17 +56,6 @@ pub(super) async fn check(host: &str, port: u16, service: &str) -> Result<(), St
         Err(status) if status.code() == Code::Unimplemented => Err("the server does not offer grpc.health.v1.Health".to_owned()),
         Err(status) => Err(format!("{:?}: {}", status.code(), status.message())),
     }
-}
-
-/// tonic's own messages leave out the cause.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

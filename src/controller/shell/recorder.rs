@@ -1,6 +1,7 @@
 //! The actor that owns the audit log: records are appended to the local mirror at once and pushed when the remote is there.
 
 use super::input::{Alarm, Input};
+use crate::causes::in_full;
 use crate::clock;
 use crate::controller::Event;
 use crate::model::{AuditRecord, Epoch};
@@ -198,16 +199,4 @@ impl Desk {
         // Without a receiver the controller is ending.
         let _ = self.inputs.blocking_send(Input::Core(Box::new(event)));
     }
-}
-
-/// An error with its causes, on one line.
-pub(super) fn in_full(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

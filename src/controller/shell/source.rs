@@ -1,8 +1,8 @@
 //! The actor that owns the mirror: it begins the reign, fetches, and reads revisions.
 
 use super::input::{Alarm, Begun, Input};
-use super::recorder::in_full;
 use super::{ShellError, ShellSettings};
+use crate::causes::in_full;
 use crate::clock;
 use crate::controller::{Commit, Event, LoadedRevision, Restored, Settings};
 use crate::manifest::{DigestKey, GoodUnit, Loaded};

@@ -3,6 +3,7 @@
 use super::network;
 use super::wire::{self, ReadError};
 use crate::agent::runtime::RuntimeError;
+use crate::causes::in_full;
 use crate::model::RuntimeKind;
 use bollard::errors::Error as BollardError;
 use bollard::{BollardRequest, ClientVersion, Docker as Client};
@@ -193,7 +194,11 @@ impl Engine {
                 | BollardError::RequestTimeoutError
                 | BollardError::SocketNotFoundError(_)
         );
-        if lost { self.lost(&chain(error)) } else { RuntimeError::Failed { action: action.to_owned(), message: chain(error) } }
+        if lost {
+            self.lost(&in_full(error))
+        } else {
+            RuntimeError::Failed { action: action.to_owned(), message: in_full(error) }
+        }
     }
 
     fn gone(&self, error: &std::io::Error) -> RuntimeError {
@@ -231,20 +236,6 @@ async fn warn_if_rootless(session: &Session) {
 
 fn unavailable(message: String) -> RuntimeError {
     RuntimeError::Unavailable { runtime: RuntimeKind::Docker, message }
-}
-
-/// bollard's messages leave out what hyper says about the cause.
-fn chain(error: &BollardError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 /// What a refusal of the Engine means.
