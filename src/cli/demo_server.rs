@@ -3,6 +3,7 @@
 //! Everything they show comes from the environment and files that their manifests give them: that is what they are for.
 
 use super::{CliError, CliResult};
+use crate::causes::in_full;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -64,7 +65,18 @@ type Http = Client<HttpConnector, Empty<bytes::Bytes>>;
 
 struct Shop {
     args: DemoServerArgs,
+    /// Keeps connections for the next question.
     http: Http,
+    /// A new connection for every question.
+    fresh: Http,
+}
+
+impl Shop {
+    fn new(args: DemoServerArgs) -> Self {
+        let http = Client::builder(TokioExecutor::new()).pool_idle_timeout(Duration::from_secs(1)).build_http();
+        let fresh = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http();
+        Self { args, http, fresh }
+    }
 }
 
 /// Runs the part of the shop until it is told to stop.
@@ -80,8 +92,7 @@ pub(super) fn run(args: DemoServerArgs) -> CliResult<ExitCode> {
         .build()
         .map_err(|error| CliError::with_source("cannot start the runtime", error))?;
     runtime.block_on(async {
-        let http = Client::builder(TokioExecutor::new()).pool_idle_timeout(Duration::from_secs(1)).build_http();
-        let shop = Arc::new(Shop { args, http });
+        let shop = Arc::new(Shop::new(args));
         match shop.args.role {
             Role::Web | Role::Api => serve(shop).await,
             Role::Worker => work(&shop).await,
@@ -140,13 +151,14 @@ async fn work(shop: &Shop) -> CliResult<()> {
 }
 
 impl Shop {
-    /// The body of the upstream's `/`; one more try where a connection from the pool had been closed.
+    /// The body of the upstream's `/`. A server that ends closes the connections that clients keep, so a question that was on its way over
+    /// one is asked again over a new one (RFC 9110, section 9.2.2): another from the pool may have been closed at the same moment.
     async fn ask_upstream(&self) -> Result<String, String> {
         let Some(upstream) = &self.args.upstream else { return Ok("no upstream\n".to_owned()) };
         let uri: hyper::Uri = format!("http://{upstream}/").parse().map_err(|error| format!("{upstream:?}: {error}"))?;
         let response = match self.http.get(uri.clone()).await {
             Ok(response) => response,
-            Err(_) => self.http.get(uri).await.map_err(|error| error.to_string())?,
+            Err(_) => self.fresh.get(uri).await.map_err(|error| in_full(&error))?,
         };
         let body = response.into_body().collect().await.map_err(|error| error.to_string())?;
         Ok(String::from_utf8_lossy(&body.to_bytes()).into_owned())
@@ -161,5 +173,53 @@ async fn terminated() {
     tokio::select! {
         _ = term.recv() => {}
         _ = int.recv() => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DemoServerArgs, Shop};
+    use clap::Parser;
+    use std::sync::Arc;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::sync::Barrier;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: DemoServerArgs,
+    }
+
+    const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n4.20\n";
+
+    /// Answers once, when everybody who is waited for has asked; closes the connection at the next question.
+    async fn answer_once(mut stream: TcpStream, asked: Option<Arc<Barrier>>) -> std::io::Result<()> {
+        let mut buffer = [0; 1024];
+        let _ = stream.read(&mut buffer).await?;
+        if let Some(asked) = asked {
+            asked.wait().await;
+        }
+        stream.write_all(ANSWER).await?;
+        let _ = stream.read(&mut buffer).await?;
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_question_is_answered_though_every_kept_connection_was_closed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let upstream = listener.local_addr().expect("its address").to_string();
+        tokio::spawn(async move {
+            let both = Arc::new(Barrier::new(2));
+            for count in 0.. {
+                let (stream, _) = listener.accept().await.expect("a connection");
+                tokio::spawn(answer_once(stream, (count < 2).then(|| Arc::clone(&both))));
+            }
+        });
+        let line = Line::parse_from(["shop", "web", "--upstream", &upstream]);
+        let shop = Shop::new(line.args);
+        let (first, second) = tokio::join!(shop.ask_upstream(), shop.ask_upstream());
+        assert_eq!((first, second), (Ok("4.20\n".to_owned()), Ok("4.20\n".to_owned())));
+        assert_eq!(shop.ask_upstream().await, Ok("4.20\n".to_owned()), "both kept connections end at their second question");
     }
 }
