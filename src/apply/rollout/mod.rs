@@ -30,8 +30,6 @@ mod daemon;
 mod deadline;
 mod job;
 mod on_delete;
-#[cfg(test)]
-mod places_tests;
 mod recreate;
 mod rolling;
 mod stateful;
