@@ -10,7 +10,6 @@ use super::placements::Placement;
 use super::timers::Timer;
 use crate::model::{
     Backend, EndpointPort, EndpointSet, IntOrString, Kind, NodeName, Object, ObjectKey, PodTemplate, ServicePort, ServiceSpec,
-    Strategy,
 };
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -75,7 +74,7 @@ impl Controller {
     fn is_in_colour(&self, placement: &Placement, key: &ObjectKey) -> bool {
         let workload = &placement.run.workload;
         let Some(spec) = self.inputs.object(workload).and_then(|object| object.workload()) else { return true };
-        let Strategy::BlueGreen(blue_green) = &spec.strategy else { return true };
+        let Some(blue_green) = spec.strategy.blue_green() else { return true };
         if blue_green.active_service == key.name {
             let promoted = self.works.get(workload).and_then(|work| work.memory.promoted.as_ref());
             return promoted.is_none_or(|promoted| *promoted == placement.run.hash);

@@ -172,27 +172,13 @@ fn without_pods(old: &Object, new: &Object) -> String {
         let does = if after.paused { "holds a rollout that is under way" } else { "takes up a rollout that waits" };
         return format!("no pod is replaced by this alone; it {does}, if there is one");
     }
-    let promote = |workload: &Workload| match &workload.strategy {
-        Strategy::BlueGreen(blue_green) => blue_green.promote.clone(),
-        Strategy::Rolling { .. }
-        | Strategy::Recreate
-        | Strategy::OnDelete
-        | Strategy::Stateful(_)
-        | Strategy::Daemon(_)
-        | Strategy::Job(_) => None,
-    };
-    match &after.strategy {
-        Strategy::BlueGreen(blue_green) if promote(after).is_some() && promote(before) != promote(after) => format!(
+    let promoted = before.strategy.blue_green().and_then(|blue_green| blue_green.promote.as_ref());
+    match after.strategy.blue_green() {
+        Some(blue_green) if blue_green.promote.is_some() && blue_green.promote.as_ref() != promoted => format!(
             "promotes the waiting set, if this is its template: Service {} switches at once; the old set stops {} s later",
             blue_green.active_service, blue_green.scale_down_delay_seconds
         ),
-        Strategy::BlueGreen(_)
-        | Strategy::Rolling { .. }
-        | Strategy::Recreate
-        | Strategy::OnDelete
-        | Strategy::Stateful(_)
-        | Strategy::Daemon(_)
-        | Strategy::Job(_) => "no pod is replaced".to_owned(),
+        _ => "no pod is replaced".to_owned(),
     }
 }
 

@@ -48,7 +48,7 @@ pub(crate) fn of_plain(body: &Body, findings: &Findings<'_>) -> Vec<Reference> {
 
 /// The Services of a blue/green strategy.
 pub(crate) fn of_strategy(strategy: &Strategy, findings: &Findings<'_>) -> Vec<Reference> {
-    let Strategy::BlueGreen(blue_green) = strategy else { return Vec::new() };
+    let Some(blue_green) = strategy.blue_green() else { return Vec::new() };
     let mut found = Collector { findings, references: Vec::new() };
     let pointer = "/spec/strategy/blueGreen";
     found.push(Target::Service { name: blue_green.active_service.clone() }, false, &format!("{pointer}/activeService"));

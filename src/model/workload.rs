@@ -60,6 +60,12 @@ impl Strategy {
             }
         }
     }
+
+    /// What a blue/green Rollout says; `None` of every other strategy.
+    #[must_use]
+    pub fn blue_green(&self) -> Option<&BlueGreen> {
+        if let Strategy::BlueGreen(blue_green) = self { Some(blue_green) } else { None }
+    }
 }
 
 /// What a StatefulSet says beyond its template: <https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/>.

@@ -291,8 +291,8 @@ fn progress(input: &RolloutInput<'_>, census: &Census, memory: &mut RolloutMemor
     if missing > 0 {
         return unavailable(input, census, actions, missing);
     }
-    if let Strategy::BlueGreen(blue_green) = &input.workload.strategy
-        && let Some(waiting) = blue_green::waiting(input, memory, blue_green, old > 0)
+    if let Some(spec) = input.workload.strategy.blue_green()
+        && let Some(waiting) = blue_green::waiting(input, memory, spec, old > 0)
     {
         return Progress::Waiting(waiting);
     }
@@ -335,15 +335,7 @@ fn departures(census: &Census) -> Option<WaitingOn> {
 
 /// When time alone changes the answer.
 fn wake(input: &RolloutInput<'_>, census: &Census, memory: &RolloutMemory) -> Option<Moment> {
-    let blue_green = match &input.workload.strategy {
-        Strategy::BlueGreen(blue_green) => blue_green::wake(input, memory, blue_green),
-        Strategy::Rolling { .. }
-        | Strategy::Recreate
-        | Strategy::OnDelete
-        | Strategy::Stateful(_)
-        | Strategy::Daemon(_)
-        | Strategy::Job(_) => None,
-    };
+    let blue_green = input.workload.strategy.blue_green().and_then(|spec| blue_green::wake(input, memory, spec));
     [census.next_available, deadline::at(input, memory), blue_green].into_iter().flatten().filter(|at| *at > input.now).min()
 }
 

@@ -7,7 +7,7 @@ use super::super::pods::{self, ShownPod};
 use super::Scope;
 use super::metadata;
 use super::settings::of_kind;
-use crate::model::{IntOrString, Kind, Object, ObjectKey, ServicePort, ServiceSpec, Strategy, TemplateHash, View, object_uid};
+use crate::model::{IntOrString, Kind, Object, ObjectKey, ServicePort, ServiceSpec, TemplateHash, View, object_uid};
 use serde_json::{Value, json};
 use std::net::IpAddr;
 
@@ -99,16 +99,12 @@ fn behind<'a>(view: &View, object: &Object, pods: &'a [ShownPod<'a>]) -> Option<
 /// The template that a blue/green Rollout narrows a Service to: the promoted one, or the newest for its preview.
 fn only_template<'a>(view: &'a View, service: &ObjectKey) -> Option<&'a TemplateHash> {
     let of_namespace = view.workloads.iter().filter(|(key, _)| key.namespace == service.namespace && key.kind == Kind::Rollout);
-    of_namespace.into_iter().find_map(|(key, state)| match &view.objects.get(key)?.workload()?.strategy {
-        Strategy::BlueGreen(blue_green) if blue_green.active_service == service.name => state.promoted.as_ref(),
-        Strategy::BlueGreen(blue_green) if blue_green.preview_service.as_ref() == Some(&service.name) => Some(&state.hash),
-        Strategy::BlueGreen(_)
-        | Strategy::Rolling { .. }
-        | Strategy::Recreate
-        | Strategy::OnDelete
-        | Strategy::Stateful(_)
-        | Strategy::Daemon(_)
-        | Strategy::Job(_) => None,
+    of_namespace.into_iter().find_map(|(key, state)| {
+        let blue_green = view.objects.get(key)?.workload()?.strategy.blue_green()?;
+        if blue_green.active_service == service.name {
+            return state.promoted.as_ref();
+        }
+        (blue_green.preview_service.as_ref() == Some(&service.name)).then_some(&state.hash)
     })
 }
 
