@@ -3,9 +3,9 @@
 use super::Scope;
 use super::metadata;
 use super::settings::of_kind;
-use super::workloads::counts;
+use super::workloads::{counts, shown};
 use crate::model::{
-    ClaimTemplate, DaemonUpdate, Kind, Object, Progress, Stateful, StatefulUpdate, Strategy, View, Workload, WorkloadView,
+    ClaimTemplate, DaemonUpdate, Kind, Progress, Stateful, StatefulUpdate, Strategy, View, Workload, WorkloadView,
 };
 use serde_json::{Map, Value, json};
 
@@ -22,16 +22,6 @@ pub(super) fn daemon_sets(view: &View, scope: &Scope) -> Vec<Value> {
 /// The ReplicaSets.
 pub(super) fn replica_sets(view: &View, scope: &Scope) -> Vec<Value> {
     of_kind(view, Kind::ReplicaSet, scope).filter_map(|object| shown(view, object, replica_spec, replica_status)).collect()
-}
-
-fn shown(view: &View, object: &Object, spec: fn(&Workload, u32) -> Value, status: fn(&WorkloadView) -> Value) -> Option<Value> {
-    let workload = object.workload()?;
-    let state = view.workloads.get(&object.key);
-    let replicas = state.map(|state| state.replicas).or(workload.replicas).unwrap_or(1);
-    let mut shown = metadata::of_object(view, object);
-    shown.insert("spec".into(), spec(workload, replicas));
-    shown.insert("status".into(), state.map_or_else(|| json!({}), status));
-    Some(Value::Object(shown))
 }
 
 fn common(workload: &Workload) -> Value {

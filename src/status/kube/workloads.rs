@@ -14,15 +14,21 @@ use std::collections::BTreeMap;
 
 /// The Deployments.
 pub(super) fn deployments(view: &View, scope: &Scope) -> Vec<Value> {
-    of_kind(view, Kind::Deployment, scope).filter_map(|object| workload(view, object, deployment_status)).collect()
+    of_kind(view, Kind::Deployment, scope).filter_map(|object| shown(view, object, spec, deployment_status)).collect()
 }
 
 /// The Rollouts.
 pub(super) fn rollouts(view: &View, scope: &Scope) -> Vec<Value> {
-    of_kind(view, Kind::Rollout, scope).filter_map(|object| workload(view, object, rollout_status)).collect()
+    of_kind(view, Kind::Rollout, scope).filter_map(|object| shown(view, object, spec, rollout_status)).collect()
 }
 
-fn workload(view: &View, object: &Object, status: fn(&WorkloadView) -> Value) -> Option<Value> {
+/// A workload with the number of pods that it has now; `None` if the object is none.
+pub(super) fn shown(
+    view: &View,
+    object: &Object,
+    spec: fn(&Workload, u32) -> Value,
+    status: fn(&WorkloadView) -> Value,
+) -> Option<Value> {
     let workload = object.workload()?;
     let state = view.workloads.get(&object.key);
     let replicas = state.map(|state| state.replicas).or(workload.replicas).unwrap_or(1);
