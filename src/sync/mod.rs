@@ -24,6 +24,7 @@ mod head;
 mod identity;
 mod loader;
 mod mirror;
+mod paths;
 mod render;
 mod restore;
 mod tree;

@@ -2,6 +2,7 @@
 
 use super::commits::parse;
 use super::error::nearest;
+use super::paths::{LINKS_MAX, MODE_LINK, resolve};
 use super::{Mirror, SyncError};
 use crate::model::Revision;
 use git2::{ObjectType, Oid, Repository, Tree, TreeEntry};
@@ -10,10 +11,6 @@ use git2::{ObjectType, Oid, Repository, Tree, TreeEntry};
 const FILES_MAX: usize = 200_000;
 /// Trees nested deeper than this are not ours.
 const DEPTH_MAX: usize = 64;
-/// At most so many symbolic links are followed in a row, as Linux does it.
-const LINKS_MAX: usize = 40;
-
-const MODE_LINK: i32 = 0o120_000;
 
 /// One file of a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -195,38 +192,6 @@ impl Reading<'_> {
     }
 }
 
-/// Where a link at `path` with this target leads, from the repository's root; `None` if out of the repository.
-fn resolve(path: &str, target: &str) -> Option<String> {
-    if target.starts_with('/') {
-        return None;
-    }
-    let mut parts: Vec<&str> = path.split('/').collect();
-    parts.pop();
-    for part in target.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop()?;
-            }
-            name => parts.push(name),
-        }
-    }
-    Some(parts.join("/"))
-}
-
 fn name_of(entry: &TreeEntry<'_>) -> String {
     String::from_utf8_lossy(entry.name_bytes()).into_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn links_are_resolved_within_the_repository() {
-        assert_eq!(resolve("deploy/web.yaml", "../base/web.yaml").as_deref(), Some("base/web.yaml"));
-        assert_eq!(resolve("deploy/web.yaml", "./x//y").as_deref(), Some("deploy/x/y"));
-        assert_eq!(resolve("web.yaml", "../secret"), None);
-        assert_eq!(resolve("web.yaml", "/etc/passwd"), None);
-    }
 }

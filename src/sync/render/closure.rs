@@ -1,8 +1,9 @@
 //! What one build may read: the folders that a kustomization or a chart leads to, copied as plain files.
 
-use super::source::{Entry, Source, Viewpoint, find, join};
+use super::source::{Entry, Source, Viewpoint, find};
 use crate::manifest::{Kustomization, Mention, Renderer, folder_of, is_remote, read_kustomization, read_plugin, rendered_by};
 use crate::model::{Location, Problem, Scope, Severity};
+use crate::sync::paths::join;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// More files than this are no source of a build.

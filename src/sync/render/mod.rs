@@ -31,10 +31,11 @@ use crate::manifest::{
     rendered_by, secret_texts, with_sources, without_origins,
 };
 use crate::model::{HelmRelease, Location, Problem, RenderPolicy, Scope, Severity};
+use crate::sync::paths::join;
 use closure::{Closure, gather, kustomization_in};
 use jail::{Ended, JailError, Job};
 use message::Complaint;
-use source::{find, join};
+use source::find;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -2,13 +2,10 @@
 //! them only.
 
 use crate::manifest::FILE_BYTES_MAX;
+use crate::sync::paths::{LINKS_MAX, MODE_LINK, join};
 use git2::{ObjectType, Repository, Tree};
 use std::fs;
 use std::path::{Path, PathBuf};
-
-/// At most so many symbolic links are followed in a row, as Linux does it.
-const LINKS_MAX: usize = 40;
-const MODE_LINK: i32 = 0o120_000;
 
 /// What there is at a path. Paths are relative to the root, with `/`; the root itself is empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -153,24 +150,6 @@ pub(super) fn find(source: &dyn Source, path: &str) -> Option<(String, Entry)> {
     Some((here, Entry::Folder))
 }
 
-/// A path as seen from a folder; `None` if it leads out of the root.
-pub(super) fn join(folder: &str, path: &str) -> Option<String> {
-    if path.starts_with('/') {
-        return None;
-    }
-    let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop()?;
-            }
-            name => parts.push(name),
-        }
-    }
-    Some(parts.join("/"))
-}
-
 /// From where people look at a source.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Viewpoint<'a> {
@@ -237,7 +216,5 @@ mod tests {
         assert_eq!(shown("prod", "", "prod"), ".");
         assert_eq!(shown("prod", "/repo/prod", "base/x.yaml"), "/repo/base/x.yaml");
         assert_eq!(shown("a/b", "b", "c/x.yaml"), "../c/x.yaml");
-        assert_eq!(join("a/b", "../../../x"), None);
-        assert_eq!(join("a/b", "./../c//d").as_deref(), Some("a/c/d"));
     }
 }
