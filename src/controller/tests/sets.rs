@@ -24,6 +24,13 @@ impl World {
         nodes
     }
 
+    /// The node of a pod of the database.
+    fn home_of(&self, pod: &str) -> String {
+        let names = self.names(DB);
+        let home = names.split(' ').find_map(|name| name.strip_prefix(pod)?.strip_prefix('@'));
+        home.unwrap_or_else(|| panic!("{pod} is not among {names}")).to_owned()
+    }
+
     fn take_down(&mut self, name: &str, down: bool) {
         self.agents.get_mut(&node(name)).unwrap().up = !down;
         if down {
@@ -43,6 +50,16 @@ fn db(nodes: &[&str]) -> World {
     world.seconds(15);
     assert_eq!(world.progress(DB), Progress::Done);
     world
+}
+
+/// The set waits for the node that is away, moves nothing meanwhile, and is done when the node is back.
+fn check_wait(world: &mut World, before: &str, away: &str) {
+    world.seconds(300);
+    assert_eq!(world.names(DB), before);
+    assert_eq!(world.progress(DB), Progress::Waiting(WaitingOn::Node(node(away))));
+    world.take_down(away, false);
+    world.seconds(5);
+    assert_eq!((world.names(DB).as_str(), world.progress(DB)), (before, Progress::Done));
 }
 
 #[test]
@@ -91,32 +108,20 @@ fn a_broken_stateful_release_is_undone_without_anybodys_help() {
 #[test]
 fn stateful_pods_wait_for_their_node() {
     let mut world = db(&["n1", "n2", "n3", "n4"]);
-    let before = world.names(DB);
-    let away = before.split(' ').find_map(|name| name.strip_prefix("db-1@")).unwrap().to_owned();
+    let (before, away) = (world.names(DB), world.home_of("db-1"));
     world.take_down(&away, true);
-    world.seconds(300);
-    assert_eq!(world.names(DB), before);
-    assert_eq!(world.progress(DB), Progress::Waiting(WaitingOn::Node(node(&away))));
-    world.take_down(&away, false);
-    world.seconds(5);
-    assert_eq!((world.names(DB), world.progress(DB)), (before, Progress::Done));
+    check_wait(&mut world, &before, &away);
 }
 
 #[test]
 fn a_number_that_may_run_on_a_node_not_heard_of_is_not_started_by_the_next_controller() {
     let mut world = db(&["n1", "n2", "n3", "n4"]);
-    let before = world.names(DB);
-    let away = before.split(' ').find_map(|name| name.strip_prefix("db-2@")).unwrap().to_owned();
+    let (before, away) = (world.names(DB), world.home_of("db-2"));
     world.take_down(&away, true);
     world.restart(false);
     world.push("stateful db a 3");
     world.greet();
-    world.seconds(300);
-    assert_eq!(world.names(DB), before);
-    assert_eq!(world.progress(DB), Progress::Waiting(WaitingOn::Node(node(&away))));
-    world.take_down(&away, false);
-    world.seconds(5);
-    assert_eq!((world.names(DB), world.progress(DB)), (before, Progress::Done));
+    check_wait(&mut world, &before, &away);
 }
 
 #[test]
