@@ -3,7 +3,7 @@
 //! A pod that is one container needs none: it is that container, and costs what that costs. Host processes share the host's network.
 
 use super::{LaunchError, launch_port, network, security};
-use crate::agent::runtime::{ContainerLaunch, Labels, Limits, LogRetention, PullPolicy, Role, SANDBOX, Terminal};
+use crate::agent::runtime::{ContainerLaunch, Labels, Role, SANDBOX};
 use crate::model::{ContainerPort, NodeName, PodRun, PodSnapshot, PodSpec, RuntimeKind};
 
 /// Whether a pod has things that its containers share, or that must be known before the first of them starts.
@@ -44,39 +44,24 @@ pub fn sandbox(input: &SandboxInput<'_>) -> Result<ContainerLaunch, LaunchError>
     let spec = &input.snapshot.template.spec;
     let ports = spec.lasting_containers().flat_map(|container| &container.ports);
     let published = |port: &ContainerPort| port.host_port.filter(|_| !spec.host_network);
+    let labels = Labels {
+        cluster: input.cluster.to_owned(),
+        node: input.node.clone(),
+        uid: input.run.uid,
+        pod: input.run.name.clone(),
+        workload: input.run.workload.clone(),
+        slot: input.run.slot,
+        container: SANDBOX.to_owned(),
+        hash: input.run.hash.clone(),
+        revision: input.run.revision.clone(),
+        attempt: input.attempt,
+        role: Role::Sandbox,
+    };
     Ok(ContainerLaunch {
-        runtime: RuntimeKind::Docker,
-        labels: Labels {
-            cluster: input.cluster.to_owned(),
-            node: input.node.clone(),
-            uid: input.run.uid,
-            pod: input.run.name.clone(),
-            workload: input.run.workload.clone(),
-            slot: input.run.slot,
-            container: SANDBOX.to_owned(),
-            hash: input.run.hash.clone(),
-            revision: input.run.revision.clone(),
-            attempt: input.attempt,
-            role: Role::Sandbox,
-        },
-        image: None,
-        pull: PullPolicy::Never,
-        command: Vec::new(),
-        args: Vec::new(),
-        working_dir: None,
-        env: Vec::new(),
-        volumes: Vec::new(),
-        mounts: Vec::new(),
-        limits: Limits::default(),
         ports: ports.map(|port| launch_port(port, published(port))).collect(),
-        sandbox: None,
-        share_processes: false,
         security: security::of_pod(spec),
         network: network::resolve(spec, input.run)?,
-        terminal: Terminal::default(),
-        logins: Vec::new(),
-        notes: Vec::new(),
-        log: LogRetention::default(),
+        ..ContainerLaunch::bare(RuntimeKind::Docker, labels)
     })
 }
 

@@ -54,6 +54,35 @@ pub struct ContainerLaunch {
     pub log: LogRetention,
 }
 
+impl ContainerLaunch {
+    /// A launch of which nothing is said but who it is: everything else is left to its image, which is not fetched.
+    #[must_use]
+    pub fn bare(runtime: RuntimeKind, labels: Labels) -> Self {
+        Self {
+            runtime,
+            labels,
+            image: None,
+            pull: PullPolicy::Never,
+            command: Vec::new(),
+            args: Vec::new(),
+            working_dir: None,
+            env: Vec::new(),
+            volumes: Vec::new(),
+            mounts: Vec::new(),
+            limits: Limits::default(),
+            ports: Vec::new(),
+            sandbox: None,
+            share_processes: false,
+            security: Security::default(),
+            network: PodNetwork::default(),
+            terminal: Terminal::default(),
+            logins: Vec::new(),
+            notes: Vec::new(),
+            log: LogRetention::default(),
+        }
+    }
+}
+
 /// `imagePullPolicy`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PullPolicy {

@@ -192,7 +192,7 @@ fn port_bindings(ports: &[LaunchPort]) -> PortMap {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::runtime::{ContainerId, EnvValue, Labels, Limits, LogRetention, PodNetwork, PullPolicy, Terminal};
+    use crate::agent::runtime::{ContainerId, EnvValue, Labels, Limits, PodNetwork};
     use crate::model::{Kind, NodeName, ObjectKey, PodUid, Revision, RuntimeKind, SecretBytes, TemplateHash};
     use uuid::Uuid;
 
@@ -201,30 +201,21 @@ mod tests {
     }
 
     fn launch() -> ContainerLaunch {
+        let labels = Labels {
+            cluster: "prod".to_owned(),
+            node: NodeName::new("host-1"),
+            uid: PodUid(Uuid::from_u128(7)),
+            pod: "web-7d4b9c-x2k9f".to_owned(),
+            workload: ObjectKey::new(Kind::Deployment, "shop", "web"),
+            slot: 0,
+            container: "web".to_owned(),
+            hash: TemplateHash::new("7d4b9c"),
+            revision: Revision::new("abc"),
+            attempt: 0,
+            role: Role::Main,
+        };
         ContainerLaunch {
-            runtime: RuntimeKind::Docker,
-            labels: Labels {
-                cluster: "prod".to_owned(),
-                node: NodeName::new("host-1"),
-                uid: PodUid(Uuid::from_u128(7)),
-                pod: "web-7d4b9c-x2k9f".to_owned(),
-                workload: ObjectKey::new(Kind::Deployment, "shop", "web"),
-                slot: 0,
-                container: "web".to_owned(),
-                hash: TemplateHash::new("7d4b9c"),
-                revision: Revision::new("abc"),
-                attempt: 0,
-                role: Role::Main,
-            },
             image: Some("nginx:1.27".to_owned()),
-            pull: PullPolicy::IfNotPresent,
-            command: Vec::new(),
-            args: Vec::new(),
-            working_dir: None,
-            env: Vec::new(),
-            volumes: Vec::new(),
-            mounts: Vec::new(),
-            limits: Limits::default(),
             ports: vec![LaunchPort {
                 name: String::new(),
                 container_port: 80,
@@ -232,14 +223,7 @@ mod tests {
                 host_port: Some(8080),
                 host_ip: None,
             }],
-            sandbox: None,
-            share_processes: false,
-            security: Security::default(),
-            network: PodNetwork::default(),
-            terminal: Terminal::default(),
-            logins: Vec::new(),
-            notes: Vec::new(),
-            log: LogRetention::default(),
+            ..ContainerLaunch::bare(RuntimeKind::Docker, labels)
         }
     }
 

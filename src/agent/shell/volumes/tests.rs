@@ -8,39 +8,23 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 fn launch(volumes: Vec<VolumeContents>, sources: &[PathBuf]) -> ContainerLaunch {
+    let labels = Labels {
+        cluster: "test".to_owned(),
+        node: NodeName::new("n1"),
+        uid: PodUid(Uuid::from_u128(7)),
+        pod: "web-1".to_owned(),
+        workload: ObjectKey::new(Kind::Deployment, "shop", "web"),
+        slot: 0,
+        container: "web".to_owned(),
+        hash: TemplateHash::new("aa"),
+        revision: Revision::new("bb"),
+        attempt: 0,
+        role: Role::Main,
+    };
     ContainerLaunch {
-        runtime: RuntimeKind::Docker,
-        labels: Labels {
-            cluster: "test".to_owned(),
-            node: NodeName::new("n1"),
-            uid: PodUid(Uuid::from_u128(7)),
-            pod: "web-1".to_owned(),
-            workload: ObjectKey::new(Kind::Deployment, "shop", "web"),
-            slot: 0,
-            container: "web".to_owned(),
-            hash: TemplateHash::new("aa"),
-            revision: Revision::new("bb"),
-            attempt: 0,
-            role: Role::Main,
-        },
-        image: None,
-        pull: PullPolicy::Never,
-        command: Vec::new(),
-        args: Vec::new(),
-        working_dir: None,
-        env: Vec::new(),
         volumes,
         mounts: sources.iter().map(|source| Mount { source: source.clone(), ..Mount::default() }).collect(),
-        limits: Limits::default(),
-        ports: Vec::new(),
-        sandbox: None,
-        share_processes: false,
-        security: Security::default(),
-        network: PodNetwork::default(),
-        terminal: Terminal::default(),
-        logins: Vec::new(),
-        notes: Vec::new(),
-        log: LogRetention::default(),
+        ..ContainerLaunch::bare(RuntimeKind::Docker, labels)
     }
 }
 
