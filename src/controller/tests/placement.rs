@@ -240,3 +240,19 @@ fn who_waits_for_room_on_a_node_that_falls_silent_looks_elsewhere() {
     let second = world.waits_for("high");
     assert!(second.contains("lower pods make room on") && !second.ends_with(&chosen), "{first} / {second}");
 }
+
+#[test]
+fn a_pod_that_no_node_can_take_waits_with_the_reason_and_goes_out_when_there_is_room() {
+    let mut world = World::new(&["n1"]);
+    world.capacity.cpu_milli = 250;
+    world.greet();
+    world.push("deployment web a 3");
+    world.seconds(10);
+    assert_eq!(world.running("web"), "aa");
+    let Progress::Waiting(WaitingOn::Placement(why)) = world.progress("web") else { panic!("{:?}", world.progress("web")) };
+    assert_eq!(why, "0/1 nodes fit: insufficient cpu on 1");
+    world.capacity.cpu_milli = 4000;
+    world.greet();
+    world.seconds(10);
+    assert_eq!(world.running("web"), "aaa");
+}

@@ -130,7 +130,7 @@ fn every_node_has_its_daemon_and_a_new_one_gets_it() {
     world.push("daemon logs a");
     world.seconds(5);
     assert_eq!((world.places(LOGS), world.progress(LOGS)), (vec!["n1".to_owned(), "n2".to_owned()], Progress::Done));
-    world.agents.insert(node("n3"), FakeAgent { up: true, acknowledges: true, ..Default::default() });
+    world.agents.insert(node("n3"), FakeAgent::new());
     world.hello(&node("n3"));
     world.seconds(5);
     assert_eq!((world.places(LOGS).len(), world.progress(LOGS)), (3, Progress::Done));

@@ -1,0 +1,230 @@
+//! Agents that do as they are told.
+
+use super::World;
+use super::language::{key, letter, node};
+use crate::controller::Event;
+use crate::model::*;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+/// A pod as its agent has it.
+#[derive(Debug, Clone)]
+pub(crate) struct FakePod {
+    pub(crate) run: PodRun,
+    pub(crate) started: Moment,
+    pub(crate) ready_since: Option<Moment>,
+    pub(crate) stopping: Option<Moment>,
+    /// Whether it succeeded, once it has ended.
+    pub(crate) ended: Option<bool>,
+    pub(crate) reported: Option<(PodPhase, bool)>,
+}
+
+/// An agent that does as it is told.
+#[derive(Debug, Default)]
+pub(crate) struct FakeAgent {
+    pub(crate) in_force: (Epoch, Generation),
+    pub(crate) pods: BTreeMap<PodUid, FakePod>,
+    pub(crate) endpoints: BTreeMap<ObjectKey, Arc<EndpointSet>>,
+    pub(crate) fresh: BTreeMap<ObjectKey, u64>,
+    pub(crate) gone: Vec<PodUid>,
+    /// The volume claims whose data it has.
+    pub(crate) volumes: BTreeSet<ObjectKey>,
+    pub(crate) up: bool,
+    pub(crate) acknowledges: bool,
+    pub(crate) dirty: bool,
+    pub(crate) cpu: BTreeMap<PodUid, u64>,
+}
+
+impl FakeAgent {
+    /// An agent that is there, and has nothing yet.
+    pub(crate) fn new() -> Self {
+        Self { up: true, acknowledges: true, ..Self::default() }
+    }
+
+    /// Takes an assignment on.
+    pub(crate) fn assign(&mut self, assignment: &Assignment, now: Moment) {
+        let told = (assignment.epoch, assignment.generation);
+        assert!(told >= self.in_force, "an older assignment: {told:?} after {:?}", self.in_force);
+        self.in_force = told;
+        self.dirty = true;
+        for (uid, run) in &assignment.run {
+            let known = self.pods.contains_key(uid) || assignment.templates.contains_key(&run.hash);
+            assert!(known, "the template of a new pod is not sent");
+            let fresh =
+                || FakePod { run: run.clone(), started: now, ready_since: None, stopping: None, ended: None, reported: None };
+            self.pods.entry(*uid).or_insert_with(fresh);
+            let claims = assignment.templates.get(&run.hash).map(|snapshot| snapshot.template.spec.claims_of(&run.name));
+            let key = |name| ObjectKey::new(Kind::PersistentVolumeClaim, run.workload.namespace.clone(), name);
+            self.volumes.extend(claims.into_iter().flatten().map(key));
+        }
+        self.volumes.retain(|volume| !assignment.erase.contains(volume));
+        for uid in assignment.stop.keys() {
+            match self.pods.get_mut(uid) {
+                Some(pod) => drop(pod.stopping.get_or_insert(now)),
+                None => self.gone.push(*uid),
+            }
+        }
+    }
+
+    /// Takes the endpoints of a Service on.
+    pub(crate) fn lead(&mut self, set: Arc<EndpointSet>) {
+        let known = self.endpoints.get(&set.service).map_or(0, |known| known.version);
+        assert!(set.version >= known, "an older endpoint set of {}: {} after {known}", set.service, set.version);
+        self.fresh.insert(set.service.clone(), set.version);
+        self.dirty = true;
+        self.endpoints.insert(set.service.clone(), set);
+    }
+}
+
+impl World {
+    pub(crate) fn greet(&mut self) {
+        for name in self.agents.keys().cloned().collect::<Vec<_>>() {
+            if self.agents[&name].up {
+                self.hello(&name);
+            }
+        }
+    }
+
+    pub(crate) fn hello(&mut self, name: &NodeName) {
+        let agent = &self.agents[name];
+        let facts = NodeFacts {
+            name: name.clone(),
+            labels: BTreeMap::new(),
+            capacity: self.capacity,
+            allocatable: self.capacity,
+            runtimes: [RuntimeKind::Docker, RuntimeKind::Process].into_iter().collect(),
+            allows: Allows::default(),
+            os: "linux".to_owned(),
+            arch: "amd64".to_owned(),
+            kernel: String::new(),
+            engine: None,
+            agent_version: String::new(),
+            address: "127.0.0.1".to_owned(),
+        };
+        let hello = Hello {
+            facts,
+            assignment: agent.in_force,
+            pods: agent.pods.values().map(|pod| self.report_of(pod)).collect(),
+            templates: BTreeMap::new(),
+            endpoints: agent
+                .endpoints
+                .iter()
+                .map(|(key, set)| (key.clone(), UsedEndpoints { version: set.version, pods: set.pods() }))
+                .collect(),
+            volumes: agent.volumes.clone(),
+        };
+        self.give(Event::AgentHello { node: name.clone(), hello: Box::new(hello) });
+    }
+
+    fn report_of(&self, pod: &FakePod) -> PodReport {
+        let phase = match (pod.stopping, pod.ended, self.now.since(pod.started) < self.start) {
+            (Some(_), ..) => PodPhase::Stopping,
+            (None, Some(true), _) => PodPhase::Succeeded,
+            (None, Some(false), _) => PodPhase::Failed,
+            (None, None, true) => PodPhase::Starting,
+            (None, None, false) => PodPhase::Running,
+        };
+        PodReport {
+            uid: pod.run.uid,
+            name: pod.run.name.clone(),
+            workload: pod.run.workload.clone(),
+            hash: pod.run.hash.clone(),
+            slot: pod.run.slot,
+            revision: pod.run.revision.clone(),
+            phase,
+            ready: pod.ready_since.is_some() && pod.stopping.is_none() && pod.ended.is_none(),
+            ready_for: pod.ready_since.map(|since| self.now.since(since)).unwrap_or_default(),
+            age: self.now.since(pod.started),
+            address: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            ports: [(8080, 30000)].into_iter().collect(),
+            init_containers: Vec::new(),
+            containers: Vec::new(),
+            reason: String::new(),
+            message: if self.broken.contains(&letter(&pod.run.hash)) {
+                "readiness probe fails".to_owned()
+            } else {
+                String::new()
+            },
+        }
+    }
+
+    /// One agent goes on by one tick and reports what changed.
+    pub(super) fn act(&mut self, name: &NodeName) {
+        let (now, start, stop) = (self.now, self.start, self.stop);
+        let broken = self.broken.clone();
+        let agent = self.agents.get_mut(name).unwrap();
+        let mut ended = Vec::new();
+        for (uid, pod) in &mut agent.pods {
+            let works = !broken.contains(&letter(&pod.run.hash));
+            if pod.ready_since.is_none() && works && now.since(pod.started) >= start {
+                pod.ready_since = Some(now);
+            }
+            if pod.stopping.is_some_and(|at| now.since(at) >= stop) {
+                ended.push(*uid);
+            }
+        }
+        for uid in ended {
+            agent.pods.remove(&uid);
+            agent.gone.push(uid);
+        }
+        if !agent.up {
+            return;
+        }
+        let pods: Vec<FakePod> = self.agents[name].pods.values().cloned().collect();
+        let mut changed = Vec::new();
+        for pod in pods {
+            let report = self.report_of(&pod);
+            let state = (report.phase, report.ready);
+            if pod.reported != Some(state) {
+                self.agents.get_mut(name).unwrap().pods.get_mut(&pod.run.uid).unwrap().reported = Some(state);
+                changed.push(report);
+            }
+        }
+        let agent = self.agents.get_mut(name).unwrap();
+        let endpoints = if agent.acknowledges { std::mem::take(&mut agent.fresh) } else { BTreeMap::new() };
+        let gone = std::mem::take(&mut agent.gone);
+        let cpu_milli = agent.cpu.clone();
+        let dirty = std::mem::take(&mut agent.dirty);
+        if changed.is_empty() && gone.is_empty() && endpoints.is_empty() && cpu_milli.is_empty() && !dirty {
+            return self.give(Event::AgentHeartbeat { node: name.clone() });
+        }
+        let volumes = Some(agent.volumes.clone());
+        let report =
+            Report { assignment: agent.in_force, pods: changed, gone, endpoints, cpu_milli, volumes, ..Report::default() };
+        self.give(Event::AgentReport { node: name.clone(), report: Box::new(report) });
+    }
+
+    /// An agent says something beside what it says by itself.
+    pub(crate) fn report(&mut self, name: &str, report: Report) {
+        self.give(Event::AgentReport { node: node(name), report: Box::new(report) });
+    }
+
+    /// Removes a pod behind the agent's back.
+    pub(crate) fn kill_one(&mut self, workload: &str) -> PodUid {
+        let wanted = key(workload);
+        for agent in self.agents.values_mut() {
+            let found = agent.pods.values().find(|pod| pod.run.workload == wanted).map(|pod| pod.run.uid);
+            if let Some(uid) = found {
+                agent.pods.remove(&uid);
+                agent.gone.push(uid);
+                return uid;
+            }
+        }
+        panic!("no pod of {workload}");
+    }
+
+    /// Lets one running pod of a Job end.
+    pub(crate) fn end_one(&mut self, job: &str, succeeded: bool) {
+        let wanted = key(job);
+        let mut pods = self.agents.values_mut().flat_map(|agent| agent.pods.values_mut());
+        let runs = |pod: &&mut FakePod| pod.run.workload == wanted && pod.ended.is_none() && pod.stopping.is_none();
+        pods.find(runs).expect("a pod that runs").ended = Some(succeeded);
+    }
+
+    /// An agent loses its memory, and the pods that it ran.
+    pub(crate) fn wipe(&mut self, name: &str) {
+        let agent = self.agents.get_mut(&node(name)).unwrap();
+        *agent = FakeAgent::new();
+    }
+}
