@@ -9,7 +9,11 @@ mod batch;
 mod between;
 mod documents;
 mod holding;
+mod lists;
 mod placement;
+mod properties;
+mod rules;
+mod secrets;
 mod table;
 
 /// A tree of files at a revision.

@@ -361,3 +361,25 @@ mod fields {
         }
     }
 }
+
+#[test]
+fn the_table_page_is_the_table() {
+    let page = include_str!("../../../docs/manifests.md");
+    assert!(page.trim_end() == reference_markdown().trim_end(), "run: driftless schema --markdown > docs/manifests.md");
+}
+
+#[test]
+fn every_supported_kind_has_a_schema_that_accepts_its_own_documents() {
+    for (kind, api_version) in supported_kinds() {
+        let schema = json_schema(kind).expect("a schema");
+        jsonschema::meta::validate(&schema).unwrap_or_else(|error| panic!("{kind}: {error}"));
+        assert_eq!(schema["$defs"][kind]["properties"]["apiVersion"]["const"], api_version);
+    }
+    let document = serde_json::json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}, "data": {"a": "b"}});
+    let schema = json_schema("ConfigMap").expect("a schema");
+    assert!(jsonschema::is_valid(&schema, &document));
+    assert!(!jsonschema::is_valid(
+        &schema,
+        &serde_json::json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "x"}})
+    ));
+}
