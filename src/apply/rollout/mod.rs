@@ -29,7 +29,9 @@ mod census;
 mod daemon;
 mod deadline;
 mod job;
+mod memory;
 mod on_delete;
+mod progress;
 mod recreate;
 mod rolling;
 mod stateful;
@@ -37,12 +39,10 @@ mod stateful;
 mod tests;
 mod turns;
 
-use crate::model::{
-    ContainerReport, DaemonUpdate, Moment, NodeName, PodUid, Progress, Stateful, StatefulUpdate, StopReason, Strategy,
-    TemplateHash, WaitingOn, Workload,
-};
+use crate::model::{ContainerReport, Moment, NodeName, PodUid, Progress, StopReason, Strategy, TemplateHash, Workload};
 use census::Census;
 pub use job::{JobMemory, Strikes};
+pub use memory::{Mark, RolloutMemory};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything that a step may look at.
@@ -127,49 +127,6 @@ pub enum Standing {
     Stopping,
 }
 
-/// What a rollout carries from step to step. All of it can be rebuilt from the cluster memory or by observing again; the
-/// times start anew after a restart.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct RolloutMemory {
-    /// How many pods each template is to have.
-    pub targets: BTreeMap<TemplateHash, u32>,
-    /// The number of pods that the last step was asked for.
-    pub replicas: Option<u32>,
-    /// The last progress of the rollout under way.
-    pub mark: Option<Mark>,
-    /// The template whose rollout was completed last.
-    pub completed: Option<TemplateHash>,
-    /// The template that missed its deadline, and the last thing seen of its pods.
-    pub failed: Option<(TemplateHash, String)>,
-    /// Templates that failed while an old one served; not tried again until they change.
-    pub quarantined: BTreeSet<TemplateHash>,
-    /// True if the targets come from the cluster memory, which is only as new as the last record: what runs by now counts.
-    pub remembered: bool,
-    /// Blue/green: the template that the active Service leads to.
-    pub promoted: Option<TemplateHash>,
-    /// Blue/green: when it was promoted.
-    pub switched_at: Option<Moment>,
-    /// Blue/green: since when the set of the wanted template is whole.
-    pub whole_since: Option<(TemplateHash, Moment)>,
-    /// Jobs: what became of the run so far.
-    pub job: JobMemory,
-}
-
-/// A rollout's last progress, as Kubernetes counts it: more updated or available pods, or fewer old ones.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mark {
-    /// The template that is rolled out.
-    pub hash: TemplateHash,
-    /// Pods of it.
-    pub updated: u32,
-    /// Available pods of it.
-    pub available: u32,
-    /// Pods of other templates.
-    pub old: u32,
-    /// When that was reached.
-    pub at: Moment,
-}
-
 /// What to do next. Carried out or not, the next step starts from what was told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
@@ -219,7 +176,7 @@ pub fn step(input: &RolloutInput<'_>) -> RolloutStep {
         return job::step(input, spec);
     }
     let actions = decide(input, &census, &mut memory);
-    let progress = progress(input, &census, &mut memory, &actions);
+    let progress = progress::judge(input, &census, &mut memory, &actions);
     let wake = wake(input, &census, &memory);
     memory.replicas = Some(input.replicas);
     memory.targets.retain(|hash, target| *target > 0 || census.of(hash).occupied > 0);
@@ -272,67 +229,6 @@ fn adopt(input: &RolloutInput<'_>, census: &Census, memory: &mut RolloutMemory) 
     }
 }
 
-/// How far it is, in the order in which a person wants to know.
-fn progress(input: &RolloutInput<'_>, census: &Census, memory: &mut RolloutMemory, actions: &[Action]) -> Progress {
-    let new = census.of(input.hash());
-    let old = if input.keeps_old() { 0 } else { census.occupied - new.occupied };
-    if let Some(stalled) = deadline::judge(input, census, memory) {
-        return Progress::Stalled(stalled);
-    }
-    if input.workload.paused && (new.alive < input.replicas || old > 0) {
-        return Progress::Waiting(WaitingOn::Unpause);
-    }
-    if actions.is_empty()
-        && let Some(node) = input.silent_node()
-    {
-        return Progress::Waiting(WaitingOn::Node(node.clone()));
-    }
-    let missing = input.missing(census);
-    if missing > 0 {
-        return unavailable(input, census, actions, missing);
-    }
-    if let Some(spec) = input.workload.strategy.blue_green()
-        && let Some(waiting) = blue_green::waiting(input, memory, spec, old > 0)
-    {
-        return Progress::Waiting(waiting);
-    }
-    if !actions.is_empty() {
-        return Progress::Progressing(format!("{} pods are on their way out", census.occupied - new.alive.min(input.replicas)));
-    }
-    if let Some(waiting) = departures(census) {
-        return Progress::Waiting(waiting);
-    }
-    if old > 0 {
-        return Progress::Waiting(WaitingOn::Stops);
-    }
-    if memory.target_of_others(input.hash()) == 0 {
-        memory.completed = Some(input.hash().clone());
-    }
-    memory.mark = None;
-    Progress::Done
-}
-
-/// Not all new pods are available: because of what is being done, of pods that hold the room, or of the new pods themselves.
-fn unavailable(input: &RolloutInput<'_>, census: &Census, actions: &[Action], missing: u32) -> Progress {
-    if !actions.is_empty() {
-        return Progress::Progressing(format!(
-            "{} of {} new pods are available",
-            input.replicas.saturating_sub(missing),
-            input.replicas
-        ));
-    }
-    let blocked = if census.of(input.hash()).alive < input.replicas { departures(census) } else { None };
-    Progress::Waiting(blocked.unwrap_or(WaitingOn::Availability { missing }))
-}
-
-/// What retired pods are waited for.
-fn departures(census: &Census) -> Option<WaitingOn> {
-    if census.draining > 0 {
-        return Some(WaitingOn::Drain);
-    }
-    (census.stopping > 0).then_some(WaitingOn::Stops)
-}
-
 /// When time alone changes the answer.
 fn wake(input: &RolloutInput<'_>, census: &Census, memory: &RolloutMemory) -> Option<Moment> {
     let blue_green = input.workload.strategy.blue_green().and_then(|spec| blue_green::wake(input, memory, spec));
@@ -343,111 +239,5 @@ impl RolloutInput<'_> {
     /// The wanted template.
     fn hash(&self) -> &TemplateHash {
         &self.workload.snapshot.hash
-    }
-
-    /// How many pods are not available of those that the finished rollout has.
-    fn missing(&self, census: &Census) -> u32 {
-        let of_new = |goal: u32| goal.saturating_sub(census.of(self.hash()).available);
-        let of_all = self.replicas.saturating_sub(census.available);
-        match &self.workload.strategy {
-            Strategy::Rolling { .. } | Strategy::Recreate | Strategy::BlueGreen(_) | Strategy::Job(_) => of_new(self.replicas),
-            Strategy::Daemon(DaemonUpdate::Rolling { .. }) => of_new(self.replicas),
-            Strategy::OnDelete | Strategy::Daemon(DaemonUpdate::OnDelete) => of_all,
-            Strategy::Stateful(spec) => match spec.update {
-                StatefulUpdate::OnDelete => of_all,
-                StatefulUpdate::Rolling { partition, .. } => {
-                    of_new(self.replicas.saturating_sub(partition.saturating_sub(spec.first))).max(of_all)
-                }
-            },
-        }
-    }
-
-    /// True if pods of older templates are there to stay.
-    fn keeps_old(&self) -> bool {
-        let partition =
-            |spec: &Stateful| matches!(spec.update, StatefulUpdate::Rolling { partition, .. } if partition > spec.first);
-        matches!(&self.workload.strategy, Strategy::Stateful(spec) if partition(spec)) || self.workload.strategy.keeps_what_runs()
-    }
-
-    /// A node that is away and that a pod, or a place for one, waits for.
-    fn silent_node(&self) -> Option<&NodeName> {
-        let every_node = matches!(self.workload.strategy, Strategy::Daemon(_));
-        let waits = |pod: &&PodState<'_>| !pod.heard && (pod.bound || every_node) && pod.standing != Standing::Lost;
-        let of_pods = self.pods.iter().find(waits).map(|pod| pod.node);
-        of_pods
-            .or_else(|| self.unheard.values().next())
-            .or_else(|| self.nodes.iter().find(|(_, heard)| !**heard).map(|(node, _)| node))
-    }
-}
-
-impl RolloutMemory {
-    /// How many pods a template is to have.
-    #[must_use]
-    pub fn target(&self, hash: &TemplateHash) -> u32 {
-        self.targets.get(hash).copied().unwrap_or(0)
-    }
-
-    /// How many pods all templates but this one are to have.
-    #[must_use]
-    pub fn target_of_others(&self, hash: &TemplateHash) -> u32 {
-        self.targets.iter().filter(|(other, _)| *other != hash).map(|(_, target)| target).sum()
-    }
-
-    fn only(&self, hash: &TemplateHash) -> bool {
-        self.target(hash) > 0 && self.target_of_others(hash) == 0
-    }
-
-    /// The template with the most pods among the others: the one that serves while the new one does not.
-    fn serving(&self, hash: &TemplateHash) -> Option<TemplateHash> {
-        let others = self.targets.iter().filter(|(other, target)| *other != hash && **target > 0);
-        others.max_by_key(|(_, target)| **target).map(|(other, _)| other.clone())
-    }
-
-    /// The template that pods have which do not get the wanted one yet: that of the last completed rollout, else the one that serves.
-    fn base(&self, input: &RolloutInput<'_>) -> TemplateHash {
-        let wanted = input.hash();
-        let known = |hash: &TemplateHash| hash == wanted || input.known.contains(hash);
-        let completed = self.completed.clone().filter(known);
-        completed.or_else(|| self.serving(wanted).filter(known)).unwrap_or_else(|| wanted.clone())
-    }
-
-    /// The template that new pods may have: the wanted one, unless it failed while another serves.
-    fn newest_allowed(&self, input: &RolloutInput<'_>) -> TemplateHash {
-        if self.is_frozen(input) { self.base(input) } else { input.hash().clone() }
-    }
-
-    /// Sets the targets to what the actions lead to. What cannot be seen yet keeps its own.
-    fn aim_at(&mut self, input: &RolloutInput<'_>, census: &Census, actions: &[Action]) {
-        let before = std::mem::take(&mut self.targets);
-        self.targets = census.sets().map(|(hash, count)| (hash.clone(), count.alive)).collect();
-        let template = |uid: &PodUid| input.pods.iter().find(|pod| pod.uid == *uid).map(|pod| (pod.hash, pod.standing));
-        for action in actions {
-            match action {
-                Action::Create { hash, .. } => *self.targets.entry(hash.clone()).or_default() += 1,
-                Action::Reinstate { uid } => {
-                    if let Some((hash, _)) = template(uid) {
-                        *self.targets.entry(hash.clone()).or_default() += 1;
-                    }
-                }
-                Action::Retire { uid, .. } => {
-                    if let Some((hash, standing)) = template(uid)
-                        && census::is_alive(input, standing)
-                        && let Some(target) = self.targets.get_mut(hash)
-                    {
-                        *target = target.saturating_sub(1);
-                    }
-                }
-            }
-        }
-        for (hash, target) in before.into_iter().filter(|_| !input.unheard.is_empty()) {
-            let now = self.targets.entry(hash).or_default();
-            *now = target.max(*now);
-        }
-    }
-
-    /// True if no new template may go out: paused, or this one failed while another serves.
-    fn is_frozen(&self, input: &RolloutInput<'_>) -> bool {
-        let hash = input.hash();
-        input.workload.paused || (self.quarantined.contains(hash) && self.target_of_others(hash) > 0)
     }
 }
