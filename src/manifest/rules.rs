@@ -159,7 +159,7 @@ fn check_service(spec: &ServiceSpec, findings: &mut Findings<'_>) {
             findings.error(&format!("{pointer}/name"), "is the name of another port", None);
         }
         if !numbers.insert((port.port, port.protocol)) {
-            findings.error(&format!("{pointer}/port"), "is there twice", None);
+            findings.error(&format!("{pointer}/port"), "is the port of another entry with the same protocol", None);
         }
     }
 }
@@ -181,7 +181,8 @@ fn check_workload(kind: Kind, workload: &DraftWorkload, findings: &mut Findings<
         findings.error("/spec/selector", "does not match the labels of its own template", Some(hint));
     }
     if workload.template.spec.restart_policy != RestartPolicy::Always {
-        findings.error("/spec/template/spec/restartPolicy", &format!("must be Always in a {kind}"), None);
+        let hint = "pods that end are for a Job".to_owned();
+        findings.error("/spec/template/spec/restartPolicy", &format!("must be Always in a {kind}"), Some(hint));
     }
     check_deadline(kind, workload, findings);
     check_strategy(&workload.strategy, findings);
@@ -192,7 +193,8 @@ fn check_workload(kind: Kind, workload: &DraftWorkload, findings: &mut Findings<
 fn check_deadline(kind: Kind, workload: &DraftWorkload, findings: &mut Findings<'_>) {
     if workload.template.spec.active_deadline_seconds.is_some() {
         let pointer = "/spec/template/spec/activeDeadlineSeconds";
-        findings.error(pointer, &format!("must not be set in a {kind}, whose pods run for ever"), None);
+        let hint = "pods that end are for a Job".to_owned();
+        findings.error(pointer, &format!("must not be set in a {kind}, whose pods run for ever"), Some(hint));
     }
 }
 

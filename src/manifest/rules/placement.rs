@@ -8,7 +8,6 @@ use crate::model::{
 };
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 
 /// More than any machine has: then a unit was forgotten.
 const CPU_MILLI_ABSURD: u64 = 4_096 * 1_000;
@@ -23,7 +22,6 @@ pub(super) fn check(spec: &PodSpec, root: &str, findings: &mut Findings<'_>) {
         check_toleration(toleration, &format!("{root}/tolerations/{index}"), findings);
     }
     check_spread(&spec.topology_spread_constraints, &format!("{root}/topologySpreadConstraints"), findings);
-    check_addresses(spec, root, findings);
     check_amounts(spec, root, findings);
 }
 
@@ -108,7 +106,7 @@ fn check_toleration(toleration: &Toleration, at: &str, findings: &mut Findings<'
         findings.error(&format!("{at}/value"), "must not be there with the operator Exists", None);
     }
     if toleration.toleration_seconds.is_some() && toleration.effect.as_deref() != Some(Taint::NO_EXECUTE) {
-        findings.error(&format!("{at}/tolerationSeconds"), "wants the effect NoExecute", None);
+        findings.error(&format!("{at}/tolerationSeconds"), "needs effect: NoExecute beside it", None);
     }
 }
 
@@ -122,20 +120,10 @@ fn check_spread(constraints: &[TopologySpread], at: &str, findings: &mut Finding
         check_key(&wanted.topology_key, &format!("{at}/topologyKey"), findings);
         check_selector(wanted.label_selector.as_ref(), &format!("{at}/labelSelector"), findings);
         if wanted.min_domains.is_some() && !wanted.is_hard() {
-            findings.error(&format!("{at}/minDomains"), "wants whenUnsatisfiable: DoNotSchedule", None);
+            findings.error(&format!("{at}/minDomains"), "needs whenUnsatisfiable: DoNotSchedule beside it", None);
         }
         if !wanted.match_label_keys.is_empty() && wanted.label_selector.is_none() {
-            findings.error(&format!("{at}/matchLabelKeys"), "wants a labelSelector beside it", None);
-        }
-    }
-}
-
-fn check_addresses(spec: &PodSpec, root: &str, findings: &mut Findings<'_>) {
-    for (outer, container) in spec.containers.iter().enumerate() {
-        for (inner, port) in container.ports.iter().enumerate() {
-            if port.host_ip.as_ref().is_some_and(|ip| !ip.is_empty() && ip.parse::<IpAddr>().is_err()) {
-                findings.error(&format!("{root}/containers/{outer}/ports/{inner}/hostIP"), "must be an IP address", None);
-            }
+            findings.error(&format!("{at}/matchLabelKeys"), "needs a labelSelector beside it", None);
         }
     }
 }
@@ -150,7 +138,8 @@ fn check_amounts(spec: &PodSpec, root: &str, findings: &mut Findings<'_>) {
             findings.warning(&at("cpu"), message, Some("a thousandth of a core is written as 1m".to_owned()));
         }
         if amount("memory").value() > MEMORY_BYTES_ABSURD {
-            findings.warning(&at("memory"), format!("no node has {} of memory", amount("memory")), None);
+            let message = format!("no node has {} of memory", amount("memory"));
+            findings.warning(&at("memory"), message, Some("a mebibyte is written as 1Mi".to_owned()));
         }
     }
 }

@@ -43,9 +43,11 @@ pub(super) fn check_stateful(spec: &Stateful, findings: &mut Findings<'_>) {
 /// Checks what is claimed; `root` leads to it. There is one kind of volume, a folder, which has neither classes nor sizes.
 pub(super) fn check_claim(spec: &ClaimSpec, root: &str, findings: &mut Findings<'_>) {
     if spec.access_modes.is_empty() {
-        findings.error(&format!("{root}/accessModes"), "is required", None);
+        let hint = "write [ReadWriteOnce]: a claim is a folder on one node".to_owned();
+        findings.error(&format!("{root}/accessModes"), "is required", Some(hint));
     }
     if !spec.resources.requests.contains_key("storage") {
-        findings.error(&format!("{root}/resources/requests/storage"), "is required", None);
+        let hint = "write any size, such as 1Gi: Kubernetes wants one, and a folder has no limit".to_owned();
+        findings.error(&format!("{root}/resources/requests/storage"), "is required", Some(hint));
     }
 }

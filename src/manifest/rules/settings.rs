@@ -80,7 +80,8 @@ fn check_pod(spec: &PodSpec, root: &str, findings: &mut Findings<'_>) {
         if !NAMESPACED.iter().any(|start| name.starts_with(start)) {
             findings.error(&pointer, "is a parameter of the whole host", Some("set it on the host".to_owned()));
         } else if (spec.host_network && name.starts_with("net.")) || (spec.host_ipc && !name.starts_with("net.")) {
-            findings.error(&pointer, "would be the host's, whose namespace the pod shares", None);
+            let hint = "set it on the host, or let the pod have a namespace of its own".to_owned();
+            findings.error(&pointer, "would be the host's, whose namespace the pod shares", Some(hint));
         }
     }
 }
@@ -203,7 +204,8 @@ fn check_mount(container: &Container, mount: &VolumeMount, at: &str, findings: &
     }
     let is_privileged = container.security_context.as_ref().is_some_and(|context| context.privileged == Some(true));
     if mount.mount_propagation == "Bidirectional" && !is_privileged {
-        findings.error(&format!("{at}/mountPropagation"), "Bidirectional is for privileged containers", None);
+        let hint = "HostToContainer needs no rights; the other is securityContext.privileged: true".to_owned();
+        findings.error(&format!("{at}/mountPropagation"), "Bidirectional is for privileged containers", Some(hint));
     }
 }
 

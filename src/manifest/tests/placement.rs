@@ -53,7 +53,7 @@ fn what_cannot_be_meant_is_refused_at_its_place() {
     );
     check_pod(
         "      tolerations: [{key: a, tolerationSeconds: 5}]\n",
-        "12:49: error: spec.template.spec.tolerations[0].tolerationSeconds wants the effect NoExecute",
+        "12:49: error: spec.template.spec.tolerations[0].tolerationSeconds needs effect: NoExecute beside it",
     );
     check_pod(
         "      affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [{matchExpressions: [{key: a, operator: Gt, values: [x]}]}]}}}\n",
@@ -61,7 +61,7 @@ fn what_cannot_be_meant_is_refused_at_its_place() {
     );
     check_pod(
         "      topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: ScheduleAnyway, minDomains: 2}]\n",
-        "12:114: error: spec.template.spec.topologySpreadConstraints[0].minDomains wants whenUnsatisfiable: DoNotSchedule",
+        "12:114: error: spec.template.spec.topologySpreadConstraints[0].minDomains needs whenUnsatisfiable: DoNotSchedule beside it",
     );
     check(
         "apiVersion: v1\nkind: Node\nmetadata: {name: n1}\nspec: {taints: [{key: a, effect: NoSchedule}, {key: a, value: b, effect: NoSchedule}]}\n",
@@ -79,7 +79,7 @@ fn a_request_that_no_machine_can_hold_is_said() {
         &deployment("web", "        resources: {requests: {cpu: 5000, memory: 1Pi}}\n"),
         "Accepted Deployment/web
          12:37: warning: no node has 5000 cores (a thousandth of a core is written as 1m)
-         12:51: warning: no node has 1024Ti of memory",
+         12:51: warning: no node has 1024Ti of memory (a mebibyte is written as 1Mi)",
     );
 }
 

@@ -74,7 +74,6 @@ fn rules_that_a_schema_cannot_say() {
             "        env: [{name: A, value: b, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]\n",
             "12:15: error: spec.template.spec.containers[0].env[0] must have value or valueFrom, not both",
         ),
-        ("      restartPolicy: Never\n", "12:22: error: spec.template.spec.restartPolicy must be Always in a Deployment"),
         (
             "      runtimeClassName: gvisor\n",
             "12:25: error: spec.template.spec.runtimeClassName is not a known runtime (write process for host processes, or leave it out for containers)",
@@ -112,12 +111,24 @@ fn rules_that_a_schema_cannot_say() {
           (add a port with name: web to the container, or write the number)",
         ),
         (
-            "      activeDeadlineSeconds: 5\n",
-            "12:30: error: spec.template.spec.activeDeadlineSeconds must not be set in a Deployment, whose pods run for ever",
-        ),
-        (
             "      volumes: [{name: v, emptyDir: {}, secret: {secretName: s}}]\n",
             "12:17: error: spec.template.spec.volumes[0] must have at most one of configMap, secret, emptyDir, hostPath, persistentVolumeClaim, projected, downwardAPI",
+        ),
+    ] {
+        check_container(more, expected);
+    }
+}
+
+#[test]
+fn pods_that_end_are_for_a_job() {
+    for (more, expected) in [
+        (
+            "      restartPolicy: Never\n",
+            "12:22: error: spec.template.spec.restartPolicy must be Always in a Deployment (pods that end are for a Job)",
+        ),
+        (
+            "      activeDeadlineSeconds: 5\n",
+            "12:30: error: spec.template.spec.activeDeadlineSeconds must not be set in a Deployment, whose pods run for ever (pods that end are for a Job)",
         ),
     ] {
         check_container(more, expected);
@@ -158,12 +169,16 @@ fn settings_that_contradict_each_other_are_named() {
         &format!("  dnsPolicy: None\n{}", container("tty: true")),
         &["spec.dnsConfig.nameservers is required where dnsPolicy is None"],
     );
+    check_pod(
+        &container("ports: [{containerPort: 80, hostPort: 80, hostIP: nowhere}]"),
+        &["spec.containers[0].ports[0].hostIP must be an IP address"],
+    );
     let mount = "volumeMounts: [{name: v, mountPath: /v, mountPropagation: Bidirectional, subPath: a, subPathExpr: b}]";
     check_pod(
         &format!("  volumes: [{{name: v, emptyDir: {{sizeLimit: 1Gi}}}}]\n{}", container(mount)),
         &[
             "spec.volumes[0].emptyDir.sizeLimit is not kept on disk (write medium: Memory with it, or leave it out)",
-            "spec.containers[0].volumeMounts[0].mountPropagation Bidirectional is for privileged containers",
+            "spec.containers[0].volumeMounts[0].mountPropagation Bidirectional is for privileged containers (HostToContainer needs no rights; the other is securityContext.privileged: true)",
             "spec.containers[0].volumeMounts[0].subPathExpr must not be there beside subPath",
         ],
     );
