@@ -7,12 +7,10 @@ use clap_complete::Shell;
 use std::process::ExitCode;
 
 /// Print the completions of a shell
-///
-/// Examples:
-///   driftless completions bash > /etc/bash_completion.d/driftless
-///   driftless completions zsh > ~/.zfunc/_driftless
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = "Examples:
+  driftless completions bash > /etc/bash_completion.d/driftless
+  driftless completions zsh > ~/.zfunc/_driftless")]
 pub struct CompletionsArgs {
     /// The shell
     #[arg(value_enum)]

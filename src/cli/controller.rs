@@ -14,7 +14,7 @@ use std::process::ExitCode;
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:
   driftless controller --repo /srv/git/shop.git --state-dir /var/lib/driftless
-  driftless agent --controller unix:/var/lib/driftless/run/agents.sock --state-dir /var/lib/driftless
+  driftless agent --state-dir /var/lib/driftless
 
 Stopping the controller stops no pod: agents keep what runs running, and restart it when it crashes.")]
 pub struct ControllerArgs {

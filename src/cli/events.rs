@@ -16,12 +16,10 @@ use std::time::Duration;
 /// Show what happened: starts, failed probes, scaling, restarts
 ///
 /// Events are kept while the controller runs; what must be remembered is on the audit branch (`driftless history`).
-///
-/// Examples:
-///   driftless events -n shop
-///   driftless events -A -f
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = "Examples:
+  driftless events -n shop
+  driftless events -A -f")]
 pub struct EventsArgs {
     #[command(flatten)]
     wanted: ScopeArgs,

@@ -10,17 +10,15 @@ use std::process::ExitCode;
 
 /// Show what a running Driftless knows: pods, workloads, services, nodes, reconciles, problems
 ///
-/// Kinds are those of Kubernetes, in any of their names (po, pods, svc, deploy, rollouts, jobs, cj, hpa, cm, secrets, ns, no, ev), several
-/// with commas, or `all`; and what Kubernetes has no word for: reconciles, units, problems. It changes nothing: changes go
-/// through git.
-///
-/// Examples:
-///   driftless get pods -A
-///   driftless get deploy/web -n shop -o yaml
-///   driftless get all -n shop -l app=web
-///   driftless get problems
+/// Kinds are those of Kubernetes, by any of their names (pods, pod, po, deploy, sts, ds, jobs, cj, svc, cm, pvc, hpa, pdb, ns, no,
+/// ev …), several with commas, or `all`. Three are our own: reconciles (what was carried out), units (folders of the repository, and
+/// the commit that each is at) and problems (what wants a person's attention). Nothing is changed: changes go through git.
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = "Examples:
+  driftless get pods -A
+  driftless get deploy/web -n shop -o yaml
+  driftless get all -n shop -l app=web
+  driftless get problems")]
 pub struct GetArgs {
     /// KIND, KIND/NAME, several kinds with commas, or `all`
     #[arg(value_name = "KIND")]

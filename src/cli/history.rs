@@ -15,16 +15,16 @@ use std::process::ExitCode;
 /// Show the audit records: what was changed, when, why, and by whose commit
 ///
 /// They are commits on the branch driftless/audit (driftless/audit-NAME with --cluster NAME) of the watched repository, so any clone
-/// that has fetched the branch will do, and git itself can ask further:
-///
-///   git log -p origin/driftless/audit -- current/shop/Deployment/web.yaml
-///
-/// Examples:
-///   driftless history
-///   driftless history --repo /srv/shop.git --limit 5 -o wide
-///   driftless history --state-dir /var/lib/driftless -o json
+/// that has fetched the branch will do, and git itself can ask further.
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = "Examples:
+  driftless history
+  driftless history --repo /srv/shop.git --limit 5 -o wide
+  driftless history --state-dir /var/lib/driftless -o json
+
+With git alone:
+  git fetch origin driftless/audit:refs/remotes/origin/driftless/audit
+  git log -p origin/driftless/audit -- current/shop/Deployment/web.yaml")]
 pub struct HistoryArgs {
     /// A repository on this host; by default the one that the current folder is in
     #[arg(long, value_name = "PATH")]
@@ -33,7 +33,7 @@ pub struct HistoryArgs {
     #[arg(long, value_name = "DIR", env = "DRIFTLESS_STATE_DIR")]
     state_dir: Option<PathBuf>,
     /// The cluster's name, if it was given one
-    #[arg(long, value_name = "NAME", env = "DRIFTLESS_CLUSTER", default_value = "")]
+    #[arg(long, value_name = "NAME", env = "DRIFTLESS_CLUSTER", default_value = "", hide_default_value = true)]
     cluster: String,
     /// At most so many records, the newest first
     #[arg(long, value_name = "N", default_value_t = 50)]

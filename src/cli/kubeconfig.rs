@@ -10,11 +10,9 @@ use std::process::ExitCode;
 ///
 /// Every kubectl command that only looks works: get, describe, logs, events, rollout status. The API is on loopback and has no
 /// credentials, so the file holds none.
-///
-/// Example:
-///   driftless kubeconfig > kubeconfig && kubectl --kubeconfig kubeconfig get pods -A
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = "Example:
+  driftless kubeconfig > kubeconfig && kubectl --kubeconfig kubeconfig get pods -A")]
 pub struct KubeconfigArgs {
     #[command(flatten)]
     server: ServerArgs,

@@ -13,15 +13,15 @@ use std::process::ExitCode;
 
 /// Print the log of a pod, or of a pod of a workload
 ///
-/// Examples:
-///   driftless logs -n shop web-7d4b9c-x2k9f
-///   driftless logs -n shop deploy/web -f --tail 20
-///   driftless logs -n shop rollout/api --previous
-///   driftless logs -n shop job/migrate
+/// Of a workload's pods it is a ready one, if there is any.
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = "Examples:
+  driftless logs -n shop web-7d4b9c-x2k9f
+  driftless logs -n shop deploy/web -f --tail 20
+  driftless logs -n shop rollout/api --previous
+  driftless logs -n shop job/migrate")]
 pub struct LogsArgs {
-    /// POD, pod/POD, or a workload: deploy/NAME, rollout/NAME, job/NAME
+    /// POD, pod/POD, or a workload: deploy/NAME, sts/NAME, ds/NAME, rollout/NAME, job/NAME
     #[arg(value_name = "POD")]
     target: String,
     /// The namespace

@@ -16,10 +16,10 @@ const ALL_FILE: &str = "manifest.json";
 /// The schema is the one that manifests are held to: what it accepts, Driftless reads. `driftless.yaml` has one, too. With --all
 /// there is a file per kind, and manifest.json for documents of every kind. The YAML language server takes one by a first line such as
 /// "# yaml-language-server: $schema=../schemas/Deployment.json".
-///
-///   driftless schema Deployment > Deployment.json
-///   driftless schema --all schemas/
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  driftless schema Deployment > Deployment.json
+  driftless schema --all schemas/")]
 pub struct SchemaArgs {
     /// The kind, such as Deployment, or driftless.yaml
     kind: Option<String>,

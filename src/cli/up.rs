@@ -15,10 +15,10 @@ use std::process::ExitCode;
 /// holds its folder at the last good commit and leaves the rest alone. Stopping Driftless stops nothing that it started.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:
-  driftless up --repo /srv/git/shop.git                       a bare repository here: a push counts at once
+  driftless up --repo /srv/git/shop.git              a bare repository here: a push counts at once
   driftless up --repo git@forge.example:team/shop.git --path prod --cluster prod
   driftless up --repo . --listen 127.0.0.1:0 --state-dir ./state --runtime process
-  driftless up --config /etc/driftless.yaml                   with `repo: /srv/git/shop.git` and so on in it
+  driftless up --config /etc/driftless/up.yaml       options from a file: `repo: /srv/git/shop.git` …
 
 Then:
   driftless get pods -A            what runs

@@ -23,10 +23,12 @@ mod text;
 /// found too: a missing ConfigMap, a name that is taken. `driftless.yaml` and `.driftlessignore` at the root of a folder count.
 /// Exits with 1 if there is any error. On a terminal the line is shown with the problem, elsewhere there is one line per problem;
 /// sarif is for code review annotations (GitHub code scanning), markdown for a comment on a pull request.
-///
-///   driftless validate .
-///   driftless validate --render overlays/prod
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  driftless validate                            this folder
+  driftless validate --render overlays/prod     what kustomize makes of it
+  driftless validate --each clusters            every folder in it on its own
+  driftless validate --output sarif > driftless.sarif")]
 pub struct ValidateArgs {
     /// Files or folders
     #[arg(default_value = ".")]

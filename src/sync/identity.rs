@@ -1,4 +1,4 @@
-//! `identity/`: the one folder to back up.
+//! `identity/`: who this cluster is; to be backed up.
 //!
 //! It holds the cluster's id and the signing key. Everything else of a controller is rebuilt from git and from the agents; this is
 //! not, so a folder that is unreadable or incomplete is an error to a person's face, and nothing in it is ever overwritten.

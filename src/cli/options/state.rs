@@ -1,9 +1,10 @@
 //! The state directory.
 //!
 //! ```text
-//! identity/          the cluster's keys: the one thing to back up
+//! identity/          the cluster's keys: to be backed up
 //! mirror/            the repository and the audit branch, bare; rebuilt if lost
 //! agent/             the agent's ledger, and files of its pods
+//! agent/volumes/     the data of PersistentVolumeClaims: nobody else has it
 //! run/agents.sock    where `driftless agent` reaches `driftless controller`
 //! controller.lock    held while a controller runs
 //! agent.lock         held while an agent runs
@@ -28,8 +29,8 @@ const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// Where to keep state.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct StateArgs {
-    /// Where to keep keys, the mirror and the ledger; only identity/ in it needs a backup [default: /var/lib/driftless as root,
-    /// else ~/.local/state/driftless]
+    /// Where to keep keys, a mirror of the repository, and what the pods of this node have on disk; back up identity/ and
+    /// agent/volumes/ (the data of claims), the rest is rebuilt [default: /var/lib/driftless as root, else ~/.local/state/driftless]
     #[arg(long, env = "DRIFTLESS_STATE_DIR", value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,
 }

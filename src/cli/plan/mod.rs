@@ -35,7 +35,7 @@ const EXAMPLES: &str = "Examples:
 /// By default it compares the last applied revision (or, where the audit branch has not been fetched, the merge base with the
 /// default branch) with HEAD. Values of Secrets are never shown.
 ///
-/// Exit code: 0, or 1 if the new revision has errors (the units that have them stay as they are), or with --detailed-exitcode 2 if
+/// Exit code: 0, or 1 if the new revision has errors (the folders that have them stay as they are), or with --detailed-exitcode 2 if
 /// there are changes.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -55,7 +55,7 @@ pub struct PlanArgs {
     /// Estimate the effects on what runs, as told by an audit branch (origin/driftless/audit), a checkout of it, or a file
     #[arg(long, value_name = "REF_OR_FILE")]
     observed: Option<String>,
-    /// The cluster's name, where its audit branch carries one
+    /// The cluster's name, if it was given one
     #[arg(long, default_value = "", hide_default_value = true, value_name = "NAME")]
     cluster: String,
     /// How to print the plan
