@@ -4,12 +4,13 @@
 //! so the decision is repeated until nothing changes; every round holds at least one more unit, so it ends.
 
 use super::cross;
-use super::document::{Document, ParsedFile, Verdict};
+use super::document::{Document, ParsedFile};
 use super::draft::Draft;
 use super::hash::DigestKey;
 use super::ignore::IgnoreSet;
 use super::objects::{self, Placed};
 use super::units::{POLICY_FILE, Units};
+use super::verdict::Verdict;
 use crate::model::{Desired, Location, ObjectKey, Policy, Problem, Revision, Scope, Severity, UnitName, UnitState};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

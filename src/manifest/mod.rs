@@ -41,6 +41,7 @@ mod table;
 mod templates;
 mod typed;
 mod units;
+mod verdict;
 mod yaml;
 
 pub use chart::{Chart, read_chart};

@@ -1,12 +1,13 @@
 //! What `driftless validate` says: every document of some files, judged as it is written.
 
 use super::cross;
-use super::document::{Document, ParsedFile, Verdict};
+use super::document::{Document, ParsedFile};
 use super::draft::Draft;
 use super::load::under_policy;
 use super::parallel::{self, StoredFile};
 use super::policy::read_policy;
 use super::units::POLICY_FILE;
+use super::verdict::Verdict;
 use crate::model::{Kind, ObjectKey, Policy, Problem, Scope, Severity};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};

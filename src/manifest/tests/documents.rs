@@ -133,7 +133,7 @@ fn nulls_are_absent_and_empty_volumes_are_empty_dirs() {
     let text = deployment("web", "      volumes: [{name: v}, {name: w, emptyDir: }]\n");
     check(&text, "Accepted Deployment/web");
     let file = parse("f.yaml", "b", text.as_bytes());
-    let document::Verdict::Accepted(draft) = &file.documents()[0].verdict else { panic!("accepted") };
+    let verdict::Verdict::Accepted(draft) = &file.documents()[0].verdict else { panic!("accepted") };
     let workload = draft.workload().expect("a workload");
     assert!(workload.template.spec.volumes.iter().all(|volume| volume.empty_dir.is_some()));
 }
