@@ -1,6 +1,7 @@
 //! Writing the audit branch: claims, records, pushes.
 
 use super::commit::{self, MEMORY_PATH, failed};
+use super::refusal::{Refusal, refusal};
 use super::{AuditError, HistoryEntry, audit_branch, message, read_history};
 use crate::model::{AuditRecord, ChangeCounts, ClusterNotes, Epoch, Moment, Outcome, Revision, Trigger};
 use crate::sync::git::{Git, Remote, classify, last_words};
@@ -402,50 +403,7 @@ fn is_full(dir: &Path) -> bool {
     })
 }
 
-/// Why a ref was not updated.
-#[derive(Debug, PartialEq, Eq)]
-enum Refusal {
-    /// Somebody else moved it.
-    Race,
-    /// The remote does not want it.
-    Other(String),
-}
-
-/// Reads `git push --porcelain`: `!\t<from>:<to>\t[rejected] (fetch first)`.
-fn refusal(stdout: &str) -> Option<Refusal> {
-    let line = stdout.lines().find(|line| line.starts_with("!\t"))?;
-    let summary = line.rsplit('\t').next().unwrap_or("");
-    let race = [
-        "(fetch first)",
-        "(non-fast-forward)",
-        "(stale info)",
-        "failed to update ref",
-        "incorrect old value",
-        "cannot lock ref",
-        "reference already exists",
-    ];
-    if race.iter().any(|words| summary.contains(words)) {
-        return Some(Refusal::Race);
-    }
-    let reason = summary.split_once('(').map_or(summary, |(_, reason)| reason.trim_end_matches(')'));
-    Some(Refusal::Other(reason.to_owned()))
-}
-
 /// Git's own words, or a placeholder where it said nothing.
 fn last_words_or_all(stderr: &str) -> String {
     if stderr.is_empty() { last_words(stderr) } else { stderr.to_owned() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_lost_race_and_a_refusal_are_told_apart() {
-        let race = "To /srv/shop.git\n!\t0123:refs/heads/driftless/audit\t[rejected] (fetch first)\nDone\n";
-        assert_eq!(refusal(race), Some(Refusal::Race));
-        let hook = "!\t0123:refs/heads/driftless/audit\t[remote rejected] (pre-receive hook declined)\n";
-        assert_eq!(refusal(hook), Some(Refusal::Other("pre-receive hook declined".into())));
-        assert_eq!(refusal("Done\n"), None);
-    }
 }

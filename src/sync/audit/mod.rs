@@ -18,6 +18,7 @@ mod commit;
 mod history;
 mod log;
 mod message;
+mod refusal;
 
 pub use history::{HistoryEntry, SignatureState, audit_tip, read_history};
 pub use log::{AuditLog, AuditSpec, AuditState, Claim, PushState};
