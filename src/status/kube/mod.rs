@@ -8,6 +8,7 @@
 
 mod accept;
 mod answer;
+mod cells;
 mod claims;
 mod discovery;
 mod endpoints;

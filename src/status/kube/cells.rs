@@ -1,0 +1,135 @@
+//! What a cell of a table says of an object, in the words of kubectl.
+
+use super::super::words;
+use crate::model::Moment;
+use serde_json::{Value, json};
+
+pub(super) fn node_status(node: &Value) -> String {
+    let ready = if node["status"]["conditions"][0]["status"] == "True" { "Ready" } else { "NotReady" };
+    if node["spec"]["unschedulable"] == true { format!("{ready},SchedulingDisabled") } else { ready.to_owned() }
+}
+
+pub(super) fn bound(value: &Value) -> String {
+    value
+        .as_str()
+        .map(str::to_owned)
+        .or_else(|| value.as_u64().map(|count| count.to_string()))
+        .unwrap_or_else(|| "N/A".to_owned())
+}
+
+pub(super) fn text(object: &Value, pointer: &str) -> Value {
+    json!(or_none(object.pointer(pointer).and_then(Value::as_str).unwrap_or("")))
+}
+
+pub(super) fn or_none(text: &str) -> &str {
+    if text.is_empty() { "<none>" } else { text }
+}
+
+pub(super) fn count(object: &Value, pointer: &str) -> u64 {
+    object.pointer(pointer).and_then(Value::as_u64).unwrap_or(0)
+}
+
+pub(super) fn length(value: &Value) -> usize {
+    value.as_object().map(serde_json::Map::len).or_else(|| value.as_array().map(Vec::len)).unwrap_or(0)
+}
+
+pub(super) fn pairs(value: &Value) -> Value {
+    let entries = value.as_object().into_iter().flatten();
+    let pairs: Vec<String> = entries.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or(""))).collect();
+    json!(or_none(&pairs.join(",")))
+}
+
+pub(super) fn since(time: &Value, now: Moment) -> String {
+    time.as_str().and_then(|time| words::age_of(time, now)).unwrap_or_else(|| "<unknown>".into())
+}
+
+/// Of the containers that go on: sidecars, and what `containers` says.
+pub(super) fn statuses(pod: &Value) -> impl Iterator<Item = &Value> {
+    let of = |field: &str| pod["status"][field].as_array().into_iter().flatten();
+    let lasting = |status: &&Value| sidecars(pod).any(|sidecar| sidecar["name"] == status["name"]);
+    of("initContainerStatuses").filter(lasting).chain(of("containerStatuses"))
+}
+
+pub(super) fn sidecars(pod: &Value) -> impl Iterator<Item = &Value> {
+    let inits = pod["spec"]["initContainers"].as_array().into_iter().flatten();
+    inits.filter(|container| container["restartPolicy"] == "Always")
+}
+
+/// The word that explains a pod best: why it is not simply running, else its phase.
+pub(super) fn pod_status(pod: &Value) -> Value {
+    let reason = pod["status"]["reason"].as_str();
+    let waiting = statuses(pod).find_map(|status| status["state"]["waiting"]["reason"].as_str());
+    let phase = match pod["status"]["phase"].as_str() {
+        Some("Succeeded") => "Completed",
+        Some("Failed") => "Error",
+        other => other.unwrap_or("Unknown"),
+    };
+    json!(reason.or(waiting).unwrap_or(phase))
+}
+
+pub(super) fn endpoints(object: &Value) -> Value {
+    let subsets = object["subsets"].as_array().into_iter().flatten();
+    let places = subsets.filter(|subset| subset.get("addresses").is_some()).flat_map(|subset| {
+        let ip = subset["addresses"][0]["ip"].as_str().unwrap_or("").to_owned();
+        let ports = subset["ports"].as_array().into_iter().flatten();
+        ports.map(move |port| format!("{ip}:{}", port["port"])).collect::<Vec<_>>()
+    });
+    json!(or_none(&places.collect::<Vec<_>>().join(",")))
+}
+
+fn condition<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
+    let conditions = object["status"]["conditions"].as_array()?;
+    conditions.iter().find(|condition| condition["type"] == name && condition["status"] == "True")
+}
+
+pub(super) fn job_status(job: &Value) -> &'static str {
+    let known = [("Complete", "Complete"), ("Failed", "Failed"), ("Suspended", "Suspended"), ("Forgotten", "Forgotten")];
+    known.into_iter().find(|(name, _)| condition(job, name).is_some()).map_or("Running", |(_, word)| word)
+}
+
+pub(super) fn completions(job: &Value) -> String {
+    let succeeded = count(job, "/status/succeeded");
+    match (job["spec"]["completions"].as_u64(), count(job, "/spec/parallelism")) {
+        (Some(wanted), _) => format!("{succeeded}/{wanted}"),
+        (None, workers) if workers > 1 => format!("{succeeded}/1 of {workers}"),
+        (None, _) => format!("{succeeded}/1"),
+    }
+}
+
+/// From its start to its end; to now, while it runs.
+pub(super) fn job_duration(job: &Value, now: Moment) -> String {
+    let end = ["Complete", "Failed"].into_iter().find_map(|name| condition(job, name)?["lastTransitionTime"].as_str());
+    let end = end.and_then(words::moment_of).unwrap_or(now);
+    job["status"]["startTime"].as_str().and_then(|start| words::age_of(start, end)).unwrap_or_default()
+}
+
+pub(super) fn containers(object: &Value, field: &str) -> String {
+    let containers = object.pointer("/spec/template/spec/containers").and_then(Value::as_array).into_iter().flatten();
+    let texts: Vec<&str> = containers.filter_map(|container| container[field].as_str()).collect();
+    or_none(&texts.join(",")).to_owned()
+}
+
+pub(super) fn targets(object: &Value) -> String {
+    let wanted = &object["spec"]["metrics"][0]["resource"]["target"];
+    let current = &object["status"]["currentMetrics"][0]["resource"]["current"];
+    let percent = |value: &Value| value.as_u64().map(|percent| format!("{percent}%"));
+    let unknown = || "<unknown>".to_owned();
+    match percent(&wanted["averageUtilization"]) {
+        Some(wanted) => format!("cpu: {}/{wanted}", percent(&current["averageUtilization"]).unwrap_or_else(unknown)),
+        None => {
+            let value = |value: &Value| value.as_str().map(str::to_owned).unwrap_or_else(unknown);
+            format!("cpu: {}/{}", value(&current["averageValue"]), value(&wanted["averageValue"]))
+        }
+    }
+}
+
+pub(super) fn access_modes(modes: &Value) -> String {
+    let short = |mode: &Value| match mode.as_str() {
+        Some("ReadWriteOnce") => "RWO",
+        Some("ReadOnlyMany") => "ROX",
+        Some("ReadWriteMany") => "RWX",
+        Some("ReadWriteOncePod") => "RWOP",
+        _ => "",
+    };
+    modes.as_array().into_iter().flatten().map(short).collect::<Vec<_>>().join(",")
+}
