@@ -227,6 +227,18 @@ pub(crate) async fn usage_counts_the_cpu_that_was_spent(stage: &Stage) {
     assert!(usage.memory_bytes > 0, "{usage:?}");
 }
 
+pub(crate) async fn usage_tells_the_memory_that_is_held(stage: &Stage) {
+    let idle = stage.start(&stage.launch("idle", "echo here; while true; do sleep 1; done")).await;
+    stage.says(&idle.id, "here").await;
+    let holds = "held=$(head -c 16000000 /dev/zero | tr '\\0' x); echo here; while true; do sleep 1; done";
+    let holder = stage.start(&stage.launch("web", holds)).await;
+    stage.says(&holder.id, "here").await;
+    let used = async |id| stage.runtime.usage(id).await.unwrap().memory_bytes;
+    let (idle, holder) = (used(&idle.id).await, used(&holder.id).await);
+    assert!(idle > 0 && idle < 16_000_000, "{idle}");
+    assert!(holder > 16_000_000 && holder < 160_000_000, "{holder}");
+}
+
 pub(crate) async fn containers_of_another_node_are_not_listed_nor_touched(stage: &Stage) {
     let node = NodeName::new("node-2");
     let other = (stage.connect)(&node);

@@ -85,6 +85,7 @@ on_docker! {
     a_missing_mount_source_is_refused_and_not_made,
     a_read_only_mount_cannot_be_written,
     limits_reach_the_engine_even_above_what_the_host_has,
+    page_cache_is_not_among_the_memory_in_use,
     containers_in_a_sandbox_talk_over_localhost_and_its_network_survives_their_restart,
     containers_of_a_sandbox_see_each_others_processes_only_if_they_share_them,
     a_sandbox_reaps_what_is_left_to_it_and_ends_when_told,
@@ -180,6 +181,14 @@ async fn a_read_only_mount_cannot_be_written(stage: &Stage) {
     stage.says(&started.id, "end").await;
     let log = stage.log(&started.id, None).await;
     assert!(log.contains("wrote rw") && !log.contains("wrote ro"), "{log}");
+}
+
+async fn page_cache_is_not_among_the_memory_in_use(stage: &Stage) {
+    let writes = "dd if=/dev/zero of=/file bs=1M count=96 2>/dev/null; echo written; while true; do sleep 1; done";
+    let started = stage.start(&stage.launch("web", writes)).await;
+    stage.says(&started.id, "written").await;
+    let used = stage.runtime.usage(&started.id).await.unwrap().memory_bytes;
+    assert!(used > 0 && used < 48 << 20, "{used}");
 }
 
 async fn limits_reach_the_engine_even_above_what_the_host_has(stage: &Stage) {

@@ -65,6 +65,9 @@ fn behaviour_of(script: &str) -> Behaviour {
     } else if let Some((_, code)) = script.rsplit_once("exit ") {
         behaviour.exits_after = Some((Duration::ZERO, code.parse().unwrap()));
     }
+    if script.contains("held=") {
+        behaviour.memory_bytes = 20 << 20;
+    }
     if script.is_empty() {
         let message = "exec: /no/such/program: no such file or directory".to_owned();
         behaviour.start_fails = Some(RuntimeError::Refused { message });
@@ -159,6 +162,15 @@ impl Fake {
         })
     }
 
+    fn usage_now(&self, id: &ContainerId) -> Result<Usage, RuntimeError> {
+        let mut world = self.world();
+        let key = world.key(id);
+        let found = world.ask(Effect::Sample(vec![(KIND, key.clone(), id.clone())]), |event| {
+            if let Event::Sampled(samples) = event { Some(samples.get(&key).copied()) } else { None }
+        });
+        found.ok_or_else(|| RuntimeError::NotFound(id.clone()))
+    }
+
     fn list_now(&self) -> Result<Vec<ContainerStatus>, RuntimeError> {
         self.world().ask(Effect::List(KIND), |event| {
             if let Event::Found { containers, .. } = event { Some(Ok(containers)) } else { None }
@@ -203,8 +215,8 @@ impl Runtime for Fake {
         Box::pin(async { Err(RuntimeError::Unsupported("a log".to_owned())) })
     }
 
-    fn usage<'a>(&'a self, _: &'a ContainerId) -> Call<'a, Usage> {
-        Box::pin(async { Err(RuntimeError::Unsupported("usage".to_owned())) })
+    fn usage<'a>(&'a self, id: &'a ContainerId) -> Call<'a, Usage> {
+        Box::pin(async { self.usage_now(id) })
     }
 
     fn watch(&self) -> BoxStream<'static, RuntimeEvent> {

@@ -73,6 +73,7 @@ contract_of_all! {
     a_container_killed_behind_our_back_is_reported,
     a_missing_program_is_refused_and_leaves_nothing,
     a_restart_leaves_the_attempt_before,
+    usage_tells_the_memory_that_is_held,
 }
 
 contract_of_real_ones! {

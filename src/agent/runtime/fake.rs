@@ -34,6 +34,8 @@ pub struct Behaviour {
     pub stop_code: i32,
     /// Cpu in use, in thousandths of a core.
     pub cpu_milli: u64,
+    /// Memory in use.
+    pub memory_bytes: u64,
 }
 
 impl Default for Behaviour {
@@ -49,6 +51,7 @@ impl Default for Behaviour {
             stop_takes: Duration::from_millis(10),
             stop_code: 0,
             cpu_milli: 10,
+            memory_bytes: 1 << 20,
         }
     }
 }
@@ -340,8 +343,8 @@ impl FakeHost {
     fn sample(&mut self, wanted: Vec<(RuntimeKind, ContainerKey, ContainerId)>, now: Moment) {
         let usage = |id: &ContainerId| {
             let container = self.containers.get(id)?;
-            let milli = self.behaviour(&container.program).cpu_milli;
-            Some(Usage { cpu_nanos: now.since(container.started).as_millis() as u64 * milli * 1000, memory_bytes: 1 << 20 })
+            let Behaviour { cpu_milli, memory_bytes, .. } = self.behaviour(&container.program);
+            Some(Usage { cpu_nanos: now.since(container.started).as_millis() as u64 * cpu_milli * 1000, memory_bytes })
         };
         let samples = wanted.into_iter().filter_map(|(_, key, id)| Some((key, usage(&id)?))).collect();
         self.answer(now, Event::Sampled(samples));

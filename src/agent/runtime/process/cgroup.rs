@@ -156,17 +156,35 @@ pub(super) fn was_out_of_memory(groups: &[PathBuf]) -> bool {
 
 /// Nanoseconds of cpu and bytes of memory, as far as the groups count them.
 pub(super) fn usage(groups: &[PathBuf]) -> (Option<u64>, Option<u64>) {
-    let number =
-        |file: &str| groups.iter().find_map(|group| fs::read_to_string(group.join(file)).ok()?.trim().parse::<u64>().ok());
     let stat = || {
         let text = groups.iter().find_map(|group| {
             let text = fs::read_to_string(group.join("cpu.stat")).ok()?;
             text.contains("usage_usec").then_some(text)
         })?;
-        let micros: u64 = text.lines().find_map(|line| line.strip_prefix("usage_usec "))?.trim().parse().ok()?;
-        Some(micros * 1000)
+        Some(counted(&text, "usage_usec")? * 1000)
     };
-    (number("cpuacct.usage").or_else(stat), number("memory.current").or_else(|| number("memory.usage_in_bytes")))
+    let cpu = groups.iter().find_map(|group| number(&group.join("cpuacct.usage"))).or_else(stat);
+    (cpu, groups.iter().find_map(|group| working_set(group)))
+}
+
+/// What would be missing if it were not there: memory in use without the page cache that can be dropped at once, as the kubelet counts
+/// it. Both versions of cgroups have a name of their own for either; in version 1 the total is that with the groups below.
+fn working_set(group: &Path) -> Option<u64> {
+    let (used, cache) = match number(&group.join("memory.current")) {
+        Some(used) => (used, "inactive_file"),
+        None => (number(&group.join("memory.usage_in_bytes"))?, "total_inactive_file"),
+    };
+    let stat = fs::read_to_string(group.join("memory.stat")).unwrap_or_default();
+    Some(used.saturating_sub(counted(&stat, cache).unwrap_or_default()))
+}
+
+fn number(file: &Path) -> Option<u64> {
+    fs::read_to_string(file).ok()?.trim().parse().ok()
+}
+
+/// The number behind a name, in a file of one of each per line.
+fn counted(text: &str, name: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
 /// Deletes the groups, which must be empty.
@@ -182,7 +200,29 @@ pub(super) fn delete(groups: &[PathBuf]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse_trees;
+    use super::{parse_trees, usage};
+    use std::fs;
+
+    #[test]
+    fn memory_is_the_working_set_in_both_versions() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let group = |name: &str, files: &[(&str, &str)]| {
+            let group = folder.path().join(name);
+            fs::create_dir(&group).expect("a group");
+            files.iter().for_each(|(file, text)| fs::write(group.join(file), text).expect("a file"));
+            group
+        };
+        let second = [
+            ("memory.current", "5000\n"),
+            ("memory.stat", "anon 1000\ninactive_file 1200\nactive_file 9\n"),
+            ("cpu.stat", "usage_usec 7\nuser_usec 3\n"),
+        ];
+        assert_eq!(usage(&[group("v2", &second)]), (Some(7000), Some(3800)));
+        let cpu = group("cpu", &[("cpuacct.usage", "42\n"), ("cpu.stat", "nr_periods 0\n")]);
+        let memory = [("memory.usage_in_bytes", "5000\n"), ("memory.stat", "inactive_file 1\ntotal_inactive_file 4000\n")];
+        assert_eq!(usage(&[cpu.clone(), group("v1", &memory)]), (Some(42), Some(1000)));
+        assert_eq!(usage(&[cpu]), (Some(42), None), "where nothing counts memory, nothing is said");
+    }
 
     #[test]
     fn trees_of_both_versions_are_found_and_useless_ones_left_out() {
