@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 /// How long the end may take: a last push of the audit branch, and open streams.
 const END: Duration = Duration::from_secs(8);
 
-/// How often the cpu of pods is sampled: what the autoscaler sees.
+/// How often cpu and memory of pods are sampled: what autoscalers see.
 const SAMPLE_PERIOD: Duration = Duration::from_secs(10);
 
 /// How often a runtime is listed, in case that its events were lost.

@@ -11,7 +11,7 @@ use crate::model::{
     DriftPolicy, Epoch, Generation, Hello, Kind, NodeName, ObjectKey, PodEvent, PodReport, PodUid, Report, ServiceProblem,
     TemplateHash,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 impl Controller {
@@ -155,14 +155,12 @@ impl Controller {
             node.acknowledged = node.acknowledged.max(report.assignment.1);
         }
         self.heard(name);
-        let cpu: BTreeMap<PodUid, u64> = report.cpu_milli;
         for pod in report.pods {
             self.hear_pod(name, pod, false);
         }
-        for (uid, milli) in cpu {
-            let now = self.now;
+        for (uid, usage) in report.usage {
             if let Some(placement) = self.placements.get_mut(&uid) {
-                placement.cpu = Some((milli, now));
+                placement.usage = Some((usage, self.now));
             }
         }
         for event in report.events {

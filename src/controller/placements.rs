@@ -3,7 +3,7 @@
 use crate::apply::rollout::{PodEnd, PodState, Standing};
 use crate::apply::schedule::Request;
 use crate::model::{
-    Generation, Kind, Moment, NodeName, ObjectKey, PodPhase, PodReport, PodRun, PodUid, Revision, StopOrder, StopReason,
+    Generation, Kind, Moment, NodeName, ObjectKey, PodPhase, PodReport, PodRun, PodUid, PodUsage, Revision, StopOrder, StopReason,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -29,8 +29,8 @@ pub(super) struct Placement {
     pub(super) ready_since: Option<Moment>,
     /// Since when it is known to have ended.
     pub(super) ended_since: Option<Moment>,
-    /// Cpu in use, and when that was said.
-    pub(super) cpu: Option<(u64, Moment)>,
+    /// What it uses, and when that was said.
+    pub(super) usage: Option<(PodUsage, Moment)>,
     /// Set once it is to go.
     pub(super) retired: Option<Retired>,
 }
@@ -57,7 +57,7 @@ impl Placement {
             report: None,
             ready_since: None,
             ended_since: None,
-            cpu: None,
+            usage: None,
             retired: None,
         }
     }

@@ -2,31 +2,39 @@
 
 use super::core::Controller;
 use super::happenings::Happening;
+use super::placements::Placement;
 use super::records::Occasion;
 use super::timers::Timer;
-use crate::apply::scale::{Sample, recommend};
-use crate::model::{Autoscaler, Moment, ObjectKey};
+use super::work::Scaling;
+use crate::apply::scale::{Sample, decide};
+use crate::model::{Autoscaler, ObjectKey, PodPhase};
 use std::time::Duration;
 
 /// How often an autoscaler decides (`--horizontal-pod-autoscaler-sync-period`).
 const PERIOD: Duration = Duration::from_secs(15);
 
-/// A sample of cpu that is older says nothing.
+/// A sample that is older says nothing.
 const SAMPLE_AGE_MAX: Duration = Duration::from_secs(60);
 
 impl Controller {
     /// Puts a workload under its autoscaler, or takes it out.
     pub(super) fn set_autoscaler(&mut self, key: &ObjectKey) {
         let written = self.written(key);
-        let bounds = self.autoscaler(key).map(|bounds| (bounds.min_replicas, bounds.max_replicas));
+        let told = self.autoscaler(key).cloned();
         let Some(work) = self.works.get_mut(key) else { return };
-        let (Some(written), Some((min, max))) = (written, bounds) else {
+        let (Some(written), Some(told)) = (written, told) else {
             work.autoscaled = None;
+            work.scaling = Scaling::default();
             self.timers.clear(&Timer::Scale(key.clone()));
             return;
         };
         let current = work.autoscaled.unwrap_or(written);
-        work.autoscaled = Some(if written == 0 { 0 } else { current.clamp(min, max.max(min)) });
+        let most = told.max_replicas.max(told.min_replicas);
+        work.autoscaled = Some(if written == 0 { 0 } else { current.clamp(told.min_replicas, most) });
+        if work.scaling.told.as_ref() != Some(&told) {
+            work.scaling.told = Some(told);
+            work.scaling.decision = None;
+        }
         self.timers.set_if_none(Timer::Scale(key.clone()), self.now + PERIOD);
     }
 
@@ -37,35 +45,48 @@ impl Controller {
         if !self.is_acting() {
             return;
         }
-        let samples = self.samples(key);
-        let now = self.now;
         let Some(work) = self.works.get_mut(key) else { return };
         let Some(current) = work.autoscaled else { return };
-        let wanted = recommend(&bounds, &mut work.history, current, &samples, now);
-        if wanted == current {
-            return;
+        let mut history = std::mem::take(&mut work.scaling.history);
+        let decision = decide(&bounds, &mut history, current, &self.samples(key), self.now);
+        let (wanted, because) = (decision.replicas, decision.because(&bounds));
+        let Some(work) = self.works.get_mut(key) else { return };
+        work.scaling.history = history;
+        work.scaling.decision = Some(decision);
+        if wanted != current {
+            work.autoscaled = Some(wanted);
+            work.scaling.last_scale = Some(self.now);
+            self.note_scaled(key, format!("scaled {current} → {wanted} by its autoscaler: {because}"));
         }
-        work.autoscaled = Some(wanted);
-        let message = format!("scaled {current} → {wanted} by its autoscaler");
+    }
+
+    fn note_scaled(&mut self, key: &ObjectKey, message: String) {
         self.records.batch(Occasion::Scale, key, message.clone());
         self.arm_batch();
         self.records.touch(key);
         self.touch_workload(key);
         let reason = "SuccessfulRescale";
-        self.happenings.note(Happening { about: key, pod: None, warning: false, reason, message }, now);
+        self.happenings.note(Happening { about: key, pod: None, warning: false, reason, message }, self.now);
     }
 
-    fn samples(&self, key: &ObjectKey) -> Vec<Sample> {
-        let fresh = |(milli, at): (u64, Moment)| (self.now.since(at) < SAMPLE_AGE_MAX).then_some(milli);
-        let pods = self.placements.of_workload(key).filter(|placement| placement.retired.is_none());
-        pods.map(|placement| Sample {
-            cpu_milli: placement.cpu.and_then(fresh),
-            request_milli: placement.request.amounts.cpu_milli,
+    /// What is known of the pods that count: those that are to stay and have not ended.
+    fn samples(&self, key: &ObjectKey) -> Vec<Sample<'_>> {
+        let counts = |placement: &&Placement| placement.retired.is_none() && placement.ended_since.is_none();
+        self.placements.of_workload(key).filter(counts).filter_map(|placement| self.sample(placement)).collect()
+    }
+
+    fn sample<'a>(&'a self, placement: &'a Placement) -> Option<Sample<'a>> {
+        let template = self.template_of(placement)?;
+        let requests = template.spec.lasting_containers().map(|container| (container.name.as_str(), container.requests()));
+        let fresh = placement.usage.as_ref().filter(|(_, at)| self.now.since(*at) < SAMPLE_AGE_MAX);
+        Some(Sample {
+            usage: fresh.map(|(usage, _)| usage),
+            requests: requests.collect(),
+            pending: placement.report.as_ref().is_none_or(|report| report.phase < PodPhase::Running),
             ready: placement.ready_since.is_some(),
             ready_for: placement.ready_since.map(|since| self.now.since(since)).unwrap_or_default(),
             age: self.now.since(placement.since),
         })
-        .collect()
     }
 
     fn autoscaler(&self, key: &ObjectKey) -> Option<&Autoscaler> {

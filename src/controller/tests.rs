@@ -9,6 +9,7 @@ mod lost_nodes;
 mod placement;
 mod restarts;
 mod rollouts;
+mod scale;
 mod sets;
 mod world;
 
@@ -72,24 +73,6 @@ fn drift_that_is_only_reported_is_left_alone() {
     world.push("deployment web b 3 drift=report");
     world.seconds(60);
     assert_eq!(world.running("web"), "bbb", "a new release brings all back");
-}
-
-#[test]
-fn the_autoscaler_scales_and_a_commit_does_not_undo_it() {
-    let mut world = World::new(&["n1"]);
-    world.push("deployment web a 2\nhpa web 1 6");
-    world.seconds(30);
-    world.outcomes();
-    let pods: Vec<PodUid> = world.uids().into_iter().collect();
-    world.agents.get_mut(&node("n1")).unwrap().cpu = pods.iter().map(|uid| (*uid, 100)).collect();
-    world.seconds(60);
-    let running = world.running("web").len();
-    assert!(running > 2, "{running}");
-    assert!(world.records.iter().any(|record| record.trigger == Trigger::Scale));
-    world.agents.get_mut(&node("n1")).unwrap().cpu.clear();
-    world.push("deployment web a 2\nhpa web 1 6\nconfig x 1");
-    world.seconds(20);
-    assert_eq!(world.running("web").len(), running);
 }
 
 #[test]

@@ -4,8 +4,8 @@ use super::core::Controller;
 use super::placements::Placement;
 use super::words;
 use crate::model::{
-    BudgetView, Health, Kind, NodeName, NodeView, Object, ObjectKey, PodReport, PodView, ProblemView, Progress, ServiceView,
-    StalledBy, UnitState, View, WaitingOn, WorkloadView,
+    AutoscalerView, BudgetView, Health, Kind, NodeName, NodeView, Object, ObjectKey, PodReport, PodView, ProblemView, Progress,
+    ServiceView, StalledBy, UnitState, View, WaitingOn, WorkloadView,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,6 +34,7 @@ impl Controller {
             templates: self.inputs.snapshots.clone(),
             created: created.collect(),
             nodes: self.nodes.by_name.keys().map(|name| (name.clone(), self.node_view(name))).collect(),
+            autoscalers: self.autoscaler_views(),
             budgets: self.budget_views(),
             claims: self.claims.views(),
             services: self.service_views(),
@@ -93,7 +94,7 @@ impl Controller {
             stopping: placement.retired.as_ref().map(|retired| retired.reason),
             report: placement.report.as_ref().map(|report| self.current_report(report, placement.ready_since, placement.since)),
             since: placement.since,
-            cpu_milli: placement.cpu.map(|(milli, _)| milli),
+            usage: placement.usage.as_ref().map(|(usage, _)| usage.clone()),
         });
         let unclaimed = self.placements.unclaimed.values().map(|(node, report)| PodView {
             node: node.clone(),
@@ -101,7 +102,7 @@ impl Controller {
             stopping: None,
             report: Some(report.clone()),
             since: self.now - report.age,
-            cpu_milli: None,
+            usage: None,
         });
         told.chain(unclaimed).collect()
     }
@@ -127,6 +128,15 @@ impl Controller {
             pods: self.placements.count_of_node(name),
             marks: self.marks(name),
         }
+    }
+
+    fn autoscaler_views(&self) -> BTreeMap<ObjectKey, AutoscalerView> {
+        let view = |(target, autoscaler): (&ObjectKey, &ObjectKey)| {
+            let scaling = &self.works.get(target)?.scaling;
+            let (last_scale, decision) = (scaling.last_scale, scaling.decision.clone());
+            Some((autoscaler.clone(), AutoscalerView { target: target.clone(), last_scale, decision }))
+        };
+        self.inputs.autoscalers.iter().filter_map(view).collect()
     }
 
     fn budget_views(&self) -> BTreeMap<ObjectKey, BudgetView> {

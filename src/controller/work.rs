@@ -2,7 +2,7 @@
 
 use crate::apply::rollout::RolloutMemory;
 use crate::apply::scale::ScaleHistory;
-use crate::model::{Moment, NodeName, Progress, Revision, TemplateHash};
+use crate::model::{Autoscaler, Moment, NodeName, Progress, Revision, ScaleDecision, TemplateHash};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub(super) struct Work {
     /// What the autoscaler last asked for.
     pub(super) autoscaled: Option<u32>,
     /// For its autoscaler.
-    pub(super) history: ScaleHistory,
+    pub(super) scaling: Scaling,
     /// The commit that each template came from.
     pub(super) origins: BTreeMap<TemplateHash, Revision>,
     /// Its digests of images, by name.
@@ -33,6 +33,18 @@ pub(super) struct Work {
     pub(super) numbers: Option<Numbers>,
     /// StatefulSet: the numbers of which a pod was known in this reign.
     pub(super) seen: BTreeSet<u32>,
+}
+
+/// What an autoscaler carries from look to look.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Scaling {
+    pub(super) history: ScaleHistory,
+    /// What it is told.
+    pub(super) told: Option<Autoscaler>,
+    /// What it decided at its last look by what it is told.
+    pub(super) decision: Option<ScaleDecision>,
+    /// When it last changed the number of pods.
+    pub(super) last_scale: Option<Moment>,
 }
 
 /// The pods of a StatefulSet as an earlier controller recorded them.
@@ -53,7 +65,7 @@ impl Default for Work {
             forgone: 0,
             churn: Churn::default(),
             autoscaled: None,
-            history: ScaleHistory::default(),
+            scaling: Scaling::default(),
             origins: BTreeMap::new(),
             images: BTreeMap::new(),
             remembered: BTreeMap::new(),

@@ -86,10 +86,9 @@ impl World {
             target_name: name.into(),
             min_replicas: min,
             max_replicas: max,
-            cpu_percent: Some(70),
-            cpu_average_milli: None,
-            scale_down_window_seconds: 300,
-            scale_up_window_seconds: 0,
+            metrics: vec![ScaleMetric::cpu(70)],
+            scale_up: ScaleRules::up(),
+            scale_down: ScaleRules::down(),
         };
         let written = json!({"spec": {"minReplicas": min, "maxReplicas": max}});
         self.with(Kind::HorizontalPodAutoscaler, name, written, Body::Autoscaler(autoscaler))

@@ -139,6 +139,7 @@ impl<'a> Checker<'a> {
             Target::Claim { name } => self.volume_claim(index, reference, namespace, name),
             Target::Service { name } => self.service(index, draft, reference, name),
             Target::Workload { kind, name } => self.scale_target(index, draft, reference, kind, name),
+            Target::Measured { metric } => self.measured(index, draft, reference, *metric),
             Target::PriorityClass { name } => self.priority_class(index, reference, name),
             Target::PodPort { name } => self.pod_port(index, draft, reference, name),
             Target::Backend { service, port } => self.backend(index, namespace, reference, service, port),

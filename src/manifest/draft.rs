@@ -89,6 +89,8 @@ pub(crate) enum Target {
     Service { name: String },
     /// What an autoscaler scales.
     Workload { kind: String, name: String },
+    /// What the metric of this index looks at, in what its autoscaler scales.
+    Measured { metric: usize },
     /// A class of priority.
     PriorityClass { name: String },
     /// A named container port, of the pods that a Service selects.

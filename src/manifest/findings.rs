@@ -30,6 +30,11 @@ impl<'a> Findings<'a> {
         (self.at(mark), format!("{}{path}", self.prefix))
     }
 
+    /// Whether a pointer leads to something that is written.
+    pub(crate) fn has(&self, pointer: &str) -> bool {
+        self.node.pointed(pointer).is_some()
+    }
+
     fn at(&self, mark: Mark) -> Location {
         Location { file: self.file.to_owned(), line: mark.line, column: mark.column }
     }

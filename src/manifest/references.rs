@@ -58,11 +58,21 @@ pub(crate) fn of_strategy(strategy: &Strategy, findings: &Findings<'_>) -> Vec<R
     found.references
 }
 
-/// The target of an autoscaler.
+/// The target of an autoscaler, and what each metric looks at there. One that is not written is told where the target is.
 fn of_autoscaler(autoscaler: &Autoscaler, findings: &Findings<'_>) -> Vec<Reference> {
     let mut found = Collector { findings, references: Vec::new() };
     let target = Target::Workload { kind: autoscaler.target_kind.clone(), name: autoscaler.target_name.clone() };
-    found.push(target, false, "/spec/scaleTargetRef/name");
+    let target_at = "/spec/scaleTargetRef/name";
+    found.push(target, false, target_at);
+    for metric in 0..autoscaler.metrics.len() {
+        let written = [
+            format!("/spec/metrics/{metric}/containerResource/container"),
+            format!("/spec/metrics/{metric}/resource/name"),
+            "/spec/targetCPUUtilizationPercentage".to_owned(),
+        ];
+        let at = written.iter().map(String::as_str).find(|pointer| findings.has(pointer)).unwrap_or(target_at);
+        found.push(Target::Measured { metric }, false, at);
+    }
     found.references
 }
 
@@ -116,6 +126,7 @@ pub(crate) fn names(references: &[Reference]) -> Names<'_> {
             Target::Claim { .. }
             | Target::Service { .. }
             | Target::Workload { .. }
+            | Target::Measured { .. }
             | Target::PriorityClass { .. }
             | Target::PodPort { .. }
             | Target::Backend { .. }

@@ -36,6 +36,8 @@ pub fn json_schema(kind: &str) -> Option<Value> {
     {
         keywords.remove("$ref");
         keywords.insert("oneOf".to_owned(), Value::Array(roots));
+        keywords.insert("title".to_owned(), json!(kind));
+        keywords.insert("$id".to_owned(), json!(id_of(kind)));
     }
     for (api_version, root) in versions {
         if schema["$defs"].get(root).is_none()
@@ -91,12 +93,16 @@ pub(crate) fn schema_of(table: &Table, root: &str) -> Value {
     }
     let mut schema = json!({
         "$schema": DIALECT,
-        "$id": format!("https://driftless.dev/schemas/{root}.json"),
+        "$id": id_of(root),
         "title": root,
         "$ref": format!("#/$defs/{root}"),
     });
     schema["$defs"] = Value::Object(defs);
     schema
+}
+
+fn id_of(name: &str) -> String {
+    format!("https://driftless.dev/schemas/{name}.json")
 }
 
 fn type_schema(kind: &Type, wanted: &mut BTreeSet<String>) -> Value {

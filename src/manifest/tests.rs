@@ -13,6 +13,7 @@ mod lists;
 mod placement;
 mod properties;
 mod rules;
+mod scale;
 mod secrets;
 mod table;
 

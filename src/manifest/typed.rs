@@ -56,7 +56,7 @@ pub(crate) fn body(kind: Kind, value: &Value, meta: &Meta, findings: &mut Findin
         Kind::Pod => workload(workload::pod(value, findings)?),
         Kind::Job => workload(job::job(value, findings)?),
         Kind::CronJob => DraftBody::CronJob(Box::new(job::cron_job(value, findings)?)),
-        Kind::HorizontalPodAutoscaler => plain(Body::Autoscaler(autoscaler::autoscaler(value, findings)?)),
+        Kind::HorizontalPodAutoscaler => plain(Body::Autoscaler(autoscaler::autoscaler(value, meta, findings)?)),
         Kind::PodDisruptionBudget => plain(Body::Budget(part(value, "/spec", findings)?)),
         Kind::StatefulSet => workload(sets::stateful_set(value, findings)?),
         Kind::DaemonSet => workload(sets::daemon_set(value, findings)?),

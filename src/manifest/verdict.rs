@@ -101,7 +101,8 @@ fn draft(key: ObjectKey, meta: Meta, value: &Value, body: DraftBody, node: &Node
 /// A kind that the table does not have with this apiVersion: misspelt, of another version, or of another project.
 fn unknown_kind(api_version: &str, kind: &str, findings: &mut Findings<'_>) -> Verdict {
     let kinds = &Table::get().kinds;
-    let words = || kinds.supported.keys().chain(kinds.unsupported.keys()).chain(kinds.ignored.keys());
+    // Of several versions the newest is the one to write.
+    let words = || kinds.supported.keys().rev().chain(kinds.unsupported.keys()).chain(kinds.ignored.keys());
     if let Some(known) = words().find_map(|word| word.strip_suffix(kind)?.strip_suffix(' ')) {
         // Groups of others have a dot; without one, a group of Kubernetes was meant.
         let is_own_group = group_of(known) == group_of(api_version) || !group_of(api_version).contains('.');

@@ -8,6 +8,7 @@
 
 mod affinity;
 mod assignment;
+mod autoscaler;
 mod claim;
 mod cluster;
 mod cron;
@@ -37,6 +38,7 @@ mod workload;
 
 pub use affinity::*;
 pub use assignment::*;
+pub use autoscaler::*;
 pub use claim::*;
 pub use cluster::*;
 pub use cron::*;

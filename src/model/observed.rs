@@ -46,12 +46,42 @@ pub struct Report {
     pub endpoints: BTreeMap<ObjectKey, u64>,
     /// Things that happened, for `driftless events`.
     pub events: Vec<PodEvent>,
-    /// Cpu in use by pod, in thousandths of a core, when a sample was taken.
-    pub cpu_milli: BTreeMap<PodUid, u64>,
+    /// What pods use, when a sample was taken.
+    pub usage: BTreeMap<PodUid, PodUsage>,
     /// What is wrong with Services on this node, the whole list, if it changed.
     pub service_problems: Option<Vec<ServiceProblem>>,
     /// The volume claims whose data is on this host, the whole list, if it changed.
     pub volumes: Option<BTreeSet<ObjectKey>>,
+}
+
+/// What a pod uses, as its agent measured it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PodUsage {
+    /// Cpu of all its containers since the sample before, in thousandths of a core; `None` until each of them was sampled twice.
+    pub cpu_milli: Option<u64>,
+    /// The working set of all its containers, in bytes; `None` if its agent does not tell.
+    pub memory_bytes: Option<u64>,
+    /// The same of each container and sidecar that runs; empty if its agent does not tell.
+    pub containers: BTreeMap<String, ContainerUsage>,
+}
+
+/// What a container uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ContainerUsage {
+    /// Cpu since the sample before, in thousandths of a core; `None` in the first one.
+    pub cpu_milli: Option<u64>,
+    /// The working set in bytes: memory in use without the page cache that could be dropped at once.
+    pub memory_bytes: u64,
+}
+
+impl FromIterator<(String, ContainerUsage)> for PodUsage {
+    fn from_iter<I: IntoIterator<Item = (String, ContainerUsage)>>(samples: I) -> Self {
+        let containers: BTreeMap<String, ContainerUsage> = samples.into_iter().collect();
+        let cpu: Option<Vec<u64>> = containers.values().map(|container| container.cpu_milli).collect();
+        let memory = containers.values().fold(0, |sum: u64, container| sum.saturating_add(container.memory_bytes));
+        let cpu_milli = cpu.map(|cpu| cpu.into_iter().fold(0, u64::saturating_add));
+        Self { cpu_milli, memory_bytes: Some(memory), containers }
+    }
 }
 
 /// Why a Service cannot be reached on a node as it should be.

@@ -286,7 +286,9 @@ impl Container {
         self.restart_policy == Some(RestartPolicy::Always)
     }
 
-    fn requests(&self) -> Amounts {
+    /// What it asks for; a limit without a request counts as the request.
+    #[must_use]
+    pub fn requests(&self) -> Amounts {
         let resources = &self.resources;
         let amount =
             |name: &str| resources.requests.get(name).or_else(|| resources.limits.get(name)).copied().unwrap_or_default();

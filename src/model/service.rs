@@ -1,4 +1,4 @@
-//! Services and autoscalers, in Kubernetes' shape.
+//! Services, in Kubernetes' shape.
 
 use super::{IntOrString, Protocol};
 use serde::{Deserialize, Serialize};
@@ -41,25 +41,4 @@ pub struct ServicePort {
     pub target_port: Option<IntOrString>,
     /// TCP or UDP.
     pub protocol: Protocol,
-}
-
-/// A HorizontalPodAutoscaler on cpu: <https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/>.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Autoscaler {
-    /// The kind of its target, `Deployment` or `Rollout`.
-    pub target_kind: String,
-    /// The name of its target, in its namespace.
-    pub target_name: String,
-    /// Never fewer.
-    pub min_replicas: u32,
-    /// Never more.
-    pub max_replicas: u32,
-    /// Wanted average cpu, in percent of the request.
-    pub cpu_percent: Option<u32>,
-    /// Wanted average cpu per pod, in thousandths of a core.
-    pub cpu_average_milli: Option<u64>,
-    /// Seconds over which the highest recommendation holds before it scales down (default 300).
-    pub scale_down_window_seconds: u32,
-    /// Seconds over which the lowest recommendation holds before it scales up (default 0).
-    pub scale_up_window_seconds: u32,
 }

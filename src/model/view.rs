@@ -1,8 +1,8 @@
 //! What status shows: one frozen picture of everything the controller knows, made after each pass.
 
 use super::{
-    ChangeCounts, Epoch, JobRun, Moment, NodeFacts, NodeName, NodeSpec, Object, ObjectKey, Outcome, PodReport, PodRun,
-    PodSnapshot, PodUid, Problem, Revision, StopReason, TemplateHash, Trigger, UnitName, UnitState,
+    AutoscalerView, ChangeCounts, Epoch, JobRun, Moment, NodeFacts, NodeName, NodeSpec, Object, ObjectKey, Outcome, PodReport,
+    PodRun, PodSnapshot, PodUid, PodUsage, Problem, Revision, StopReason, TemplateHash, Trigger, UnitName, UnitState,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -46,6 +46,8 @@ pub struct View {
     pub created: BTreeMap<ObjectKey, Moment>,
     /// Nodes.
     pub nodes: BTreeMap<NodeName, NodeView>,
+    /// Autoscalers whose target is there, with what they decided.
+    pub autoscalers: BTreeMap<ObjectKey, AutoscalerView>,
     /// Disruption budgets, with what they allow now.
     pub budgets: BTreeMap<ObjectKey, BudgetView>,
     /// Volume claims that have a place, those made from templates among them.
@@ -191,8 +193,8 @@ pub struct PodView {
     pub report: Option<PodReport>,
     /// When it was first assigned or seen.
     pub since: Moment,
-    /// Cpu in use, in thousandths of a core.
-    pub cpu_milli: Option<u64>,
+    /// What it uses, once that was measured.
+    pub usage: Option<PodUsage>,
 }
 
 /// A node.

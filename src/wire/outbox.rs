@@ -156,7 +156,7 @@ fn merge(waiting: &mut Report, newer: Report) {
     waiting.events.extend(newer.events);
     let excess = waiting.events.len().saturating_sub(EVENTS_MAX);
     waiting.events.drain(..excess);
-    waiting.cpu_milli.extend(newer.cpu_milli);
+    waiting.usage.extend(newer.usage);
     if newer.service_problems.is_some() {
         waiting.service_problems = newer.service_problems;
     }

@@ -61,7 +61,7 @@ fn get_prints_tables_with_the_columns_of_kubernetes() {
         &[
             "deployment.apps/web 3/3 2 3 ",
             "rollout.argoproj.io/api 1 1 1 0 Degraded",
-            "horizontalpodautoscaler.autoscaling/web Deployment/web cpu: 30%/60% 2 6 4",
+            "horizontalpodautoscaler.autoscaling/web Deployment/web cpu: 30%/60%, memory: <unknown>/64Mi 2 6 4",
             "service/web ClusterIP 127.64.0.10 <none> 80/TCP",
         ],
     );

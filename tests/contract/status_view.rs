@@ -41,6 +41,7 @@ pub(crate) fn view() -> View {
         templates: BTreeMap::from([(TemplateHash::new(OLD), snapshot(OLD, "web", "nginx:1.26"))]),
         nodes: nodes(),
         claims: BTreeMap::new(),
+        autoscalers: BTreeMap::from([(key(Kind::HorizontalPodAutoscaler, "web"), autoscaler())]),
         budgets: BTreeMap::from([(
             key(Kind::PodDisruptionBudget, "web"),
             BudgetView { expected: 3, healthy: 3, desired: 2, allowed: 1 },
@@ -96,6 +97,15 @@ fn object(kind: Kind, name: &str, line: u32, body: Body) -> Object {
     }
 }
 
+/// One that has pods at 30 % of their cpu, and does not know about their memory yet.
+fn autoscaler() -> AutoscalerView {
+    let usage = Some(MetricUsage { average: 30, percent: Some(30) });
+    let readings = vec![MetricReading { usage, wish: Ok(2) }, MetricReading { usage: None, wish: Err(NoReading::NoSamples) }];
+    let (basis, limit) = (ScaleBasis::Silence(1), None);
+    let decision = ScaleDecision { replicas: 3, basis, stabilized: false, limit, readings };
+    AutoscalerView { target: key(Kind::Deployment, "web"), last_scale: Some(ago(600)), decision: Some(decision) }
+}
+
 fn objects() -> Vec<Object> {
     let config = BTreeMap::from([("greeting".into(), b"hello".to_vec()), ("logo.png".into(), vec![0x89, 0xff, 0x00])]);
     let secret = BTreeMap::from([("password".into(), SecretBytes::new(SECRET.into()))]);
@@ -104,10 +114,16 @@ fn objects() -> Vec<Object> {
         target_name: "web".into(),
         min_replicas: 2,
         max_replicas: 6,
-        cpu_percent: Some(60),
-        cpu_average_milli: None,
-        scale_down_window_seconds: 300,
-        scale_up_window_seconds: 0,
+        metrics: vec![
+            ScaleMetric::cpu(60),
+            ScaleMetric {
+                resource: ScaledResource::Memory,
+                container: Some("main".into()),
+                target: MetricTarget::AverageValue(64 << 20),
+            },
+        ],
+        scale_up: ScaleRules::up(),
+        scale_down: ScaleRules { select: SelectPolicy::Min, ..ScaleRules::down() },
     };
     let budget = DisruptionBudget {
         selector: Some(LabelSelector { match_labels: labels("web"), ..LabelSelector::default() }),
@@ -342,14 +358,7 @@ fn pod(made: &Made) -> PodView {
         reason: String::new(),
         message: made.message.into(),
     };
-    PodView {
-        node: NodeName::new(made.node),
-        told: Some(run),
-        stopping: None,
-        report: Some(report),
-        since: ago(90),
-        cpu_milli: Some(30),
-    }
+    PodView { node: NodeName::new(made.node), told: Some(run), stopping: None, report: Some(report), since: ago(90), usage: None }
 }
 
 fn container(made: &Made, ready: bool) -> ContainerReport {

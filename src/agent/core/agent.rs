@@ -8,8 +8,8 @@ use super::proxied::Proxied;
 use crate::agent::launch::Folders;
 use crate::agent::runtime::{ContainerId, Usage};
 use crate::model::{
-    Epoch, Exit, Generation, Hello, Moment, NodeFacts, ObjectKey, PodEvent, PodSnapshot, PodUid, RuntimeKind, ServiceProblem,
-    StopOrder, TemplateHash,
+    Epoch, Exit, Generation, Hello, Moment, NodeFacts, ObjectKey, PodEvent, PodSnapshot, PodUid, PodUsage, RuntimeKind,
+    ServiceProblem, StopOrder, TemplateHash,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -30,7 +30,7 @@ pub struct Settings {
     pub host_address: IpAddr,
     /// Ports to give out: outside of the range that the kernel gives to clients.
     pub ports: RangeInclusive<u16>,
-    /// How often cpu is sampled; `None` for never.
+    /// How often cpu and memory are sampled; `None` for never.
     pub sample_every: Option<Duration>,
     /// How often a runtime is listed, in case that its events were lost.
     pub list_every: Duration,
@@ -102,7 +102,7 @@ pub(super) struct Outbox {
     pub(super) gone: BTreeSet<PodUid>,
     pub(super) endpoints: BTreeMap<ObjectKey, u64>,
     pub(super) events: Vec<PodEvent>,
-    pub(super) cpu_milli: BTreeMap<PodUid, u64>,
+    pub(super) usage: BTreeMap<PodUid, PodUsage>,
     pub(super) acknowledge: bool,
     pub(super) service_problems: bool,
     pub(super) volumes: bool,

@@ -6,7 +6,7 @@ use crate::agent::runtime::Role;
 use crate::model::{Moment, Report};
 
 impl Agent {
-    /// Asks for cpu usage when its time has come.
+    /// Asks for what containers and sidecars use when its time has come.
     pub(super) fn sample(&mut self, now: Moment) {
         let Some(every) = self.settings.sample_every else { return };
         if now < self.sample_at {
@@ -16,7 +16,9 @@ impl Agent {
         let mut wanted = Vec::new();
         for pod in self.pods.values() {
             let Some(runtime) = pod.runtime else { continue };
-            for member in pod.members.iter().filter(|member| member.is_running() && member.role != Role::Sandbox) {
+            for member in
+                pod.members.iter().filter(|member| member.is_running() && matches!(member.role, Role::Main | Role::Sidecar))
+            {
                 wanted.extend(member.id.clone().map(|id| (runtime, pod.key(member), id)));
             }
         }
@@ -51,7 +53,7 @@ impl Agent {
             || !outbox.gone.is_empty()
             || !outbox.endpoints.is_empty()
             || !outbox.events.is_empty()
-            || !outbox.cpu_milli.is_empty()
+            || !outbox.usage.is_empty()
             || outbox.service_problems
             || outbox.volumes
     }
@@ -64,7 +66,7 @@ impl Agent {
             gone: outbox.gone.into_iter().collect(),
             endpoints: outbox.endpoints,
             events: outbox.events,
-            cpu_milli: outbox.cpu_milli,
+            usage: outbox.usage,
             service_problems: outbox.service_problems.then(|| self.service_problems.clone()),
             volumes: outbox.volumes.then(|| self.volumes.clone()),
         }

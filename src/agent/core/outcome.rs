@@ -6,7 +6,7 @@ use super::found::vanished;
 use super::pod::{PostStart, State, StopCause, StopStep};
 use super::probe::Verdict;
 use crate::agent::runtime::{Role, RuntimeError, Started, Usage};
-use crate::model::{Exit, Moment, PodUid, RuntimeKind};
+use crate::model::{ContainerUsage, Exit, Moment, PodUid, RuntimeKind};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -146,19 +146,16 @@ impl Agent {
         }
     }
 
-    /// Cpu since the last sample, in thousandths of a core, by pod.
+    /// Cpu since the last sample, and memory now, of the containers that were asked for.
     pub(super) fn sampled(&mut self, usage: BTreeMap<ContainerKey, Usage>, now: Moment) {
-        let mut by_pod: BTreeMap<PodUid, u64> = BTreeMap::new();
+        let mut by_pod: BTreeMap<PodUid, Vec<(String, ContainerUsage)>> = BTreeMap::new();
         for (key, sample) in &usage {
-            let Some((before, last)) = self.samples.get(key) else { continue };
-            let window = u128::from(now.0.saturating_sub(before.0)) * 1_000_000;
-            let used = u128::from(sample.cpu_nanos.saturating_sub(last.cpu_nanos)) * 1000;
-            if let Some(milli) = used.checked_div(window) {
-                *by_pod.entry(key.pod).or_default() += u64::try_from(milli).unwrap_or(u64::MAX);
-            }
+            let cpu_milli = self.samples.get(key).and_then(|(before, last)| cpu_since(*before, last, now, sample));
+            let used = ContainerUsage { cpu_milli, memory_bytes: sample.memory_bytes };
+            by_pod.entry(key.pod).or_default().push((key.container.clone(), used));
         }
         self.samples = usage.into_iter().map(|(key, sample)| (key, (now, sample))).collect();
-        self.outbox.cpu_milli.extend(by_pod);
+        self.outbox.usage.extend(by_pod.into_iter().map(|(uid, containers)| (uid, containers.into_iter().collect())));
     }
 
     /// Files of volumes were brought up to date, or not: then the next change or start does it.
@@ -183,4 +180,11 @@ impl Agent {
             });
         }
     }
+}
+
+/// Cpu from one sample to the next, in thousandths of a core.
+fn cpu_since(before: Moment, last: &Usage, now: Moment, sample: &Usage) -> Option<u64> {
+    let window_ns = u128::from(now.0.saturating_sub(before.0)) * 1_000_000;
+    let used = u128::from(sample.cpu_nanos.saturating_sub(last.cpu_nanos)) * 1000;
+    used.checked_div(window_ns).map(|milli| u64::try_from(milli).unwrap_or(u64::MAX))
 }

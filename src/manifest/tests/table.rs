@@ -22,7 +22,12 @@ const WITHOUT_DIFFERENCE: &[(&str, &str)] = &[
 ];
 
 /// Fields that only make sense together with others, and are tested where those are: the samples leave the others out.
-const TOGETHER: &[(&str, &str)] = &[("MetricTarget", "type and value belong together: typed/autoscaler.rs")];
+const TOGETHER: &[(&str, &str)] = &[
+    ("Metric", "type and source belong together: manifest/tests/scale.rs"),
+    ("ResourceMetric", "its target does: manifest/tests/scale.rs"),
+    ("ContainerResourceMetric", "its target does: manifest/tests/scale.rs"),
+    ("MetricTarget", "type and value belong together: manifest/tests/scale.rs"),
+];
 
 /// Values of any form; the first that fits stands where one is needed, the next two for all values of a field.
 fn candidates() -> Vec<Value> {
@@ -373,7 +378,10 @@ fn every_supported_kind_has_a_schema_that_accepts_its_own_documents() {
     for (kind, api_version) in supported_kinds() {
         let schema = json_schema(kind).expect("a schema");
         jsonschema::meta::validate(&schema).unwrap_or_else(|error| panic!("{kind}: {error}"));
-        assert_eq!(schema["$defs"][kind]["properties"]["apiVersion"]["const"], api_version);
+        let defs = schema["$defs"].as_object().expect("types");
+        let is_its =
+            |of: &Value| of["properties"]["apiVersion"]["const"] == api_version && of["properties"]["kind"]["const"] == kind;
+        assert_eq!(defs.values().filter(|of| is_its(of)).count(), 1, "{api_version} {kind}");
     }
     let document = serde_json::json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}, "data": {"a": "b"}});
     let schema = json_schema("ConfigMap").expect("a schema");
@@ -382,4 +390,22 @@ fn every_supported_kind_has_a_schema_that_accepts_its_own_documents() {
         &schema,
         &serde_json::json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "x"}})
     ));
+}
+
+#[test]
+fn the_schema_of_a_kind_of_two_versions_holds_each_to_its_own_fields() {
+    let schema = json_schema("HorizontalPodAutoscaler").expect("a schema");
+    assert_eq!(schema["title"], "HorizontalPodAutoscaler");
+    let is_valid = |version: &str, field: &str| {
+        let mut document = json!({
+            "apiVersion": format!("autoscaling/{version}"),
+            "kind": "HorizontalPodAutoscaler",
+            "metadata": {"name": "x"},
+            "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "web"}, "maxReplicas": 3},
+        });
+        document["spec"][field] = if field == "metrics" { json!([]) } else { json!(50) };
+        jsonschema::is_valid(&schema, &document)
+    };
+    assert!(is_valid("v2", "metrics") && is_valid("v1", "targetCPUUtilizationPercentage"));
+    assert!(!is_valid("v1", "metrics") && !is_valid("v2", "targetCPUUtilizationPercentage"));
 }

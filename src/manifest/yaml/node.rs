@@ -115,7 +115,8 @@ impl Node {
         (entry.map_or(at, |entry| entry.key_at), path)
     }
 
-    fn pointed(&self, pointer: &str) -> Option<&Node> {
+    /// What a JSON pointer leads to.
+    pub(crate) fn pointed(&self, pointer: &str) -> Option<&Node> {
         pointer.split('/').skip(1).try_fold(self, |node, step| match &node.data {
             Data::List(items) => items.get(step.parse::<usize>().ok()?),
             Data::Map(_) => node.get(&step.replace("~1", "/").replace("~0", "~")),

@@ -109,18 +109,33 @@ pub(super) fn containers(object: &Value, field: &str) -> String {
     or_none(&texts.join(",")).to_owned()
 }
 
+/// How many metrics of an autoscaler are listed.
+const TARGETS_MAX: usize = 2;
+
+/// What each metric is and should be, as kubectl prints it: two of them at most.
 pub(super) fn targets(object: &Value) -> String {
-    let wanted = &object["spec"]["metrics"][0]["resource"]["target"];
-    let current = &object["status"]["currentMetrics"][0]["resource"]["current"];
+    let metrics = object["spec"]["metrics"].as_array().map_or(&[][..], Vec::as_slice);
+    let shown: Vec<String> = metrics
+        .iter()
+        .enumerate()
+        .take(TARGETS_MAX)
+        .map(|(index, metric)| target(metric, &object["status"]["currentMetrics"][index]))
+        .collect();
+    let more = metrics.len().saturating_sub(TARGETS_MAX);
+    if more > 0 { format!("{} + {more} more...", shown.join(", ")) } else { shown.join(", ") }
+}
+
+fn target(metric: &Value, current: &Value) -> String {
+    let source = if metric["type"] == "ContainerResource" { "containerResource" } else { "resource" };
+    let (wanted, used) = (&metric[source]["target"], &current[source]["current"]);
     let percent = |value: &Value| value.as_u64().map(|percent| format!("{percent}%"));
-    let unknown = || "<unknown>".to_owned();
-    match percent(&wanted["averageUtilization"]) {
-        Some(wanted) => format!("cpu: {}/{wanted}", percent(&current["averageUtilization"]).unwrap_or_else(unknown)),
-        None => {
-            let value = |value: &Value| value.as_str().map(str::to_owned).unwrap_or_else(unknown);
-            format!("cpu: {}/{}", value(&current["averageValue"]), value(&wanted["averageValue"]))
-        }
-    }
+    let amount = |value: &Value| value.as_str().map(str::to_owned);
+    let (used, wanted) = match percent(&wanted["averageUtilization"]) {
+        Some(wanted) => (percent(&used["averageUtilization"]), wanted),
+        None => (amount(&used["averageValue"]), amount(&wanted["averageValue"]).unwrap_or_default()),
+    };
+    let name = metric[source]["name"].as_str().unwrap_or_default();
+    format!("{name}: {}/{wanted}", used.as_deref().unwrap_or("<unknown>"))
 }
 
 pub(super) fn access_modes(modes: &Value) -> String {

@@ -8,6 +8,7 @@
 
 mod accept;
 mod answer;
+mod autoscalers;
 mod cells;
 mod claims;
 mod discovery;
@@ -72,7 +73,7 @@ fn objects(view: &View, resource: Resource, scope: &Scope) -> Vec<Value> {
         Resource::Rollouts => workloads::rollouts(view, scope),
         Resource::Jobs => jobs::jobs(view, scope),
         Resource::CronJobs => jobs::cron_jobs(view, scope),
-        Resource::Autoscalers => workloads::autoscalers(view, scope),
+        Resource::Autoscalers => autoscalers::autoscalers(view, scope),
         Resource::PriorityClasses => placement::priority_classes(view, scope),
         Resource::Budgets => placement::budgets(view, scope),
     }

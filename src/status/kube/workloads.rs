@@ -1,16 +1,11 @@
-//! Deployments, Rollouts and HorizontalPodAutoscalers.
+//! Deployments and Rollouts.
 
-use super::super::pods::{self, ShownPod};
 use super::super::words::{self, Standing};
 use super::Scope;
 use super::metadata;
 use super::settings::of_kind;
-use crate::model::{
-    Autoscaler, BlueGreen, Kind, Object, ObjectKey, Progress, Quantity, StalledBy, Strategy, View, WaitingOn, Workload,
-    WorkloadView,
-};
+use crate::model::{BlueGreen, Kind, Object, Progress, StalledBy, Strategy, View, WaitingOn, Workload, WorkloadView};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
 
 /// The Deployments.
 pub(super) fn deployments(view: &View, scope: &Scope) -> Vec<Value> {
@@ -142,80 +137,4 @@ fn rollout_status(state: &WorkloadView) -> Value {
         status.insert("blueGreen".into(), json!({ "activeSelector": promoted, "previewSelector": state.hash }));
     }
     Value::Object(status)
-}
-
-/// The autoscalers.
-pub(super) fn autoscalers(view: &View, scope: &Scope) -> Vec<Value> {
-    let shown = pods::all(view);
-    let pods = pods::by_workload(&shown);
-    of_kind(view, Kind::HorizontalPodAutoscaler, scope).filter_map(|object| autoscaler(view, object, &pods)).collect()
-}
-
-type Pods<'p, 'a> = BTreeMap<&'a ObjectKey, Vec<&'p ShownPod<'a>>>;
-
-fn autoscaler(view: &View, object: &Object, pods: &Pods<'_, '_>) -> Option<Value> {
-    let autoscaler = object.autoscaler()?;
-    let kind = Kind::named(&autoscaler.target_kind).unwrap_or(Kind::Deployment);
-    let target = ObjectKey::new(kind, object.key.namespace.clone(), autoscaler.target_name.clone());
-    let mut shown = metadata::of_object(view, object);
-    shown.insert(
-        "spec".into(),
-        json!({
-            "scaleTargetRef": { "apiVersion": kind.api_version(), "kind": kind.as_str(), "name": autoscaler.target_name },
-            "minReplicas": autoscaler.min_replicas,
-            "maxReplicas": autoscaler.max_replicas,
-            "metrics": [{ "type": "Resource", "resource": { "name": "cpu", "target": wanted(autoscaler) } }],
-            "behavior": {
-                "scaleUp": { "stabilizationWindowSeconds": autoscaler.scale_up_window_seconds },
-                "scaleDown": { "stabilizationWindowSeconds": autoscaler.scale_down_window_seconds },
-            },
-        }),
-    );
-    shown.insert("status".into(), autoscaler_status(view, &target, pods));
-    Some(Value::Object(shown))
-}
-
-fn wanted(autoscaler: &Autoscaler) -> Value {
-    match (autoscaler.cpu_percent, autoscaler.cpu_average_milli) {
-        (Some(percent), _) => json!({ "type": "Utilization", "averageUtilization": percent }),
-        (None, Some(milli)) => json!({ "type": "AverageValue", "averageValue": cpu(milli) }),
-        (None, None) => json!({ "type": "Utilization" }),
-    }
-}
-
-fn cpu(milli: u64) -> String {
-    Quantity::from_milli(i128::from(milli)).to_string()
-}
-
-fn autoscaler_status(view: &View, target: &ObjectKey, pods: &Pods<'_, '_>) -> Value {
-    let state = view.workloads.get(target);
-    let current = state.map_or(0, |state| state.current);
-    let desired = state.map_or(0, |state| state.autoscaled.unwrap_or(state.replicas));
-    let mut status = json!({ "currentReplicas": current, "desiredReplicas": desired });
-    if let Some(used) = pods.get(target).and_then(|pods| cpu_in_use(pods)) {
-        let mut now = json!({ "averageValue": cpu(used.average_milli) });
-        if let Some(percent) = used.percent {
-            now["averageUtilization"] = json!(percent);
-        }
-        status["currentMetrics"] = json!([{ "type": "Resource", "resource": { "name": "cpu", "current": now } }]);
-    }
-    status
-}
-
-struct CpuInUse {
-    average_milli: u64,
-    percent: Option<u64>,
-}
-
-/// The average over the pods that have a sample; `None` while there is none.
-fn cpu_in_use(pods: &[&ShownPod<'_>]) -> Option<CpuInUse> {
-    let (mut used, mut requested, mut samples) = (0_u64, 0_u64, 0_u64);
-    for pod in pods {
-        let Some(milli) = pod.view.cpu_milli else { continue };
-        used = used.saturating_add(milli);
-        requested += pod.snapshot.map_or(0, |snapshot| snapshot.template.spec.requests().cpu_milli);
-        samples += 1;
-    }
-    let average_milli = used.checked_div(samples)?;
-    Some(CpuInUse { average_milli, percent: (used.saturating_mul(100)).checked_div(requested) })
 }

@@ -2,8 +2,9 @@
 
 use super::{ConvertError, invalid, key, key_to_proto, port, uid, uid_to_proto};
 use crate::model::{
-    Amounts, ContainerReport, ContainerState, Epoch, Exit, Generation, Hello, NodeFacts, NodeName, ObjectKey, PodEvent, PodPhase,
-    PodReport, Report, Revision, RuntimeKind, ServiceProblem, TemplateHash, UsedEndpoints, millis,
+    Amounts, ContainerReport, ContainerState, ContainerUsage, Epoch, Exit, Generation, Hello, NodeFacts, NodeName, ObjectKey,
+    PodEvent, PodPhase, PodReport, PodUid, PodUsage, Report, Revision, RuntimeKind, ServiceProblem, TemplateHash, UsedEndpoints,
+    millis,
 };
 use crate::wire::proto;
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,7 +42,10 @@ pub(super) fn hello(hello: proto::Hello) -> Result<Hello, ConvertError> {
 }
 
 pub(super) fn report_to_proto(report: &Report) -> proto::Report {
-    let cpu = report.cpu_milli.iter().map(|(pod, milli)| proto::PodCpu { pod: uid_to_proto(pod), milli: *milli });
+    let cpu = report.usage.iter().filter_map(|(pod, usage)| {
+        let milli = usage.cpu_milli?;
+        Some(proto::PodCpu { pod: uid_to_proto(pod), milli })
+    });
     let events = report.events.iter().map(|event| proto::PodEvent {
         pod: event.pod.as_ref().map(uid_to_proto).unwrap_or_default(),
         warning: event.warning,
@@ -58,21 +62,46 @@ pub(super) fn report_to_proto(report: &Report) -> proto::Report {
         cpu: cpu.collect(),
         service_problems: report.service_problems.as_deref().map(problems_to_proto),
         volumes: report.volumes.as_ref().map(|all| proto::Volumes { all: all.iter().map(key_to_proto).collect() }),
+        usage: report.usage.iter().filter(|(_, usage)| !usage.containers.is_empty()).map(usage_to_proto).collect(),
     }
 }
 
 pub(super) fn report(report: proto::Report) -> Result<Report, ConvertError> {
-    let cpu = report.cpu.into_iter().map(|sample| Ok((uid("cpu.pod", &sample.pod)?, sample.milli)));
     Ok(Report {
         assignment: (Epoch(report.epoch), Generation(report.generation)),
         pods: report.pods.into_iter().map(pod).collect::<Result<_, _>>()?,
         gone: report.gone.iter().map(|bytes| uid("gone", bytes)).collect::<Result<_, _>>()?,
         endpoints: versions(report.endpoints)?,
         events: report.events.into_iter().map(event).collect::<Result<_, _>>()?,
-        cpu_milli: cpu.collect::<Result<_, _>>()?,
+        usage: usages(report.cpu, report.usage)?,
         service_problems: report.service_problems.map(problems).transpose()?,
         volumes: report.volumes.map(|message| volumes(message.all)).transpose()?,
     })
+}
+
+fn usage_to_proto((pod, usage): (&PodUid, &PodUsage)) -> proto::PodUsage {
+    let container = |(name, usage): (&String, &ContainerUsage)| proto::ContainerUsage {
+        name: name.clone(),
+        cpu_milli: usage.cpu_milli,
+        memory_bytes: usage.memory_bytes,
+    };
+    proto::PodUsage { pod: uid_to_proto(pod), containers: usage.containers.iter().map(container).collect() }
+}
+
+/// What pods use. Of an older agent's the cpu alone is known, of each pod as a whole.
+fn usages(cpu: Vec<proto::PodCpu>, usage: Vec<proto::PodUsage>) -> Result<BTreeMap<PodUid, PodUsage>, ConvertError> {
+    let mut found = BTreeMap::new();
+    for sample in cpu {
+        let whole = PodUsage { cpu_milli: Some(sample.milli), ..PodUsage::default() };
+        found.insert(uid("cpu.pod", &sample.pod)?, whole);
+    }
+    for sample in usage {
+        let container = |usage: proto::ContainerUsage| {
+            (usage.name, ContainerUsage { cpu_milli: usage.cpu_milli, memory_bytes: usage.memory_bytes })
+        };
+        found.insert(uid("usage.pod", &sample.pod)?, sample.containers.into_iter().map(container).collect());
+    }
+    Ok(found)
 }
 
 fn volumes(keys: Vec<proto::ObjectKey>) -> Result<BTreeSet<ObjectKey>, ConvertError> {

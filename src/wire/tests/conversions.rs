@@ -2,16 +2,16 @@
 
 use super::samples;
 use crate::model::{
-    Assignment, Backend, ConfigSnapshot, ContainerReport, ContainerState, EndpointPort, EndpointSet, Epoch, Exit, Generation,
-    Hello, Kind, ObjectKey, PodEvent, PodPhase, PodReport, PodRun, PodSnapshot, PodUid, Protocol, Report, Revision, RuntimeKind,
-    SecretBytes, ServiceProblem, StopOrder, StopReason, TemplateHash, UsedEndpoints,
+    Assignment, Backend, ConfigSnapshot, ContainerReport, ContainerState, ContainerUsage, EndpointPort, EndpointSet, Epoch, Exit,
+    Generation, Hello, Kind, ObjectKey, PodEvent, PodPhase, PodReport, PodRun, PodSnapshot, PodUid, PodUsage, Protocol, Report,
+    Revision, RuntimeKind, SecretBytes, ServiceProblem, StopOrder, StopReason, TemplateHash, UsedEndpoints,
 };
 use crate::wire::convert::{self, ConvertError, Told};
 use crate::wire::messages::{FromAgent, LogRequest, ToAgent};
 use crate::wire::{PROTOCOL, proto};
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option::of;
-use proptest::prelude::{ProptestConfig, Strategy, any, prop_assert_eq, proptest};
+use proptest::prelude::{ProptestConfig, Strategy, any, prop_assert_eq, prop_oneof, proptest};
 use prost::Message;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -97,6 +97,16 @@ fn pod() -> impl Strategy<Value = PodReport> {
     )
 }
 
+/// What a newer agent says of a pod, or an older one, or both.
+fn usage() -> impl Strategy<Value = PodUsage> {
+    let container =
+        (of(0..1_000_u64), 0..1_000_u64).prop_map(|(cpu_milli, memory_bytes)| ContainerUsage { cpu_milli, memory_bytes });
+    prop_oneof![
+        btree_map(text(), container, 1..3).prop_map(PodUsage::from_iter),
+        any::<u64>().prop_map(|milli| PodUsage { cpu_milli: Some(milli), ..PodUsage::default() }),
+    ]
+}
+
 fn report() -> impl Strategy<Value = Report> {
     let event = (of(uid()), any::<bool>(), text(), text()).prop_map(|(pod, warning, reason, message)| PodEvent {
         pod,
@@ -110,17 +120,17 @@ fn report() -> impl Strategy<Value = Report> {
         vec(uid(), 0..3),
         btree_map(key(), any::<u64>(), 0..3),
         vec(event, 0..3),
-        btree_map(uid(), any::<u64>(), 0..3),
+        btree_map(uid(), usage(), 0..3),
         of(vec((key(), text()).prop_map(|(service, message)| ServiceProblem { service, message }), 0..3)),
         of(btree_set(key(), 0..3)),
     )
-        .prop_map(|((epoch, generation), pods, gone, endpoints, events, cpu_milli, service_problems, volumes)| Report {
+        .prop_map(|((epoch, generation), pods, gone, endpoints, events, usage, service_problems, volumes)| Report {
             assignment: (Epoch(epoch), Generation(generation)),
             pods,
             gone,
             endpoints,
             events,
-            cpu_milli,
+            usage,
             service_problems,
             volumes,
         })

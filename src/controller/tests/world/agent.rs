@@ -33,7 +33,8 @@ pub(crate) struct FakeAgent {
     pub(crate) up: bool,
     pub(crate) acknowledges: bool,
     pub(crate) dirty: bool,
-    pub(crate) cpu: BTreeMap<PodUid, u64>,
+    /// What it says that its pods use, in every report.
+    pub(crate) usage: BTreeMap<PodUid, PodUsage>,
 }
 
 impl FakeAgent {
@@ -184,14 +185,13 @@ impl World {
         let agent = self.agents.get_mut(name).unwrap();
         let endpoints = if agent.acknowledges { std::mem::take(&mut agent.fresh) } else { BTreeMap::new() };
         let gone = std::mem::take(&mut agent.gone);
-        let cpu_milli = agent.cpu.clone();
+        let usage = agent.usage.clone();
         let dirty = std::mem::take(&mut agent.dirty);
-        if changed.is_empty() && gone.is_empty() && endpoints.is_empty() && cpu_milli.is_empty() && !dirty {
+        if changed.is_empty() && gone.is_empty() && endpoints.is_empty() && usage.is_empty() && !dirty {
             return self.give(Event::AgentHeartbeat { node: name.clone() });
         }
         let volumes = Some(agent.volumes.clone());
-        let report =
-            Report { assignment: agent.in_force, pods: changed, gone, endpoints, cpu_milli, volumes, ..Report::default() };
+        let report = Report { assignment: agent.in_force, pods: changed, gone, endpoints, usage, volumes, ..Report::default() };
         self.give(Event::AgentReport { node: name.clone(), report: Box::new(report) });
     }
 

@@ -26,7 +26,7 @@ pub(crate) fn letter(hash: &TemplateHash) -> char {
 }
 
 /// One object from a line: `deployment web a 3 surge=1`, `rollout api b 2 manual delay=30`, `service web`, `config settings x`,
-/// `hpa web 1 5`, `recreate job a 2`, `job sum a 3 parallel=2 limit=1 ttl=60`, `cron tick a */10_*_*_*_* Forbid`,
+/// `hpa web 1 5`, `hpa db 1 5 of=StatefulSet memory=100 window=0`, `recreate job a 2`, `job sum a 3 parallel=2 limit=1 ttl=60`, `cron tick a */10_*_*_*_* Forbid`,
 /// `node n1 cordoned taint=key:NoExecute zone=x`, `class high 1000 never`, `budget web 2`.
 pub(crate) fn object(line: &str, revision: &Revision) -> Object {
     let words: Vec<&str> = line.split_whitespace().collect();
@@ -52,6 +52,26 @@ pub(crate) fn object(line: &str, revision: &Revision) -> Object {
         written: Arc::new(written),
         fingerprint: [0; 32],
         body,
+    }
+}
+
+/// An autoscaler of what has its name: 50 % of the cpu, and so many bytes of memory on average if it says so.
+fn autoscaler(words: &[&str]) -> Autoscaler {
+    let option = |wanted: &str| words.iter().find_map(|word| word.strip_prefix(wanted)?.strip_prefix('='));
+    let memory = option("memory").map(|bytes| ScaleMetric {
+        resource: ScaledResource::Memory,
+        container: None,
+        target: MetricTarget::AverageValue(bytes.parse().unwrap()),
+    });
+    let window_seconds = option("window").map_or(300, |seconds| seconds.parse().unwrap());
+    Autoscaler {
+        target_kind: option("of").unwrap_or("Deployment").to_owned(),
+        target_name: words[1].to_owned(),
+        min_replicas: words[2].parse().unwrap(),
+        max_replicas: words[3].parse().unwrap(),
+        metrics: [ScaleMetric::cpu(50)].into_iter().chain(memory).collect(),
+        scale_up: ScaleRules::up(),
+        scale_down: ScaleRules { window_seconds, ..ScaleRules::down() },
     }
 }
 
@@ -81,19 +101,7 @@ fn body(words: &[&str]) -> (Kind, Body) {
             }),
         ),
         "config" => (Kind::ConfigMap, Body::ConfigMap([("k".to_owned(), words[2].as_bytes().to_vec())].into_iter().collect())),
-        "hpa" => (
-            Kind::HorizontalPodAutoscaler,
-            Body::Autoscaler(Autoscaler {
-                target_kind: "Deployment".to_owned(),
-                target_name: name.to_owned(),
-                min_replicas: words[2].parse().unwrap(),
-                max_replicas: words[3].parse().unwrap(),
-                cpu_percent: Some(50),
-                cpu_average_milli: None,
-                scale_down_window_seconds: 300,
-                scale_up_window_seconds: 0,
-            }),
-        ),
+        "hpa" => (Kind::HorizontalPodAutoscaler, Body::Autoscaler(autoscaler(words))),
         "node" => (
             Kind::Node,
             Body::Node(NodeSpec {
