@@ -3,7 +3,7 @@
 use super::pods;
 use super::refusal::Refusal;
 use super::server::Server;
-use crate::model::{Health, PodPhase, Progress, View};
+use crate::model::{Health, MetricTarget, PodPhase, Progress, ScaledResource, View};
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -18,6 +18,7 @@ use std::fmt;
 use std::sync::Arc;
 
 type ByState = Family<[(&'static str, &'static str); 1], Gauge>;
+type ByObject = Family<Vec<(&'static str, String)>, Gauge>;
 
 /// A view as metrics.
 #[derive(Debug)]
@@ -49,6 +50,14 @@ impl Collector for Snapshot {
             ("workloads", "Workloads by where their rollout stands", workloads(view)),
             ("pods", "Pods by status", by_word(view)),
             ("nodes", "Nodes by whether their agent is heard", nodes(view)),
+        ] {
+            family.encode(encoder.encode_descriptor(name, help, None, family.metric_type())?)?;
+        }
+        let [replicas, usage, target] = autoscalers(view);
+        for (name, help, family) in [
+            ("autoscaler_replicas", "Pods that an autoscaler wants", replicas),
+            ("autoscaler_usage", "What a metric of an autoscaler is now, in its unit, where that is known", usage),
+            ("autoscaler_target", "What a metric of an autoscaler should be, in its unit", target),
         ] {
             family.encode(encoder.encode_descriptor(name, help, None, family.metric_type())?)?;
         }
@@ -132,4 +141,40 @@ fn nodes(view: &View) -> ByState {
         family.get_or_create(&[("ready", if node.ready { "true" } else { "false" })]).inc();
     }
     family
+}
+
+/// What autoscalers want, and each of their metrics: what it is, and what it should be.
+fn autoscalers(view: &View) -> [ByObject; 3] {
+    let [replicas, usage, target] = [(); 3].map(|()| ByObject::default());
+    let set = |family: &ByObject, labels: &[(&'static str, &str)], value: u64| {
+        let labels = labels.iter().map(|(name, text)| (*name, (*text).to_owned())).collect();
+        family.get_or_create(&labels).set(i64::try_from(value).unwrap_or(i64::MAX));
+    };
+    for (key, state) in &view.autoscalers {
+        let Some(autoscaler) = view.objects.get(key).and_then(|object| object.autoscaler()) else { continue };
+        let own = [("namespace", key.namespace.as_str()), ("autoscaler", key.name.as_str())];
+        if let Some(wanted) = view.workloads.get(&state.target).and_then(|workload| workload.autoscaled) {
+            set(&replicas, &own, wanted.into());
+        }
+        for (index, metric) in autoscaler.metrics.iter().enumerate() {
+            let (unit, wanted) = match (metric.target, metric.resource) {
+                (MetricTarget::Utilization(percent), _) => ("percent", percent.into()),
+                (MetricTarget::AverageValue(amount), ScaledResource::Cpu) => ("millicores", amount),
+                (MetricTarget::AverageValue(amount), ScaledResource::Memory) => ("bytes", amount),
+            };
+            let of = [
+                ("resource", metric.resource.as_str()),
+                ("container", metric.container.as_deref().unwrap_or_default()),
+                ("unit", unit),
+            ];
+            let labels: Vec<(&'static str, &str)> = own.into_iter().chain(of).collect();
+            set(&target, &labels, wanted);
+            let reading = state.decision.as_ref().and_then(|decision| decision.readings.get(index)?.usage);
+            let used = reading.and_then(|used| if unit == "percent" { used.percent.map(u64::from) } else { Some(used.average) });
+            if let Some(used) = used {
+                set(&usage, &labels, used);
+            }
+        }
+    }
+    [replicas, usage, target]
 }

@@ -96,6 +96,8 @@ pub(super) struct Workload<'a> {
     pub(super) key: &'a ObjectKey,
     pub(super) chip: Chip,
     pub(super) sentence: String,
+    /// What its autoscaler does, if it has one.
+    pub(super) scaling: Option<String>,
     pub(super) bar: Bar,
     pub(super) images: String,
     pub(super) source: String,
@@ -295,6 +297,7 @@ fn workload<'a>(
         key,
         chip: Chip::new(tone, word),
         sentence: words::standing(&state.progress).sentence,
+        scaling: view.autoscalers.iter().find(|(_, scaler)| scaler.target == *key).and_then(|(key, _)| scaling(view, key)),
         bar: Bar::of(state, pods),
         images: images.collect::<Vec<_>>().join(", "),
         source: object.map(|object| format!("{}:{}", object.source.file, object.source.line)).unwrap_or_default(),
@@ -303,6 +306,18 @@ fn workload<'a>(
         pods: pods.iter().take(PODS_MAX).map(|pod| shown_pod(pod, now)).collect(),
         more_pods: pods.len().saturating_sub(PODS_MAX),
     }
+}
+
+/// The bounds of an autoscaler, what it looks at, and what is in the way of what it wants.
+fn scaling(view: &View, key: &ObjectKey) -> Option<String> {
+    let autoscaler = view.objects.get(key)?.autoscaler()?;
+    let decision = view.autoscalers.get(key)?.decision.as_ref();
+    let usage = |index: usize| decision.and_then(|decision| decision.readings.get(index)?.usage);
+    let metrics = autoscaler.metrics.iter().enumerate().map(|(index, metric)| metric.compared(usage(index)));
+    let metrics = metrics.collect::<Vec<_>>().join(", ");
+    let hindered = decision.filter(|decision| decision.is_hindered());
+    let because = hindered.map(|decision| format!(" ({})", decision.because(autoscaler))).unwrap_or_default();
+    Some(format!("autoscaled between {} and {}: {metrics}{because}", autoscaler.min_replicas, autoscaler.max_replicas))
 }
 
 fn shown_pod<'a>(pod: &ShownPod<'a>, now: Moment) -> Pod<'a> {
