@@ -120,7 +120,15 @@ fn describe_reads_every_kind() {
     assert_has(&out(&server, &["describe", "svc/web", "-n", "shop"]), &["IP: 127.64.0.10", "Endpoints: 127.0.0.1:20003"]);
     // Older ones, as Debian 12 has, describe autoscalers by API versions that Kubernetes has removed.
     if client_minor(&server) >= 23 {
-        assert_has(&out(&server, &["describe", "hpa/web", "-n", "shop"]), &["Min replicas: 2", "30% (30m) / 60%"]);
+        let expected = [
+            "Min replicas: 2",
+            "resource cpu on pods (as a percentage of request): 30% (30m) / 60%",
+            "resource memory of container \"main\" on pods: <unknown> / 64Mi",
+            "Select Policy: Min",
+            "- Type: Pods Value: 4 Period: 15 seconds",
+            "ScalingActive False FailedGetContainerResourceMetric",
+        ];
+        assert_has(&out(&server, &["describe", "hpa/web", "-n", "shop"]), &expected);
     }
     assert_has(&out(&server, &["describe", "secret/web-secret", "-n", "shop"]), &["password: 10 bytes"]);
 }
