@@ -200,7 +200,12 @@ impl Cluster {
 
     /// Polls until `check` succeeds; fails with its last error and the end of the log.
     pub fn wait_for<T>(&self, what: &str, check: impl FnMut() -> Result<T, String>) -> T {
-        poll(what, PATIENCE, check).unwrap_or_else(|error| {
+        self.wait_within(PATIENCE, what, check)
+    }
+
+    /// The same, for what takes longer by its nature.
+    pub fn wait_within<T>(&self, patience: Duration, what: &str, check: impl FnMut() -> Result<T, String>) -> T {
+        poll(what, patience, check).unwrap_or_else(|error| {
             let log = self.log();
             let tail: Vec<&str> = log.lines().rev().take(60).collect();
             let tail: Vec<&str> = tail.into_iter().rev().collect();

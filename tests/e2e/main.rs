@@ -10,3 +10,4 @@ mod docker;
 mod harness;
 mod main_job;
 mod promises;
+mod scale;

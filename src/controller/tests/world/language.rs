@@ -26,8 +26,8 @@ pub(crate) fn letter(hash: &TemplateHash) -> char {
 }
 
 /// One object from a line: `deployment web a 3 surge=1`, `rollout api b 2 manual delay=30`, `service web`, `config settings x`,
-/// `hpa web 1 5`, `hpa db 1 5 of=StatefulSet memory=100 window=0`, `recreate job a 2`, `job sum a 3 parallel=2 limit=1 ttl=60`, `cron tick a */10_*_*_*_* Forbid`,
-/// `node n1 cordoned taint=key:NoExecute zone=x`, `class high 1000 never`, `budget web 2`.
+/// `hpa web 1 5`, `hpa db 1 5 of=StatefulSet memory=100 window=0`, `recreate job a 2`, `job sum a 3 parallel=2 limit=1 ttl=60`,
+/// `cron tick a */10_*_*_*_* Forbid`, `node n1 cordoned taint=key:NoExecute zone=x`, `class high 1000 never`, `budget web 2`.
 pub(crate) fn object(line: &str, revision: &Revision) -> Object {
     let words: Vec<&str> = line.split_whitespace().collect();
     let name = words[1];
