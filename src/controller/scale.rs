@@ -56,17 +56,20 @@ impl Controller {
         if wanted != current {
             work.autoscaled = Some(wanted);
             work.scaling.last_scale = Some(self.now);
-            self.note_scaled(key, format!("scaled {current} → {wanted} by its autoscaler: {because}"));
+            self.note_scaled(key, current, wanted, &because);
         }
     }
 
-    fn note_scaled(&mut self, key: &ObjectKey, message: String) {
-        self.records.batch(Occasion::Scale, key, message.clone());
+    /// The record is about the workload, the event about the autoscaler, as in Kubernetes.
+    fn note_scaled(&mut self, key: &ObjectKey, current: u32, wanted: u32, because: &str) {
+        self.records.batch(Occasion::Scale, key, format!("scaled {current} → {wanted} by its autoscaler: {because}"));
         self.arm_batch();
         self.records.touch(key);
         self.touch_workload(key);
-        let reason = "SuccessfulRescale";
-        self.happenings.note(Happening { about: key, pod: None, warning: false, reason, message }, self.now);
+        let Some(about) = self.inputs.autoscalers.get(key) else { return };
+        let message = format!("New size: {wanted}; reason: {because}");
+        let happening = Happening { about, pod: None, warning: false, reason: "SuccessfulRescale", message };
+        self.happenings.note(happening, self.now);
     }
 
     /// What is known of the pods that count: those that are to stay and have not ended.

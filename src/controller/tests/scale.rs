@@ -45,6 +45,9 @@ fn the_autoscaler_scales_and_a_commit_does_not_undo_it() {
     assert_eq!(world.running("web").len(), 6);
     let scaled: Vec<_> = world.records.iter().filter(|record| record.trigger == Trigger::Scale).collect();
     assert!(scaled[0].body.contains("scaled 2 → 4 by its autoscaler: cpu: 100%/50%"), "{}", scaled[0].body);
+    let events = world.core.view().events.clone();
+    let event = events.iter().find(|event| event.about.kind == Kind::HorizontalPodAutoscaler).expect("an event");
+    assert_eq!((event.reason.as_str(), event.message.as_str()), ("SuccessfulRescale", "New size: 4; reason: cpu: 100%/50%"));
     world.agents.get_mut(&node("n1")).unwrap().usage.clear();
     world.push("deployment web a 2\nhpa web 1 6\nconfig x 1");
     world.seconds(20);
