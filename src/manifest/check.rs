@@ -114,13 +114,6 @@ impl Checker<'_> {
             return;
         }
         let known = self.table.fields(owner).into_iter().flat_map(|fields| fields.keys().map(String::as_str));
-        if let Some(Type::Object { others: Some(row), .. }) = self.table.types.get(owner)
-            && nearest(name, known.clone()).is_none()
-        {
-            let why = row.unsupported.as_deref().unwrap_or_default();
-            findings.error_at_key(parent, name, &format!("is not supported: {why}"), row.instead.clone());
-            return;
-        }
         let hint = match nearest(name, known) {
             Some(meant) => format!("did you mean {meant}?"),
             None => self

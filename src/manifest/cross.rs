@@ -5,6 +5,7 @@
 //! certain; what only may be a mistake is a warning.
 
 use super::draft::{Draft, Reference, Target};
+use super::templates;
 use crate::model::{Kind, Location, ObjectKey, Problem, Scope, Severity};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -116,7 +117,8 @@ impl<'a> Checker<'a> {
 
     fn missing(&mut self, place: Place<'_>, key: ObjectKey) {
         let message = format!("{key} does not exist");
-        let hint = format!("commit it, or correct the name; the namespace is {}", key.namespace);
+        let usual = || format!("commit it, or correct the name; the namespace is {}", key.namespace);
+        let hint = templates::hint(&key.name).map_or_else(usual, str::to_owned);
         self.error(place, message, &hint, Some(key));
     }
 

@@ -144,10 +144,9 @@ fn canonical(table: &Table, shape: Shape<'_>, row: Option<&Field>, value: &Value
 }
 
 fn canonical_fields(table: &Table, owner: &str, map: &Map<String, Value>) -> Map<String, Value> {
-    let fields = table.fields(owner);
     let mut canonical_map = Map::new();
     for (key, value) in map {
-        let row = fields.and_then(|fields| fields.get(key));
+        let row = table.row(owner, key);
         if owner == "TemplateMeta" && !matches!(key.as_str(), "labels" | "annotations") {
             continue;
         }

@@ -68,6 +68,9 @@ fn kinds(table: &Table, page: &mut String) {
     for (word, instead) in &kinds.unsupported {
         let _ = writeln!(page, "| `{word}` | unsupported | {instead} |");
     }
+    for (word, newer) in &kinds.renamed {
+        let _ = writeln!(page, "| `{word}` | removed from Kubernetes | read as {newer}, with a warning |");
+    }
     for (word, newer) in &kinds.removed {
         let _ = writeln!(page, "| `{word}` | removed from Kubernetes | write {newer} |");
     }
@@ -133,7 +136,7 @@ fn object(table: &Table, name: &str, page: &mut String) {
         }
     }
     if let Some(row) = others {
-        let _ = writeln!(page, "| any other | | {} | {} |", row.state(), note(row));
+        let _ = writeln!(page, "| any other with a domain | {} | {} | {} |", type_cell(table, row), row.state(), note(row));
     }
 }
 

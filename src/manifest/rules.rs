@@ -166,6 +166,7 @@ fn check_service(spec: &ServiceSpec, findings: &mut Findings<'_>) {
 
 fn check_workload(kind: Kind, workload: &DraftWorkload, findings: &mut Findings<'_>) {
     if kind == Kind::Pod {
+        refuse_engine_profiles(workload, "/metadata/annotations", findings);
         pod::check(&workload.template.spec, "/spec", findings);
         return;
     }
@@ -203,9 +204,20 @@ fn check_template_annotations(workload: &DraftWorkload, root: &str, findings: &m
     let parent = &format!("{root}/metadata/annotations");
     check_keys(&workload.template.metadata.annotations, parent, findings);
     check_others(&workload.template.metadata.annotations, parent, findings);
+    refuse_engine_profiles(workload, parent, findings);
     for key in workload.template.metadata.annotations.keys().filter(|key| key.starts_with("driftless.dev/")) {
         let hint = "write it into metadata.annotations of the object itself".to_owned();
         findings.error_at_key(parent, key, "has no effect on a template", Some(hint));
+    }
+}
+
+/// The engine's own seccomp profile is what containers have anyway; nobody gives it to host processes. `pointer` leads to the annotations.
+fn refuse_engine_profiles(workload: &DraftWorkload, pointer: &str, findings: &mut Findings<'_>) {
+    let asks = |(key, text): &(&String, &String)| key.contains("seccomp.security.alpha.kubernetes.io/") && *text != "unconfined";
+    let annotations = &workload.template.metadata.annotations;
+    for (key, _) in annotations.iter().filter(|annotation| workload.template.spec.is_process() && asks(annotation)) {
+        let hint = "leave it out, or run an image".to_owned();
+        findings.error_at_key(pointer, key, "is for containers and not kept for host processes", Some(hint));
     }
 }
 

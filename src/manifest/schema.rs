@@ -11,6 +11,9 @@ use std::sync::OnceLock;
 /// The dialect of the schemas.
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 
+/// Names with a domain, which `$others` stands for.
+const WITH_DOMAIN: &str = "^[^/]+/[^/]+$";
+
 /// The kinds that are supported, as `(kind, apiVersion)`.
 #[must_use]
 pub fn supported_kinds() -> Vec<(&'static str, &'static str)> {
@@ -74,7 +77,7 @@ pub fn json_schema_of_all(file_of: impl Fn(&str) -> String) -> Value {
 #[must_use]
 pub fn state_of(api_version: &str, kind: &str, pointer: &str) -> Option<&'static str> {
     let table = Table::get();
-    let root = table.kinds.supported.get(&format!("{api_version} {kind}"))?;
+    let (root, _) = table.kinds.root(api_version, kind)?;
     let ends = pointer.match_indices('/').skip(1).map(|(end, _)| &pointer[..end]);
     let states = ends.chain([pointer]).map(|part| table.at(root, part).1.map(Field::state));
     states.into_iter().find(|state| *state != Some("supported")).unwrap_or(Some("supported"))
@@ -106,17 +109,20 @@ fn id_of(name: &str) -> String {
 }
 
 fn type_schema(kind: &Type, wanted: &mut BTreeSet<String>) -> Value {
-    let (fields, exactly_one, at_most_one) = match kind {
+    let (fields, exactly_one, at_most_one, others) = match kind {
         Type::Scalar { schema, says } => {
             let mut schema = schema.clone();
             schema.insert("description".to_owned(), Value::String(says.clone()));
             return Value::Object(schema);
         }
-        Type::Object { fields, exactly_one, at_most_one, .. } => (fields, exactly_one, at_most_one),
+        Type::Object { fields, exactly_one, at_most_one, others } => (fields, exactly_one, at_most_one, others),
     };
     let properties: Map<String, Value> = fields.iter().map(|(name, field)| (name.clone(), field_schema(field, wanted))).collect();
     let required: Vec<&String> = fields.iter().filter(|(_, field)| field.required).map(|(name, _)| name).collect();
     let mut schema = json!({"type": "object", "properties": properties, "additionalProperties": false});
+    if let Some(row) = others {
+        schema["patternProperties"] = json!({WITH_DOMAIN: field_schema(row, wanted)});
+    }
     if !required.is_empty() {
         schema["required"] = json!(required);
     }

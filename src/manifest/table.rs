@@ -38,6 +38,8 @@ pub(crate) struct Kinds {
     pub(crate) unsupported: BTreeMap<String, String>,
     /// To the apiVersion that took its place.
     pub(crate) removed: BTreeMap<String, String>,
+    /// The same, and nothing else has changed.
+    pub(crate) renamed: BTreeMap<String, String>,
     /// Our own annotations.
     pub(crate) annotations: BTreeMap<String, AnnotationRow>,
     /// Annotations of others that promise protection.
@@ -85,7 +87,7 @@ pub(crate) enum Type {
         fields: BTreeMap<String, Field>,
         exactly_one: Vec<String>,
         at_most_one: Vec<String>,
-        /// What is said of names that are not listed; they are refused in any case.
+        /// The row of names with a domain that are not listed.
         others: Option<Box<Field>>,
     },
     Scalar {
@@ -157,6 +159,14 @@ impl Field {
     }
 }
 
+impl Kinds {
+    /// The type of documents of an `apiVersion kind`, and the apiVersion as which they are read if it is another one.
+    pub(crate) fn root(&self, api_version: &str, kind: &str) -> Option<(&str, Option<&str>)> {
+        let newer = self.renamed.get(&format!("{api_version} {kind}")).map(String::as_str);
+        Some((self.supported.get(&format!("{} {kind}", newer.unwrap_or(api_version)))?, newer))
+    }
+}
+
 impl Table {
     /// The table that is built in. It is read once; a mistake in it fails the tests, and at run time leaves the table empty, which
     /// refuses everything.
@@ -188,6 +198,12 @@ impl Table {
         }
     }
 
+    /// The row of a field: its own, or that of all names with a domain.
+    pub(crate) fn row(&self, owner: &str, name: &str) -> Option<&Field> {
+        let Type::Object { fields, others, .. } = self.types.get(owner)? else { return None };
+        fields.get(name).or_else(|| others.as_deref().filter(|_| name.contains('/')))
+    }
+
     /// What a scalar type must be.
     pub(crate) fn says(&self, name: &str) -> Option<&str> {
         match self.types.get(name)? {
@@ -205,7 +221,7 @@ impl Table {
                 Shape::List(name) | Shape::Map(name) => shape = Shape::One(name),
                 Shape::One(name) => {
                     let key = step.replace("~1", "/").replace("~0", "~");
-                    row = self.fields(name).and_then(|fields| fields.get(&key));
+                    row = self.row(name, &key);
                     shape = row.map_or(Shape::One("Any"), Field::shape);
                 }
             }

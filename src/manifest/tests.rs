@@ -16,6 +16,7 @@ mod rules;
 mod scale;
 mod secrets;
 mod table;
+mod warnings;
 
 /// A tree of files at a revision.
 fn tree(revision: &str, files: &[(&str, &str)]) -> TreeInput {

@@ -9,6 +9,7 @@ use super::yaml::{Data, Node};
 use super::{check, hash, references, rules, typed};
 use crate::model::{Body, Kind, Meta, ObjectKey};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// What becomes of a document.
@@ -33,8 +34,13 @@ pub(super) fn judge(node: &Node, header: &mut Header, namespace: &str, findings:
         return Verdict::Rejected;
     }
     let word = format!("{api_version} {kind}");
-    if let Some(root) = kinds.supported.get(&word) {
-        return ours(root, node, header, namespace, findings);
+    if let Some((root, newer)) = kinds.root(api_version, kind) {
+        if let Some(newer) = newer {
+            let message = format!("{api_version} was removed from Kubernetes for {kind}, and is read as {newer}");
+            findings.warning("/apiVersion", message, Some(format!("write {newer}")));
+        }
+        let node = newer.map_or(Cow::Borrowed(node), |newer| Cow::Owned(with_version(node, newer)));
+        return ours(root, &node, header, namespace, findings);
     }
     if let Some(why) = kinds.ignored.get(&word) {
         findings.warning("/kind", format!("{kind} is without effect here: {why}"), None);
@@ -53,6 +59,17 @@ pub(super) fn judge(node: &Node, header: &mut Header, namespace: &str, findings:
         return unknown_kind(api_version, kind, findings);
     }
     Verdict::Rejected
+}
+
+/// The object as one of a newer version that has the same fields.
+fn with_version(node: &Node, newer: &str) -> Node {
+    let mut node = node.clone();
+    if let Data::Map(entries) = &mut node.data {
+        for entry in entries.iter_mut().filter(|entry| entry.key == "apiVersion") {
+            entry.value.data = Data::Text(newer.to_owned());
+        }
+    }
+    node
 }
 
 /// An object of a kind that is supported.

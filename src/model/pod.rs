@@ -7,7 +7,7 @@ use super::{
     TemplateHash, Toleration, TopologySpread, Volume, VolumeMount,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// `metadata` as far as we act on it.
@@ -178,6 +178,20 @@ impl PodSpec {
         let running = self.containers.iter().fold(sidecars, |sum, container| sum.plus(container.requests()));
         running.max_of_each(starting)
     }
+
+    /// The devices that its containers ask for, in some number.
+    #[must_use]
+    pub fn devices(&self) -> BTreeSet<String> {
+        let limits = self.all_containers().flat_map(|container| &container.resources.limits);
+        let asked = limits.filter(|(name, amount)| is_device(name) && **amount > Quantity::default());
+        asked.map(|(name, _)| name.clone()).collect()
+    }
+}
+
+/// Whether a resource is a device: its name has a domain.
+#[must_use]
+pub fn is_device(resource: &str) -> bool {
+    resource.contains('/')
 }
 
 /// An amount of cpu and memory.
@@ -362,7 +376,7 @@ pub enum Protocol {
     Udp,
 }
 
-/// `resources`; the keys are `cpu` and `memory`.
+/// `resources`; the keys are `cpu`, `memory` and names of devices.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Resources {

@@ -77,7 +77,11 @@ fn lacks(request: &Request, node: &Node) -> Option<Refusal> {
     if request.amounts.cpu_milli > free.cpu_milli {
         return Some(Refusal::InsufficientCpu);
     }
-    (request.amounts.memory_bytes > free.memory_bytes).then_some(Refusal::InsufficientMemory)
+    if request.amounts.memory_bytes > free.memory_bytes {
+        return Some(Refusal::InsufficientMemory);
+    }
+    // No node offers devices.
+    request.devices.first().cloned().map(Refusal::NoDevice)
 }
 
 /// How much a pod dislikes a node for what the node is: the weights of its preferences, and the taints that ask it to stay away.

@@ -39,6 +39,8 @@ pub enum Refusal {
     InsufficientCpu,
     /// Not enough unpromised memory.
     InsufficientMemory,
+    /// It has no such device.
+    NoDevice(String),
 }
 
 impl fmt::Display for Refusal {
@@ -60,6 +62,7 @@ impl fmt::Display for Refusal {
             Refusal::ExistingAntiAffinity => f.write_str("didn't satisfy existing pods anti-affinity rules"),
             Refusal::InsufficientCpu => f.write_str("insufficient cpu"),
             Refusal::InsufficientMemory => f.write_str("insufficient memory"),
+            Refusal::NoDevice(name) => write!(f, "insufficient {name}"),
         }
     }
 }

@@ -18,6 +18,8 @@ pub struct Request {
     pub workload: ObjectKey,
     /// The sum of its containers' requests.
     pub amounts: Amounts,
+    /// Devices that its containers ask for.
+    pub devices: BTreeSet<String>,
     /// The runtime that it needs.
     pub runtime: RuntimeKind,
     /// Labels that the node must have.
@@ -82,6 +84,7 @@ impl Request {
         let profile = Profile::of(workload, template, hash);
         Self {
             amounts: spec.requests(),
+            devices: spec.devices(),
             runtime: if spec.is_process() { RuntimeKind::Process } else { RuntimeKind::Docker },
             node_selector: spec.node_selector.clone(),
             host_ports: HostPort::of(spec),
@@ -100,6 +103,7 @@ impl Request {
         Self {
             workload: workload.clone(),
             amounts: Amounts::default(),
+            devices: BTreeSet::new(),
             runtime: RuntimeKind::Docker,
             node_selector: BTreeMap::new(),
             host_ports: BTreeSet::new(),

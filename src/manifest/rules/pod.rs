@@ -1,8 +1,9 @@
 //! Rules within a pod.
 
 use super::super::findings::Findings;
+use super::super::yaml::escape;
 use super::{check_keys, image, settings};
-use crate::model::{Container, EnvVar, IntOrString, PodSpec, Probe, Protocol, Quantity};
+use crate::model::{Container, EnvVar, IntOrString, PodSpec, Probe, Protocol, Quantity, is_device};
 use std::collections::BTreeSet;
 
 /// Checks the spec of a pod; `root` leads to it.
@@ -157,7 +158,31 @@ fn check_resources(container: &Container, pointer: &str, findings: &mut Findings
     }
     for (part, amounts) in [("requests", &container.resources.requests), ("limits", &container.resources.limits)] {
         for (name, _) in amounts.iter().filter(|(_, amount)| **amount < Quantity::default()) {
-            findings.error(&format!("{pointer}/resources/{part}/{name}"), "must not be negative", None);
+            findings.error(&format!("{pointer}/resources/{part}/{}", escape(name)), "must not be negative", None);
+        }
+    }
+    check_devices(container, pointer, findings);
+}
+
+/// Devices are given whole and to one pod alone, so a limit is needed, and the request is the same.
+/// <https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/#consuming-extended-resources>
+fn check_devices(container: &Container, pointer: &str, findings: &mut Findings<'_>) {
+    let resources = &container.resources;
+    let devices: BTreeSet<&String> =
+        resources.limits.keys().chain(resources.requests.keys()).filter(|name| is_device(name)).collect();
+    for name in devices {
+        let at = |part: &str| format!("{pointer}/resources/{part}/{}", escape(name));
+        let Some(limit) = resources.limits.get(name) else {
+            findings.error(&at("limits"), "is required: a device is not shared", None);
+            continue;
+        };
+        if resources.requests.get(name).is_some_and(|request| request != limit) {
+            findings.error(&at("requests"), "must be the limit: a device is not shared", None);
+        } else if limit.milli() % 1_000 != 0 {
+            findings.error(&at("limits"), "must be a whole number: a device is not shared", None);
+        } else if *limit > Quantity::default() {
+            let hint = "a privileged container sees the devices of its host, where the host allows that".to_owned();
+            findings.warning(&at("limits"), format!("no node offers {name} yet: its pods will wait"), Some(hint));
         }
     }
 }

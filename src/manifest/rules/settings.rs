@@ -127,7 +127,7 @@ fn check_volume(spec: &PodSpec, volume: &Volume, at: &str, findings: &mut Findin
         && dir.medium != "Memory"
     {
         let hint = "write medium: Memory with it, or leave it out".to_owned();
-        findings.error(&format!("{at}/emptyDir/sizeLimit"), "is not kept on disk", Some(hint));
+        findings.warning(&format!("{at}/emptyDir/sizeLimit"), "sizeLimit is not kept on disk".to_owned(), Some(hint));
     }
     if let Some(api) = &volume.downward_api {
         check_files(spec, &api.items, &format!("{at}/downwardAPI"), findings);

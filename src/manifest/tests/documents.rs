@@ -209,7 +209,7 @@ fn our_annotations_are_a_known_set() {
         ("driftless.dev/config-update: never", "['driftless.dev/config-update'] must be roll or in-place"),
         (
             "seccomp.security.alpha.kubernetes.io/pod: x",
-            "['seccomp.security.alpha.kubernetes.io/pod'] is not supported: seccomp profiles are not applied",
+            "['seccomp.security.alpha.kubernetes.io/pod'] is not supported: only securityContext.seccompProfile is read",
         ),
     ] {
         assert!(judge(&with(annotation)).contains(expected), "{}", judge(&with(annotation)));

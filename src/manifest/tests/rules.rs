@@ -175,9 +175,8 @@ fn settings_that_contradict_each_other_are_named() {
     );
     let mount = "volumeMounts: [{name: v, mountPath: /v, mountPropagation: Bidirectional, subPath: a, subPathExpr: b}]";
     check_pod(
-        &format!("  volumes: [{{name: v, emptyDir: {{sizeLimit: 1Gi}}}}]\n{}", container(mount)),
+        &format!("  volumes: [{{name: v, emptyDir: {{}}}}]\n{}", container(mount)),
         &[
-            "spec.volumes[0].emptyDir.sizeLimit is not kept on disk (write medium: Memory with it, or leave it out)",
             "spec.containers[0].volumeMounts[0].mountPropagation Bidirectional is for privileged containers (HostToContainer needs no rights; the other is securityContext.privileged: true)",
             "spec.containers[0].volumeMounts[0].subPathExpr must not be there beside subPath",
         ],

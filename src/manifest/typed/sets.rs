@@ -73,7 +73,7 @@ pub(super) fn stateful_set(value: &Value, findings: &mut Findings<'_>) -> Option
         .into_iter()
         .map(|claim| ClaimTemplate { name: claim.metadata.name, meta: claim.metadata.meta, spec: claim.spec })
         .collect();
-    let value = with_claims(value, &claims);
+    let value = with_claims(value, &claims, findings);
     let retention = written.persistent_volume_claim_retention_policy;
     let spec = Stateful {
         service_name: written.service_name,
@@ -96,7 +96,7 @@ pub(super) fn stateful_set(value: &Value, findings: &mut Findings<'_>) -> Option
 
 /// The document with the volumes that its claim templates make, which take the place of others of their name, as in Kubernetes.
 /// They are part of the template, and so of its hash.
-fn with_claims(value: &Value, claims: &[ClaimTemplate]) -> Value {
+fn with_claims(value: &Value, claims: &[ClaimTemplate], findings: &mut Findings<'_>) -> Value {
     let mut value = value.clone();
     let Some(spec) = value.pointer_mut("/spec/template/spec").and_then(Value::as_object_mut).filter(|_| !claims.is_empty())
     else {
@@ -110,8 +110,12 @@ fn with_claims(value: &Value, claims: &[ClaimTemplate]) -> Value {
     for claim in claims {
         let name = format!("{}-{CLAIM_OF_POD}", claim.name);
         let volume = json!({"name": claim.name, "persistentVolumeClaim": {"claimName": name}});
-        match volumes.iter_mut().find(|volume| volume["name"] == claim.name.as_str()) {
-            Some(found) => *found = volume,
+        match volumes.iter().position(|volume| volume["name"] == claim.name.as_str()) {
+            Some(index) => {
+                let message = format!("the claim template {} takes the place of this volume", claim.name);
+                findings.warning(&format!("/spec/template/spec/volumes/{index}"), message, None);
+                volumes[index] = volume;
+            }
             None => volumes.push(volume),
         }
     }

@@ -84,6 +84,15 @@ fn a_taint_keeps_away_who_does_not_tolerate_its_key_value_and_effect() {
 }
 
 #[test]
+fn a_device_is_on_no_node() {
+    let asking = |amount: &str| {
+        written("web", json!({"containers": [{"name": "main", "resources": {"limits": {"gpu.example.com/x": amount}}}]}))
+    };
+    check("a\n b", &[], &asking("1"), &["0/2 nodes fit: insufficient gpu.example.com/x on 2"]);
+    check("a", &[], &asking("0"), &["a"]);
+}
+
+#[test]
 fn a_soft_taint_is_avoided_while_there_is_another_node() {
     let cluster = "a taint=old:PreferNoSchedule\n b cpu=500\n";
     check(cluster, &[], &pod("web", 200, 0), &["b", "b", "a"]);
