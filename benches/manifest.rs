@@ -1,4 +1,5 @@
-//! `driftless validate` on generated repositories, beside the peers that run here: `cargo bench --bench manifest`.
+//! `driftless validate` on generated repositories, beside the peers that run here: `cargo bench --bench manifest`. With
+//! `cargo bench --bench manifest -- write DIR DOCUMENTS` it only writes such a repository, to run something else on.
 //!
 //! Figures are wall-clock times of whole processes on this machine; what to compare across machines are the ratios, both sides of which
 //! are taken in turn in the same run. docs/benchmarks.md has ours.
@@ -16,6 +17,13 @@ const ROUNDS: usize = 7;
 const PER_APPLICATION: usize = 4;
 
 fn main() {
+    let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    if let [word, folder, documents] = args.as_slice()
+        && word == "write"
+    {
+        write_repository(Path::new(folder), documents.parse::<usize>().expect("a number") / PER_APPLICATION);
+        return;
+    }
     for (documents, goal) in [(1_000, "300 ms"), (10_000, "2 s")] {
         let folder = tempfile::tempdir().expect("a folder");
         write_repository(folder.path(), documents / PER_APPLICATION);
