@@ -9,11 +9,14 @@ pub struct Quantity {
     milli: i128,
 }
 
+/// Kubernetes caps larger amounts at 2^63-1, too.
+const MILLI_MAX: i128 = (i64::MAX as i128) * 1_000;
+
 impl Quantity {
     /// A quantity of so many thousandths.
     #[must_use]
     pub fn from_milli(milli: i128) -> Self {
-        Self { milli }
+        Self { milli: milli.clamp(-MILLI_MAX, MILLI_MAX) }
     }
 
     /// Thousandths: millicores for cpu. Negative amounts count as zero.
@@ -44,7 +47,7 @@ impl Quantity {
         let (factor, divisor) = scale(suffix)?;
         let thousandths = decimal.digits.checked_mul(factor)?.checked_mul(1_000)?;
         let divisor = divisor.checked_mul(decimal.divisor)?;
-        let milli = (thousandths / divisor).checked_add(i128::from(thousandths % divisor != 0))?;
+        let milli = (thousandths / divisor).checked_add(i128::from(thousandths % divisor != 0))?.min(MILLI_MAX);
         Some(Self { milli: if decimal.is_negative { -milli } else { milli } })
     }
 }
@@ -170,9 +173,19 @@ mod tests {
             ("-0.0005", -1),
             ("+2", 2_000),
             ("-1", -1_000),
+            ("1e33", MILLI_MAX),
+            ("-1e33", -MILLI_MAX),
         ] {
             assert_eq!(milli(text), Some(expected), "{text}");
         }
+    }
+
+    /// Found by the fuzzer: what was read of 1e33 was printed in a form that is no quantity.
+    #[test]
+    fn the_largest_amount_reads_back() {
+        let amount = Quantity::parse("1e33").expect("a quantity");
+        assert_eq!(Quantity::parse(&amount.canonical()), Some(amount));
+        assert_eq!(Quantity::parse(&amount.to_string()), Some(amount));
     }
 
     #[test]
