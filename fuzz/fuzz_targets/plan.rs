@@ -10,7 +10,13 @@ use std::sync::Arc;
 
 fn desired(revision: &str, bytes: &[u8]) -> Desired {
     let files = BTreeMap::from([("a/x.yaml".to_owned(), Arc::new(parse("a/x.yaml", revision, bytes)))]);
-    let input = TreeInput { revision: Revision::new(revision), files, problems: Vec::new(), policy: Policy::default() };
+    let input = TreeInput {
+        revision: Revision::new(revision),
+        files,
+        problems: Vec::new(),
+        policy: Policy::default(),
+        rendered: BTreeMap::new(),
+    };
     load(&input, &BTreeMap::new(), &DigestKey::unkeyed()).desired
 }
 
