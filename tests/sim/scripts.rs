@@ -35,15 +35,15 @@ fn a_rolling_update_replaces_pods_one_by_one_and_each_leaves_its_service_first()
     > wait 30s
          15.010 n2 run web-fda7a3-d57bp
          15.010 audit planned: shop/web: rolling out 3 pods, app:v1 → v2
-         15.218 service web leads to web-4570d6-5bn7m, web-4570d6-svkrb, web-fda7a3-d57bp
-         17.265 n1 stop web-4570d6-9fj6l: Replaced
-         17.720 n1 run web-fda7a3-5h8zn
-         17.929 service web leads to web-4570d6-svkrb, web-fda7a3-5h8zn, web-fda7a3-d57bp
-         19.977 n2 stop web-4570d6-5bn7m: Replaced
-         20.434 n2 run web-fda7a3-4j4pg
-         20.639 service web leads to web-fda7a3-4j4pg, web-fda7a3-5h8zn, web-fda7a3-d57bp
-         22.689 n1 stop web-4570d6-svkrb: Replaced
-         23.146 audit converged: shop/web: rolled out 3 pods, app:v1 → v2
+         15.216 service web leads to web-4570d6-5bn7m, web-4570d6-svkrb, web-fda7a3-d57bp
+         17.267 n1 stop web-4570d6-9fj6l: Replaced
+         17.727 n1 run web-fda7a3-5h8zn
+         17.935 service web leads to web-4570d6-svkrb, web-fda7a3-5h8zn, web-fda7a3-d57bp
+         19.982 n2 stop web-4570d6-5bn7m: Replaced
+         20.440 n2 run web-fda7a3-4j4pg
+         20.644 service web leads to web-fda7a3-4j4pg, web-fda7a3-5h8zn, web-fda7a3-d57bp
+         22.692 n1 stop web-4570d6-svkrb: Replaced
+         23.149 audit converged: shop/web: rolled out 3 pods, app:v1 → v2
     "#);
 }
 
@@ -95,7 +95,7 @@ fn a_failed_rollout_keeps_the_old_pods_and_a_revert_heals_it() {
     > wait 30s
         105.010 n1 stop web-4ca52f-8hs66: RolledBack
         105.010 audit planned: shop/web: rolling out 3 pods, unready:v2 → app:v1
-        105.464 audit converged: shop/web: rolled out 3 pods, unready:v2 → app:v1
+        105.469 audit converged: shop/web: rolled out 3 pods, unready:v2 → app:v1
     > pods
       Deployment shop/web: 3/3 ready, 3 updated, Done
       web-4570d6-svkrb on n1: Running, ready true
@@ -242,20 +242,20 @@ fn a_controller_that_crashes_in_the_middle_of_a_rollout_goes_on_with_it() {
     > wait 25s
          15.010 n2 run web-61afcc-bbhgw
          15.010 audit planned: shop/web: rolling out 3 pods, app:v1 → slow:v2
-         35.069 service web leads to web-4570d6-5bn7m, web-4570d6-svkrb, web-61afcc-bbhgw
-         37.116 n1 stop web-4570d6-9fj6l: Replaced
-         37.574 n1 run web-61afcc-tmtlt
+         35.068 service web leads to web-4570d6-5bn7m, web-4570d6-svkrb, web-61afcc-bbhgw
+         37.118 n1 stop web-4570d6-9fj6l: Replaced
+         37.573 n1 run web-61afcc-tmtlt
     > crash controller
          40.000 controller crashes
     > wait 90s
          42.000 controller starts, epoch 2
-         42.343 service web leads to web-4570d6-5bn7m, web-4570d6-svkrb, web-61afcc-bbhgw
-         57.626 service web leads to web-4570d6-svkrb, web-61afcc-bbhgw, web-61afcc-tmtlt
-         59.679 n2 stop web-4570d6-5bn7m: Replaced
-         60.132 n2 run web-61afcc-tsb9m
-         80.188 service web leads to web-61afcc-bbhgw, web-61afcc-tmtlt, web-61afcc-tsb9m
-         82.239 n1 stop web-4570d6-svkrb: Replaced
-         82.692 audit converged: shop/web: finished the rollout that was under way
+         43.132 service web leads to web-4570d6-5bn7m, web-4570d6-svkrb, web-61afcc-bbhgw
+         57.627 service web leads to web-4570d6-svkrb, web-61afcc-bbhgw, web-61afcc-tmtlt
+         59.680 n2 stop web-4570d6-5bn7m: Replaced
+         60.135 n2 run web-61afcc-tsb9m
+         80.187 service web leads to web-61afcc-bbhgw, web-61afcc-tmtlt, web-61afcc-tsb9m
+         82.237 n1 stop web-4570d6-svkrb: Replaced
+         82.691 audit converged: shop/web: finished the rollout that was under way
     "#);
 }
 
@@ -291,16 +291,16 @@ fn an_agent_that_crashes_in_the_middle_of_a_rollout_touches_nothing() {
     > wait 22s
          15.010 n1 run web-61afcc-bbjvs
          15.010 audit planned: shop/web: rolling out 2 pods, app:v1 → slow:v2
-         35.068 service web leads to web-4570d6-svkrb, web-61afcc-bbjvs
+         35.069 service web leads to web-4570d6-svkrb, web-61afcc-bbjvs
     > crash agent n1
          37.000 agent n1 crashes
     > wait 60s
          39.000 agent n1 starts
-         40.443 n1 stop web-4570d6-5bn7m: Replaced
-         40.898 n1 run web-61afcc-8fqp2
-         60.956 service web leads to web-61afcc-8fqp2, web-61afcc-bbjvs
-         63.005 n1 stop web-4570d6-svkrb: Replaced
-         63.460 audit converged: shop/web: rolled out 2 pods, app:v1 → slow:v2
+         39.186 n1 stop web-4570d6-5bn7m: Replaced
+         39.640 n1 run web-61afcc-8fqp2
+         59.699 service web leads to web-61afcc-8fqp2, web-61afcc-bbjvs
+         61.748 n1 stop web-4570d6-svkrb: Replaced
+         62.206 audit converged: shop/web: rolled out 2 pods, app:v1 → slow:v2
     "#);
 }
 
@@ -348,9 +348,9 @@ fn a_broken_file_holds_its_unit_while_another_goes_out() {
     > wait 20s
          25.010 n1 run api-91e76a-mv6vp
          25.010 audit planned: shop/api: rolling out 1 pod, app:v1 → v2
-         25.215 service api leads to api-91e76a-mv6vp
-         27.268 n1 stop api-67fa8d-k59dl: Replaced
-         27.724 audit converged: shop/api: rolled out 1 pod, app:v1 → v2
+         25.217 service api leads to api-91e76a-mv6vp
+         27.269 n1 stop api-67fa8d-k59dl: Replaced
+         27.722 audit converged: shop/api: rolled out 1 pod, app:v1 → v2
     > pods
       Deployment shop/api: 1/1 ready, 1 updated, Done
       Deployment shop/web: 1/1 ready, 1 updated, Done
@@ -363,9 +363,9 @@ fn a_broken_file_holds_its_unit_while_another_goes_out() {
          45.010 audit converged: all units are read again
          45.010 n1 run web-43a366-xchcs
          45.010 audit planned: shop/web: rolling out 1 pod, app:v1 → v3
-         45.217 service web leads to web-43a366-xchcs
-         47.269 n1 stop web-4570d6-kqzwm: Replaced
-         47.725 audit converged: shop/web: rolled out 1 pod, app:v1 → v3
+         45.216 service web leads to web-43a366-xchcs
+         47.266 n1 stop web-4570d6-kqzwm: Replaced
+         47.722 audit converged: shop/web: rolled out 1 pod, app:v1 → v3
     "#);
 }
 
@@ -419,9 +419,9 @@ fn deleting_everything_is_held_back_until_a_commit_approves_it() {
          45.010 service api leads to nobody
          45.010 service web leads to nobody
          45.010 audit planned: 4 objects in shop: deleting
-         47.052 n1 stop api-67fa8d-k59dl: Pruned
-         47.052 n1 stop web-4570d6-kqzwm: Pruned
-         47.508 audit converged: 4 objects in shop: 4 deleted
+         47.056 n1 stop api-67fa8d-k59dl: Pruned
+         47.056 n1 stop web-4570d6-kqzwm: Pruned
+         47.509 audit converged: 4 objects in shop: 4 deleted
     > pods
     "#);
 }
@@ -479,9 +479,9 @@ fn a_node_that_is_cut_off_is_replaced_and_gives_its_surplus_back() {
     > heal n2
         105.000 n2 is reachable again
     > wait 60s
-        105.162 service web leads to web-4570d6-5bn7m, web-4570d6-9fj6l, web-4570d6-svkrb, web-4570d6-thjkr
-        107.210 n1 stop web-4570d6-cwbbx: Superseded
-        107.210 n1 stop web-4570d6-ksdlg: Superseded
+        105.313 service web leads to web-4570d6-5bn7m, web-4570d6-9fj6l, web-4570d6-svkrb, web-4570d6-thjkr
+        107.364 n1 stop web-4570d6-cwbbx: Superseded
+        107.364 n1 stop web-4570d6-ksdlg: Superseded
     > pods
       Deployment shop/web: 4/4 ready, 4 updated, Done
       web-4570d6-svkrb on n1: Running, ready true

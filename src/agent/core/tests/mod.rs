@@ -5,6 +5,7 @@ mod chaos;
 mod converge;
 mod order;
 mod restart;
+mod usage;
 
 use super::{Agent, Effect, Event, Ledger, Settings};
 use crate::agent::launch::Folders;
@@ -26,6 +27,8 @@ pub(super) struct World {
     pub(super) gone: BTreeSet<PodUid>,
     pub(super) acknowledged: (Epoch, Generation),
     pub(super) events: Vec<PodEvent>,
+    /// What each pod was last said to use.
+    pub(super) usage: BTreeMap<PodUid, PodUsage>,
     /// Every effect that changes the host, with its time.
     pub(super) transcript: Vec<String>,
     pub(super) assignment: Assignment,
@@ -105,6 +108,7 @@ impl World {
             gone: BTreeSet::new(),
             acknowledged: (Epoch(0), Generation(0)),
             events: Vec::new(),
+            usage: BTreeMap::new(),
             transcript: Vec::new(),
             assignment: Assignment {
                 epoch: Epoch(1),
@@ -160,6 +164,7 @@ impl World {
             self.gone.insert(uid);
         }
         self.events.extend(report.events);
+        self.usage.extend(report.usage);
     }
 
     /// Lets so many milliseconds pass.
