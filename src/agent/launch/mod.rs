@@ -241,9 +241,10 @@ pub fn resolve(input: &LaunchInput<'_>) -> Result<ContainerLaunch, LaunchError> 
         return Err(LaunchError::NoImage { container: container.name.clone() });
     }
     let (volumes, mounts) = volumes::resolve(input, &env)?;
+    let who = (container.name.as_str(), input.role);
     Ok(ContainerLaunch {
         runtime: if process { RuntimeKind::Process } else { RuntimeKind::Docker },
-        labels: labels(input),
+        labels: labels(input.cluster, &input.facts.name, input.run, who, input.attempt),
         image: if process { None } else { container.image.clone() },
         pull: pull_policy(container),
         command,
@@ -281,19 +282,20 @@ fn logins(input: &LaunchInput<'_>) -> Vec<SecretBytes> {
     secrets.filter_map(login).collect()
 }
 
-fn labels(input: &LaunchInput<'_>) -> Labels {
+/// The labels of one start of a container, given by its name and role.
+fn labels(cluster: &str, node: &NodeName, run: &PodRun, (container, role): (&str, Role), attempt: u32) -> Labels {
     Labels {
-        cluster: input.cluster.to_owned(),
-        node: input.facts.name.clone(),
-        uid: input.run.uid,
-        pod: input.run.name.clone(),
-        workload: input.run.workload.clone(),
-        slot: input.run.slot,
-        container: input.container.name.clone(),
-        hash: input.run.hash.clone(),
-        revision: input.run.revision.clone(),
-        attempt: input.attempt,
-        role: input.role,
+        cluster: cluster.to_owned(),
+        node: node.clone(),
+        uid: run.uid,
+        pod: run.name.clone(),
+        workload: run.workload.clone(),
+        slot: run.slot,
+        container: container.to_owned(),
+        hash: run.hash.clone(),
+        revision: run.revision.clone(),
+        attempt,
+        role,
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! A pod that is one container needs none: it is that container, and costs what that costs. Host processes share the host's network.
 
-use super::{LaunchError, launch_port, network, security};
-use crate::agent::runtime::{ContainerLaunch, Labels, Role, SANDBOX};
+use super::{LaunchError, labels, launch_port, network, security};
+use crate::agent::runtime::{ContainerLaunch, Role, SANDBOX};
 use crate::model::{ContainerPort, NodeName, PodRun, PodSnapshot, PodSpec, RuntimeKind};
 
 /// Whether a pod has things that its containers share, or that must be known before the first of them starts.
@@ -44,19 +44,7 @@ pub fn sandbox(input: &SandboxInput<'_>) -> Result<ContainerLaunch, LaunchError>
     let spec = &input.snapshot.template.spec;
     let ports = spec.lasting_containers().flat_map(|container| &container.ports);
     let published = |port: &ContainerPort| port.host_port.filter(|_| !spec.host_network);
-    let labels = Labels {
-        cluster: input.cluster.to_owned(),
-        node: input.node.clone(),
-        uid: input.run.uid,
-        pod: input.run.name.clone(),
-        workload: input.run.workload.clone(),
-        slot: input.run.slot,
-        container: SANDBOX.to_owned(),
-        hash: input.run.hash.clone(),
-        revision: input.run.revision.clone(),
-        attempt: input.attempt,
-        role: Role::Sandbox,
-    };
+    let labels = labels(input.cluster, input.node, input.run, (SANDBOX, Role::Sandbox), input.attempt);
     Ok(ContainerLaunch {
         ports: ports.map(|port| launch_port(port, published(port))).collect(),
         security: security::of_pod(spec),

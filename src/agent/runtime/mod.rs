@@ -12,6 +12,8 @@ pub mod fake;
 mod launch;
 pub mod process;
 pub mod rootfs;
+#[cfg(test)]
+pub(crate) mod samples;
 mod settings;
 
 pub use launch::*;

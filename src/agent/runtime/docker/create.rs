@@ -192,39 +192,18 @@ fn port_bindings(ports: &[LaunchPort]) -> PortMap {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::runtime::{ContainerId, EnvValue, Labels, Limits, PodNetwork};
-    use crate::model::{Kind, NodeName, ObjectKey, PodUid, Revision, RuntimeKind, SecretBytes, TemplateHash};
-    use uuid::Uuid;
+    use crate::agent::runtime::{ContainerId, EnvValue, Limits, PodNetwork, samples};
+    use crate::model::SecretBytes;
 
     fn body(launch: &ContainerLaunch) -> Result<ContainerCreateBody, RuntimeError> {
         super::body(launch, &Settled::default())
     }
 
+    /// With a port.
     fn launch() -> ContainerLaunch {
-        let labels = Labels {
-            cluster: "prod".to_owned(),
-            node: NodeName::new("host-1"),
-            uid: PodUid(Uuid::from_u128(7)),
-            pod: "web-7d4b9c-x2k9f".to_owned(),
-            workload: ObjectKey::new(Kind::Deployment, "shop", "web"),
-            slot: 0,
-            container: "web".to_owned(),
-            hash: TemplateHash::new("7d4b9c"),
-            revision: Revision::new("abc"),
-            attempt: 0,
-            role: Role::Main,
-        };
-        ContainerLaunch {
-            image: Some("nginx:1.27".to_owned()),
-            ports: vec![LaunchPort {
-                name: String::new(),
-                container_port: 80,
-                protocol: Protocol::Udp,
-                host_port: Some(8080),
-                host_ip: None,
-            }],
-            ..ContainerLaunch::bare(RuntimeKind::Docker, labels)
-        }
+        let (name, protocol) = (String::new(), Protocol::Udp);
+        let port = LaunchPort { name, container_port: 80, protocol, host_port: Some(8080), host_ip: None };
+        ContainerLaunch { ports: vec![port], ..samples::launch() }
     }
 
     #[test]

@@ -76,23 +76,12 @@ pub(super) fn are_ours(written: &BTreeMap<String, String>, cluster: &str, node: 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::runtime::samples;
     use crate::model::Protocol;
-    use uuid::Uuid;
 
+    /// None of them as it is by default.
     fn labels() -> Labels {
-        Labels {
-            cluster: "prod".to_owned(),
-            node: NodeName::new("host-1"),
-            uid: PodUid(Uuid::from_u128(7)),
-            pod: "web-7d4b9c-x2k9f".to_owned(),
-            workload: ObjectKey::new(Kind::Deployment, "shop", "web"),
-            slot: 2,
-            container: "web".to_owned(),
-            hash: TemplateHash::new("7d4b9c"),
-            revision: Revision::new("abc"),
-            attempt: 3,
-            role: Role::Sidecar,
-        }
+        Labels { slot: 2, attempt: 3, role: Role::Sidecar, ..samples::labels() }
     }
 
     #[test]

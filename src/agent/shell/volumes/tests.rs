@@ -1,37 +1,16 @@
 use super::{prepare, rewrite};
 use crate::agent::runtime::*;
-use crate::model::*;
+use crate::model::SecretBytes;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use uuid::Uuid;
-
-fn launch(volumes: Vec<VolumeContents>, sources: &[PathBuf]) -> ContainerLaunch {
-    let labels = Labels {
-        cluster: "test".to_owned(),
-        node: NodeName::new("n1"),
-        uid: PodUid(Uuid::from_u128(7)),
-        pod: "web-1".to_owned(),
-        workload: ObjectKey::new(Kind::Deployment, "shop", "web"),
-        slot: 0,
-        container: "web".to_owned(),
-        hash: TemplateHash::new("aa"),
-        revision: Revision::new("bb"),
-        attempt: 0,
-        role: Role::Main,
-    };
-    ContainerLaunch {
-        volumes,
-        mounts: sources.iter().map(|source| Mount { source: source.clone(), ..Mount::default() }).collect(),
-        ..ContainerLaunch::bare(RuntimeKind::Docker, labels)
-    }
-}
 
 /// Prepares a volume, and says where its part `below` is.
 fn place(volume: &VolumeContents, below: &str) -> Result<PathBuf, String> {
     let source = if below.is_empty() { volume.folder.clone() } else { volume.folder.join(below) };
-    let mut launch = launch(vec![volume.clone()], &[source]);
+    let mounts = vec![Mount { source, ..Mount::default() }];
+    let mut launch = ContainerLaunch { volumes: vec![volume.clone()], mounts, ..samples::launch() };
     prepare(&mut launch).map_err(|error| error.to_string())?;
     Ok(launch.mounts[0].source.clone())
 }
