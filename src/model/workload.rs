@@ -247,3 +247,48 @@ fn resolve(value: &IntOrString, total: u32, round_up: bool) -> u32 {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{IntOrString, LabelSelector, Workload};
+    use serde_json::{Value, json};
+    use std::collections::BTreeMap;
+
+    fn selects(selector: Value, labels: &[(&str, &str)]) -> bool {
+        let selector: LabelSelector = serde_json::from_value(selector).expect("a selector");
+        let labels: BTreeMap<String, String> = labels.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+        selector.matches(&labels)
+    }
+
+    #[test]
+    fn a_selector_takes_what_meets_all_of_it() {
+        let selector = |operator: &str, values: Value| {
+            let expression = json!({ "key": "tier", "operator": operator, "values": values });
+            json!({ "matchLabels": { "app": "web" }, "matchExpressions": [expression] })
+        };
+        let (front, none) = ([("app", "web"), ("tier", "front")], [("app", "web")]);
+        let cases = [
+            ("In", json!(["front", "back"]), true, false),
+            ("In", json!(["back"]), false, false),
+            ("NotIn", json!(["back"]), true, true),
+            ("NotIn", json!(["front"]), false, true),
+            ("Exists", json!([]), true, false),
+            ("DoesNotExist", json!([]), false, true),
+        ];
+        for (operator, values, with, without) in cases {
+            let selector = selector(operator, values);
+            assert_eq!((selects(selector.clone(), &front), selects(selector.clone(), &none)), (with, without), "{selector}");
+            assert!(!selects(selector, &[("app", "api"), ("tier", "front")]));
+        }
+        assert!(selects(json!({}), &[]), "an empty one takes everything");
+    }
+
+    #[test]
+    fn percentages_of_a_rolling_update_are_rounded_so_that_it_goes_on() {
+        let percent = |percent: u32| IntOrString::Text(format!("{percent}%"));
+        assert_eq!(Workload::rolling_bounds(&percent(25), &percent(25), 10), (3, 2));
+        assert_eq!(Workload::rolling_bounds(&percent(0), &percent(25), 3), (0, 1), "one must go where none may come");
+        assert_eq!(Workload::rolling_bounds(&IntOrString::Int(1), &IntOrString::Int(0), 3), (1, 0));
+        assert_eq!(Workload::update_bound(&percent(10), 5), 1);
+    }
+}

@@ -132,3 +132,47 @@ impl Target {
         Ok((at, self.reached.get(&number).copied().unwrap_or(number)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Target;
+    use crate::agent::core::{HttpTarget, ProbeAction};
+    use crate::model::{Container, PodUid, Probe};
+    use serde_json::{Value, json};
+    use uuid::Uuid;
+
+    /// What a probe does in a pod whose container port 8080 is reached at port 21000.
+    fn action(probe: Value) -> ProbeAction {
+        let container = json!({ "name": "web", "ports": [{ "name": "http", "containerPort": 8080 }] });
+        let container: Container = serde_json::from_value(container).expect("a container");
+        let probe: Probe = serde_json::from_value(probe).expect("a probe");
+        let address = "10.0.0.7".parse().ok();
+        Target { pod: PodUid(Uuid::from_u128(7)), address, reached: [(8080, 21000)].into() }.probe(&probe, &container)
+    }
+
+    fn http(host: &str, port: u16, https: bool) -> ProbeAction {
+        let headers = vec![("X-Key".to_owned(), "1".to_owned())];
+        ProbeAction::Http(HttpTarget { host: host.to_owned(), port, path: "/ok".to_owned(), headers, https })
+    }
+
+    #[test]
+    fn a_get_goes_to_the_pod_or_to_the_host_that_is_named_over_the_scheme_that_is_written() {
+        let get = |port: Value, more: Value| {
+            let mut get = json!({ "path": "/ok", "port": port, "httpHeaders": [{ "name": "X-Key", "value": "1" }] });
+            get.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+            action(json!({ "httpGet": get }))
+        };
+        assert_eq!(get(json!("http"), json!({})), http("10.0.0.7", 21000, false));
+        assert_eq!(get(json!(8080), json!({ "scheme": "HTTPS" })), http("10.0.0.7", 21000, true));
+        assert_eq!(get(json!(9090), json!({ "host": "10.1.1.1" })), http("10.1.1.1", 9090, false));
+        assert!(matches!(get(json!("other"), json!({})), ProbeAction::Impossible(_)));
+    }
+
+    #[test]
+    fn a_connection_and_a_health_check_go_to_the_port_that_was_given_out() {
+        let host = || "10.0.0.7".to_owned();
+        assert_eq!(action(json!({ "tcpSocket": { "port": "http" } })), ProbeAction::Tcp { host: host(), port: 21000 });
+        let grpc = action(json!({ "grpc": { "port": 8080, "service": "shop" } }));
+        assert_eq!(grpc, ProbeAction::Grpc { host: host(), port: 21000, service: "shop".to_owned() });
+    }
+}

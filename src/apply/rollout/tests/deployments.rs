@@ -125,6 +125,19 @@ fn blue_green_promotes_when_whole_and_drops_the_old_set_after_the_delay() {
 }
 
 #[test]
+fn a_whole_set_is_promoted_by_itself_only_after_the_seconds_that_are_asked_for() {
+    let mut memory = RolloutMemory { promoted: Some(hash('a')), ..memory("a=2") };
+    let mut all = pods("0a+ 1a+");
+    let mut next = workload('b', blue_green(true, None));
+    let Strategy::BlueGreen(spec) = &mut next.strategy else { panic!("blue/green") };
+    spec.auto_promotion_seconds = 20;
+    play(&next, 2, &mut all, &mut memory, NOW, 21);
+    assert_eq!(memory.promoted, Some(hash('a')));
+    play(&next, 2, &mut all, &mut memory, NOW + Duration::from_secs(21), 1);
+    assert_eq!(memory.promoted, Some(hash('b')), "whole at the second step, a second after the first");
+}
+
+#[test]
 fn going_back_within_the_delay_is_immediate() {
     let mut memory = RolloutMemory { promoted: Some(hash('a')), ..memory("a=2") };
     let mut all = pods("0a+ 1a+");

@@ -2,7 +2,7 @@
 
 use super::{NOW, daemon, hash, memory, nodes, pods, stateful, states, take_on, told, workload};
 use crate::apply::rollout::{RolloutInput, RolloutMemory, step};
-use crate::model::{DaemonUpdate, NodeName, Progress, Stateful, Strategy, WaitingOn, Workload};
+use crate::model::{DaemonUpdate, NodeName, Progress, Stateful, StatefulUpdate, Strategy, WaitingOn, Workload};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -82,6 +82,13 @@ fn numbers_below_the_partition_keep_and_regain_the_old_template() {
     assert_eq!(take(&set, 3, "0a+ 1a+", &known).0, "+2b");
     assert_eq!(take(&set, 3, "0a+ 2b+", &known).0, "+1a");
     assert_eq!(take(&set, 3, "0a+ 1a+ 2b+", &known), (String::new(), Progress::Done));
+}
+
+#[test]
+fn on_delete_a_number_gets_the_new_template_when_its_pod_is_gone() {
+    let set = workload('b', Strategy::Stateful(Stateful { update: StatefulUpdate::OnDelete, ..Stateful::default() }));
+    check(&set, 3, "0a+ 1a+ 2a+", "");
+    check(&set, 3, "0a+ 2a+", "+1b");
 }
 
 #[test]
