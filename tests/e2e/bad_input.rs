@@ -1,7 +1,7 @@
 //! Bad input and what it gets: a clear message, a retry where it can heal, and no change to what runs.
 
 use crate::harness::{Cluster, container_ids, driftless, git};
-use crate::main_job::web;
+use crate::manifests::web;
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;

@@ -1,43 +1,22 @@
 //! The same promises in containers, on a real Docker Engine.
 
 use crate::harness::{Cluster, Load, container_ids, driftless, http_get};
+use crate::manifests::{IMAGE, contained, web_of};
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 
 /// A web of busybox, which answers every request with its release.
 fn web(replicas: u32, release: &str) -> String {
-    format!(
-        r#"apiVersion: apps/v1
-kind: Deployment
-metadata: {{name: web, namespace: shop}}
-spec:
-  replicas: {replicas}
-  selector: {{matchLabels: {{app: web}}}}
-  strategy: {{rollingUpdate: {{maxSurge: 1, maxUnavailable: 0}}}}
-  template:
-    metadata: {{labels: {{app: web}}}}
-    spec:
-      terminationGracePeriodSeconds: 2
-      containers:
-      - name: web
-        image: driftless-test/busybox:e2e
-        imagePullPolicy: Never
-        command: [/bin/busybox, sh, -c, 'mkdir -p /www && echo "release {release}" > /www/index.html && exec /bin/busybox httpd -f -p 8080 -h /www']
-        ports: [{{name: http, containerPort: 8080}}]
-        readinessProbe: {{httpGet: {{path: /index.html, port: http}}, periodSeconds: 1}}
----
-apiVersion: v1
-kind: Service
-metadata: {{name: web, namespace: shop}}
-spec:
-  selector: {{app: web}}
-  ports: [{{port: 8080, targetPort: http}}]
-"#
-    )
+    let script = format!("mkdir -p /www && echo release {release} > /www/index.html && exec httpd -f -p 8080 -h /www");
+    let mut container = contained("web", &script);
+    container["ports"] = json!([{ "name": "http", "containerPort": 8080 }]);
+    container["readinessProbe"] = json!({ "httpGet": { "path": "/index.html", "port": "http" }, "periodSeconds": 1 });
+    web_of(replicas, &json!({ "terminationGracePeriodSeconds": 2, "containers": [container] }))
 }
 
 /// Imports busybox as the test image, once per run.
-fn import_image() {
+pub fn import_image() {
     let script = r#"set -e
         docker image inspect driftless-test/busybox:e2e >/dev/null 2>&1 && exit 0
         dir=$(mktemp -d); mkdir -p "$dir/bin" "$dir/tmp" "$dir/etc"
@@ -116,7 +95,7 @@ fn a_container_removed_behind_our_back_comes_back() {
 #[test]
 fn containers_carry_the_labels_of_the_contract_and_strangers_are_left_alone() {
     import_image();
-    let stranger = docker(&["run", "-d", "driftless-test/busybox:e2e", "/bin/busybox", "sleep", "300"]).trim().to_owned();
+    let stranger = docker(&["run", "-d", IMAGE, "/bin/busybox", "sleep", "300"]).trim().to_owned();
     let cluster = started(1);
     let id = containers(&cluster).into_values().next().expect("a container").trim_start_matches("docker://").to_owned();
     let labels = docker(&["inspect", "--format", "{{json .Config.Labels}}", &id]);
@@ -152,41 +131,18 @@ fn an_absent_engine_is_said_and_waited_for() {
 
 /// A web that serves a ConfigMap as files, one of them also mounted by `subPath`, and is updated in place.
 fn configured(text: &str) -> String {
-    format!(
-        r#"apiVersion: apps/v1
-kind: Deployment
-metadata: {{name: web, namespace: shop, annotations: {{driftless.dev/config-update: in-place}}}}
-spec:
-  selector: {{matchLabels: {{app: web}}}}
-  template:
-    metadata: {{labels: {{app: web}}}}
-    spec:
-      terminationGracePeriodSeconds: 2
-      containers:
-      - name: web
-        image: driftless-test/busybox:e2e
-        imagePullPolicy: Never
-        command: [/bin/busybox, httpd, -f, -p, "8080", -h, /srv]
-        ports: [{{name: http, containerPort: 8080}}]
-        readinessProbe: {{httpGet: {{path: /live/text, port: http}}, periodSeconds: 1}}
-        volumeMounts:
-        - {{name: settings, mountPath: /srv/live}}
-        - {{name: settings, mountPath: /srv/fixed, subPath: text}}
-      volumes: [{{name: settings, configMap: {{name: settings}}}}]
----
-apiVersion: v1
-kind: Service
-metadata: {{name: web, namespace: shop}}
-spec:
-  selector: {{app: web}}
-  ports: [{{port: 8080, targetPort: http}}]
----
-apiVersion: v1
-kind: ConfigMap
-metadata: {{name: settings, namespace: shop}}
-data: {{text: {text}}}
-"#
-    )
+    let mut container = contained("web", "exec httpd -f -p 8080 -h /srv");
+    container["ports"] = json!([{ "name": "http", "containerPort": 8080 }]);
+    container["readinessProbe"] = json!({ "httpGet": { "path": "/live/text", "port": "http" }, "periodSeconds": 1 });
+    container["volumeMounts"] = json!([
+        { "name": "settings", "mountPath": "/srv/live" },
+        { "name": "settings", "mountPath": "/srv/fixed", "subPath": "text" }
+    ]);
+    let volumes = json!([{ "name": "settings", "configMap": { "name": "settings" } }]);
+    let pod = json!({ "terminationGracePeriodSeconds": 2, "containers": [container], "volumes": volumes });
+    let in_place = "namespace: shop, annotations: {driftless.dev/config-update: in-place}";
+    let settings = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings, namespace: shop}\ndata: {text: ";
+    web_of(1, &pod).replacen("namespace: shop", in_place, 1) + settings + text + "}\n"
 }
 
 #[test]

@@ -1,51 +1,14 @@
 //! From a git push to running pods, through rollouts, with the process runtime.
 
 use crate::harness::{Cluster, Load, container_ids, http_get, kill_9, pid_of};
+use crate::journal::Journal;
+use crate::manifests::{process, scripted, served, service, web, workload};
+use serde_json::json;
 
-/// A web of `replicas` pods of this binary's demo server, with a Service.
-pub fn web(replicas: u32, release: &str) -> String {
-    format!(
-        r#"apiVersion: apps/v1
-kind: Deployment
-metadata: {{name: web, namespace: shop}}
-spec:
-  replicas: {replicas}
-  selector: {{matchLabels: {{app: web}}}}
-  strategy: {{rollingUpdate: {{maxSurge: 1, maxUnavailable: 0}}}}
-  template:
-    metadata: {{labels: {{app: web}}}}
-    spec:
-      runtimeClassName: process
-      terminationGracePeriodSeconds: 5
-      containers:
-      - name: web
-        command: [driftless, demo-server, api]
-        env: [{{name: VERSION, value: {release}}}]
-        ports: [{{name: http, containerPort: 8080}}]
-        readinessProbe: {{httpGet: {{path: /healthz, port: http}}, periodSeconds: 1}}
----
-apiVersion: v1
-kind: Service
-metadata: {{name: web, namespace: shop}}
-spec:
-  selector: {{app: web}}
-  ports: [{{port: 8080, targetPort: http}}]
-"#
-    )
-}
-
-/// The same as a blue/green Rollout.
-fn blue_green(release: &str, extra: &str) -> String {
-    web(2, release)
-        .replace("apiVersion: apps/v1\nkind: Deployment", "apiVersion: argoproj.io/v1alpha1\nkind: Rollout")
-        .replace(
-            "strategy: {rollingUpdate: {maxSurge: 1, maxUnavailable: 0}}",
-            "strategy: {blueGreen: {activeService: web, scaleDownDelaySeconds: 1}}",
-        )
-        .replace(
-            "metadata: {name: web, namespace: shop}\nspec:\n  replicas",
-            &format!("metadata: {{name: web, namespace: shop{extra}}}\nspec:\n  replicas"),
-        )
+/// The web as a blue/green Rollout; `more` is what else its strategy says.
+fn blue_green(release: &str, more: &str) -> String {
+    let strategy = format!("strategy: {{blueGreen: {{activeService: web, scaleDownDelaySeconds: 1{more}}}}}");
+    workload("Rollout", "web", &format!("replicas: 2\n{strategy}"), &served(release)) + &service("web")
 }
 
 fn started(runtime: &'static str, manifest: &str, pods: usize) -> Cluster {
@@ -118,11 +81,9 @@ fn blue_green_switches_at_once_and_without_one_failed_request() {
 
 #[test]
 fn a_manual_promotion_is_a_commit_with_the_new_hash() {
-    let manual = |release: &str, extra: &str| {
-        blue_green(release, extra).replace("scaleDownDelaySeconds: 1", "scaleDownDelaySeconds: 1, autoPromotionEnabled: false")
-    };
-    let cluster = started("process", &manual("v1", ""), 2);
-    cluster.push("web: v2", &[("shop/web.yaml", Some(&manual("v2", "")))]);
+    let manual = |release: &str| blue_green(release, ", autoPromotionEnabled: false");
+    let cluster = started("process", &manual("v1"), 2);
+    cluster.push("web: v2", &[("shop/web.yaml", Some(&manual("v2")))]);
     cluster.wait_for("both sets are ready", || cluster.ready_pods("shop", "web", 4));
     let new = cluster.wait_for("status says what to write", || {
         let problems = cluster.get("/driftless/v1/problems")?;
@@ -131,10 +92,8 @@ fn a_manual_promotion_is_a_commit_with_the_new_hash() {
     });
     assert!(cluster.ask("shop", "web").expect("an answer").contains("api v1"), "nothing is promoted without the commit");
 
-    cluster.push(
-        "web: promote v2",
-        &[("shop/web.yaml", Some(&manual("v2", &format!(", annotations: {{driftless.dev/promote: \"{new}\"}}"))))],
-    );
+    let promotes = format!("namespace: shop, annotations: {{driftless.dev/promote: \"{new}\"}}");
+    cluster.push("web: promote v2", &[("shop/web.yaml", Some(&manual("v2").replacen("namespace: shop", &promotes, 1)))]);
 
     cluster.wait_for("v2 is active and alone", || {
         cluster.ready_pods("shop", "web", 2)?;
@@ -158,4 +117,42 @@ fn a_killed_process_comes_back_in_its_pod() {
     let after = cluster.ready_pods("shop", "web", 2).expect("pods");
     let untouched = before.keys().nth(1).expect("a second pod");
     assert_eq!(container_ids(&before)[untouched], container_ids(&after)[untouched], "the other pod was not touched");
+}
+
+#[test]
+fn a_pod_finds_the_services_of_its_namespace_among_its_variables_unless_it_does_not_want_to() {
+    let cluster = started("process", &web(1, "v1"), 1);
+    let journal = Journal::of(&cluster);
+    let visitor = |name: &str, links: bool| {
+        let script = format!("note {name} ${{WEB_SERVICE_HOST:-none}} ${{WEB_SERVICE_PORT:-none}}; sleep 1000");
+        let mut pod = process(scripted(&journal, "main", &script));
+        pod["enableServiceLinks"] = links.into();
+        workload("Deployment", name, "", &pod)
+    };
+    let address = cluster.service("shop", "web").expect("an address");
+    cluster.push(
+        "two visitors",
+        &[("shop/linked.yaml", Some(&visitor("linked", true))), ("shop/alone.yaml", Some(&visitor("alone", false)))],
+    );
+    journal.wait_for(&cluster, &format!("linked {} {}", address.ip(), address.port()));
+    journal.wait_for(&cluster, "alone none none");
+}
+
+#[test]
+fn a_program_reads_what_config_maps_and_secrets_of_the_repo_say() {
+    let mut cluster = Cluster::new("process");
+    let journal = Journal::of(&cluster);
+    let mut reader =
+        scripted(&journal, "main", "note $(cat settings/text) $(cat settings/bytes) $(cat key/a) $(cat key/b); sleep 1000");
+    reader["volumeMounts"] = json!([{ "name": "settings", "mountPath": "/settings" }, { "name": "key", "mountPath": "/key" }]);
+    let mut pod = process(reader);
+    pod["volumes"] = json!([{ "name": "settings", "configMap": { "name": "settings" } }, { "name": "key", "secret": { "secretName": "key" } }]);
+    let object = |kind: &str, name: &str, fields: &str| {
+        format!("---\napiVersion: v1\nkind: {kind}\nmetadata: {{name: {name}, namespace: shop}}\n{fields}\n")
+    };
+    let settings = object("ConfigMap", "settings", "data: {text: green}\nbinaryData: {bytes: Ymx1ZQ==}");
+    let key = object("Secret", "key", "data: {a: cmVk, b: cmVk}\nstringData: {b: yellow}");
+    cluster.push("a reader", &[("shop/reader.yaml", Some(&(workload("Deployment", "reader", "", &pod) + &settings + &key)))]);
+    cluster.start();
+    journal.wait_for(&cluster, "green blue red yellow");
 }

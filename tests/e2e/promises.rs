@@ -1,7 +1,7 @@
 //! What must never happen: a restart for nothing, a deletion by mistake, one team's error in another's way.
 
 use crate::harness::{Cluster, container_ids};
-use crate::main_job::web;
+use crate::manifests::web;
 use std::fs;
 
 const OTHER: &str = "apiVersion: v1
