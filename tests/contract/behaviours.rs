@@ -239,6 +239,18 @@ pub(crate) async fn usage_tells_the_memory_that_is_held(stage: &Stage) {
     assert!(holder > 16_000_000 && holder < 160_000_000, "{holder}");
 }
 
+pub(crate) async fn a_program_that_takes_more_memory_than_its_limit_is_killed(stage: &Stage) {
+    let mut launch = stage.launch("web", "exec busybox dd if=/dev/zero of=/dev/null bs=64M count=1");
+    launch.limits.memory_bytes = Some(16 << 20);
+    let started = stage.start(&launch).await;
+    let exit = until("it is killed", async || match stage.listed(&started.id).await.map(|status| status.state) {
+        Some(RunState::Exited(exit)) => Ok(exit),
+        other => Err(other),
+    })
+    .await;
+    assert_eq!((exit.code, exit.reason.as_str()), (137, "OOMKilled"));
+}
+
 pub(crate) async fn containers_of_another_node_are_not_listed_nor_touched(stage: &Stage) {
     let node = NodeName::new("node-2");
     let other = (stage.connect)(&node);

@@ -1,7 +1,11 @@
 //! The stage with Docker: a real Engine, and an image made of busybox.
 
 use crate::stage::{Stage, own_cluster};
-use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder};
+use bollard::Docker as Engine;
+use bollard::models::ContainerConfig;
+use bollard::query_parameters::{
+    CommitContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptions,
+};
 use driftless::agent::runtime::Runtime;
 use driftless::agent::runtime::docker::{Docker, DockerSettings, socket_of};
 use driftless::agent::runtime::rootfs::RootFs;
@@ -15,6 +19,9 @@ const BUSYBOX: &str = "/bin/busybox";
 
 const REPOSITORY: &str = "driftless-test/busybox";
 const TAG: &str = "1";
+
+/// A user of the image, with a group that the image gives it.
+pub(crate) const USER: &str = "1234";
 
 const APPLETS: [&str; 16] = [
     "sh", "cat", "echo", "env", "false", "hostname", "kill", "ls", "mount", "nc", "printf", "sleep", "stat", "touch", "true",
@@ -67,6 +74,7 @@ async fn take_down(cluster: &str) {
         }
     }
     left.extend(remove_foreign(cluster).await.err().map(|error| error.to_string()));
+    left.extend(remove_image(&format!("driftless-test/whole:{cluster}")).await.err().map(|error| error.to_string()));
     let removed = docker(cluster, &NodeName::new("node-1")).remove_network().await;
     left.extend(removed.err().map(|error| error.to_string()));
     assert!(left.is_empty(), "left behind: {left:?}");
@@ -76,7 +84,7 @@ async fn take_down(cluster: &str) {
 pub(crate) const FOREIGN: &str = "driftless-test/foreign-to";
 
 async fn remove_foreign(cluster: &str) -> Result<(), bollard::errors::Error> {
-    let engine = bollard::Docker::connect_with_unix(&socket().to_string_lossy(), 60, bollard::API_DEFAULT_VERSION)?;
+    let engine = engine();
     let of_cluster = std::iter::once(("label".to_owned(), vec![format!("{FOREIGN}={cluster}")])).collect();
     let options = ListContainersOptionsBuilder::new().all(true).filters(&of_cluster).build();
     for container in engine.list_containers(Some(options)).await? {
@@ -86,11 +94,44 @@ async fn remove_foreign(cluster: &str) -> Result<(), bollard::errors::Error> {
     Ok(())
 }
 
+/// A second opinion: bollard itself, on the same Engine.
+pub(crate) fn engine() -> Engine {
+    Engine::connect_with_unix(&socket().to_string_lossy(), 60, bollard::API_DEFAULT_VERSION).unwrap()
+}
+
+/// The test image with an entry point, arguments, a folder and a user of its own.
+pub(crate) async fn whole_image(stage: &Stage) -> String {
+    let (repository, tag) = ("driftless-test/whole", &stage.cluster);
+    let made = stage.start(&stage.launch("whole-image", "true")).await;
+    let words = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect());
+    let config = ContainerConfig {
+        entrypoint: words(&["echo", "the entry point,"]),
+        cmd: words(&["the arguments"]),
+        working_dir: Some("/tmp".to_owned()),
+        user: Some(USER.to_owned()),
+        ..ContainerConfig::default()
+    };
+    let options = CommitContainerOptionsBuilder::new().container(&made.id.0).repo(repository).tag(tag).build();
+    engine().commit_container(options, config).await.unwrap();
+    format!("{repository}:{tag}")
+}
+
+/// Removes an image, if it is there.
+async fn remove_image(name: &str) -> Result<(), bollard::errors::Error> {
+    match engine().remove_image(name, None::<RemoveImageOptions>, None).await {
+        Ok(_) | Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// Imports the test image once, whoever comes first.
 pub(crate) async fn import_busybox(docker: &Docker) {
     let busybox = std::fs::read(BUSYBOX)
         .unwrap_or_else(|error| panic!("the contract tests need {BUSYBOX} (Debian: `apt-get install busybox-static`): {error}"));
-    let mut root = RootFs::default().folder("/tmp", 0o1777).file("/bin/busybox", 0o755, busybox);
+    let users = format!("root:x:0:0::/:/bin/sh\napp:x:{USER}:{USER}::/:/bin/sh\n");
+    let groups = format!("root:x:0:\napp:x:{USER}:\nextra:x:5000:app\n");
+    let files = RootFs::default().file("/etc/passwd", 0o644, users).file("/etc/group", 0o644, groups);
+    let mut root = files.folder("/tmp", 0o1777).file("/bin/busybox", 0o755, busybox);
     for applet in APPLETS {
         root = root.link(&format!("/bin/{applet}"), "busybox");
     }

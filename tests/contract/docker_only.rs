@@ -1,9 +1,8 @@
 //! What only an Engine can do right or wrong.
 
-use crate::docker::{self, docker, socket};
+use crate::docker::{self, docker, engine, socket};
 use crate::play;
-use crate::stage::{Stage, own_cluster, until, within};
-use bollard::Docker as Engine;
+use crate::stage::{Stage, hear, own_cluster, until, within};
 use bollard::models::{ContainerCreateBody, ContainerInspectResponse, NetworkCreateRequest};
 use bollard::query_parameters::CreateContainerOptionsBuilder;
 use driftless::agent::net::{ExtraAddress, Proxy};
@@ -13,15 +12,10 @@ use driftless::agent::runtime::{
 };
 use driftless::model::{Backend, EndpointPort, EndpointSet, Kind, NodeName, ObjectKey, Protocol, SecretBytes};
 use std::net::{IpAddr, SocketAddr};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
 
 const FOREVER: &str = "echo ready; while true; do sleep 1; done";
-
-/// A second opinion: bollard itself, on the same Engine.
-fn engine() -> Engine {
-    Engine::connect_with_unix(&socket().to_string_lossy(), 60, bollard::API_DEFAULT_VERSION).unwrap()
-}
 
 async fn inspect(name: &str) -> ContainerInspectResponse {
     engine().inspect_container(name, None).await.unwrap()
@@ -61,19 +55,6 @@ async fn create(name: &str, image: &str, labels: Vec<(&'static str, String)>) ->
         ..ContainerCreateBody::default()
     };
     engine().create_container(Some(options), body).await.unwrap().id
-}
-
-macro_rules! on_docker {
-    ($($name:ident),* $(,)?) => {
-        mod tests {
-            $(
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $name() {
-                    crate::play(crate::docker::stage().await, |stage| Box::pin(super::$name(stage))).await;
-                }
-            )*
-        }
-    };
 }
 
 on_docker! {
@@ -271,14 +252,6 @@ async fn the_image_of_sandboxes_is_made_once(stage: &Stage) {
     let before = id().await.expect("made by the first sandbox");
     stage.start(&sandbox_of(&stage.launch("other", ""), Vec::new())).await;
     assert_eq!(id().await.expect("still there"), before);
-}
-
-/// Reads all that a server says.
-async fn hear(address: SocketAddr) -> Result<String, String> {
-    let mut text = String::new();
-    let mut stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
-    stream.read_to_string(&mut text).await.map_err(|error| error.to_string())?;
-    if text.is_empty() { Err("nothing was said".to_owned()) } else { Ok(text) }
 }
 
 async fn a_host_port_leads_to_its_container(stage: &Stage) {

@@ -5,6 +5,20 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
+/// Makes a test of each function, on a stage with Docker.
+macro_rules! on_docker {
+    ($($name:ident),* $(,)?) => {
+        mod tests {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    crate::play(crate::docker::stage().await, |stage| Box::pin(super::$name(stage))).await;
+                }
+            )*
+        }
+    };
+}
+
 mod behaviours;
 mod docker;
 mod docker_only;
@@ -85,6 +99,7 @@ contract_of_real_ones! {
     a_command_inside_says_how_it_ended,
     a_command_inside_that_takes_too_long_is_given_up,
     usage_counts_the_cpu_that_was_spent,
+    a_program_that_takes_more_memory_than_its_limit_is_killed,
     containers_of_another_node_are_not_listed_nor_touched,
 }
 

@@ -4,7 +4,7 @@ use crate::play;
 use crate::process::{runtime, stage};
 use crate::stage::{Stage, read_all, until, within};
 use driftless::agent::runtime::{
-    ContainerId, EnvValue, LaunchPort, LogOptions, LogRetention, RunState, Runtime, RuntimeError, RuntimeEvent,
+    ContainerId, EnvValue, LaunchPort, LogOptions, LogRetention, RunState, Runtime, RuntimeError, RuntimeEvent, Security,
 };
 use driftless::model::{Exit, Protocol, SecretBytes};
 use futures_util::StreamExt;
@@ -323,6 +323,48 @@ async fn what_runs_is_found_again_after_the_state_folder_was_wiped() {
                 listed.iter().map(|status| (&status.id, &status.state)).collect::<Vec<_>>(),
                 [(&started.id, &RunState::Running)]
             );
+        })
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_gains_no_rights_where_that_is_forbidden() {
+    play(stage().await, |stage| {
+        Box::pin(async move {
+            for (pod, forbidden, expected) in [("held", true, "NoNewPrivs:\t1"), ("free", false, "NoNewPrivs:\t0")] {
+                let mut launch = stage.launch(pod, "grep NoNewPrivs /proc/self/status");
+                launch.security.no_new_privileges = forbidden;
+                let started = stage.start(&launch).await;
+                stage.says(&started.id, expected).await;
+            }
+        })
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_would_not_be_held_to_its_rights_is_refused() {
+    play(stage().await, |stage| {
+        Box::pin(async move {
+            let own = rustix::process::geteuid().as_raw();
+            let refused = async |change: fn(&mut Security)| {
+                let mut launch = stage.launch("web", FOREVER);
+                change(&mut launch.security);
+                stage.runtime.start(&launch).await.unwrap_err()
+            };
+            let other = refused(|security| security.user = Some(rustix::process::geteuid().as_raw() + 1)).await;
+            assert!(matches!(&other, RuntimeError::Config { message } if message.contains("runAsUser")), "{other:?}");
+            let read_only = refused(|security| security.read_only_root = true).await;
+            assert!(matches!(&read_only, RuntimeError::Unsupported(what) if what.contains("readOnly")), "{read_only:?}");
+            if own == 0 {
+                let root = refused(|security| security.non_root = true).await;
+                assert!(matches!(&root, RuntimeError::Config { message } if message.contains("runAsNonRoot")), "{root:?}");
+            }
+            let mut launch = stage.launch("web", "id -u");
+            launch.security.user = Some(own);
+            let started = stage.start(&launch).await;
+            stage.says(&started.id, &own.to_string()).await;
         })
     })
     .await;

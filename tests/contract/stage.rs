@@ -1,18 +1,20 @@
 //! What a behaviour is played on: a runtime, and launches that suit it.
 
 use driftless::agent::runtime::{
-    ContainerId, ContainerLaunch, ContainerStatus, Labels, Limits, LogOptions, LogRetention, PodNetwork, PullPolicy, Role,
-    Runtime, Security, Started, Terminal,
+    ContainerId, ContainerLaunch, ContainerStatus, Labels, LogOptions, PodNetwork, Role, Runtime, Started,
 };
 use driftless::model::{Kind, NodeName, ObjectKey, PodUid, Revision, RuntimeKind, TemplateHash};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use std::fmt::Debug;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
 use uuid::Uuid;
 
 /// Until something that should happen must have happened.
@@ -57,39 +59,24 @@ impl Stage {
 
     pub(crate) fn launch_on(&self, node: &NodeName, pod: &str, script: &str) -> ContainerLaunch {
         let uid = PodUid(Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("{}/{node}/{pod}", self.cluster).as_bytes()));
+        let labels = Labels {
+            cluster: self.cluster.clone(),
+            node: node.clone(),
+            uid,
+            pod: format!("{pod}-{}", &uid.to_string()[..8]),
+            workload: ObjectKey::new(Kind::Deployment, "shop", pod),
+            slot: 3,
+            container: "main".to_owned(),
+            hash: TemplateHash::new("7d4b9c00"),
+            revision: Revision::new("0123456789abcdef"),
+            attempt: 0,
+            role: Role::Main,
+        };
         ContainerLaunch {
-            runtime: self.runtime.kind(),
-            labels: Labels {
-                cluster: self.cluster.clone(),
-                node: node.clone(),
-                uid,
-                pod: format!("{pod}-{}", &uid.to_string()[..8]),
-                workload: ObjectKey::new(Kind::Deployment, "shop", pod),
-                slot: 3,
-                container: "main".to_owned(),
-                hash: TemplateHash::new("7d4b9c00"),
-                revision: Revision::new("0123456789abcdef"),
-                attempt: 0,
-                role: Role::Main,
-            },
             image: self.image.clone(),
-            pull: PullPolicy::Never,
             command: ["sh", "-c", script].map(str::to_owned).into(),
-            args: Vec::new(),
-            working_dir: None,
-            env: Vec::new(),
-            volumes: Vec::new(),
-            mounts: Vec::new(),
-            limits: Limits::default(),
-            ports: Vec::new(),
-            sandbox: None,
-            share_processes: false,
-            security: Security::default(),
-            network: PodNetwork { hostname: format!("{pod}-{}", &uid.to_string()[..8]), ..PodNetwork::default() },
-            terminal: Terminal::default(),
-            logins: Vec::new(),
-            notes: Vec::new(),
-            log: LogRetention::default(),
+            network: PodNetwork { hostname: labels.pod.clone(), ..PodNetwork::default() },
+            ..ContainerLaunch::bare(self.runtime.kind(), labels)
         }
     }
 
@@ -137,6 +124,14 @@ where
         text.push_str(&String::from_utf8_lossy(&chunk.expect("a chunk")));
     }
     text
+}
+
+/// Reads all that a server says.
+pub(crate) async fn hear(address: SocketAddr) -> Result<String, String> {
+    let mut text = String::new();
+    let mut stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
+    stream.read_to_string(&mut text).await.map_err(|error| error.to_string())?;
+    if text.is_empty() { Err("nothing was said".to_owned()) } else { Ok(text) }
 }
 
 /// Asks again and again until the answer is `Ok`; fails with the last `Err` otherwise.
