@@ -21,7 +21,8 @@ pub(super) fn resolve(spec: &PodSpec, run: &PodRun) -> Result<PodNetwork, Launch
     if spec.host_network {
         return Ok(PodNetwork { host: true, ..network });
     }
-    let name = label(spec.hostname.as_deref().unwrap_or(&run.name));
+    let of_index = run.job_index().map(|index| format!("{}-{index}", run.workload.name));
+    let name = label(of_index.as_deref().or(spec.hostname.as_deref()).unwrap_or(&run.name));
     let namespace = &run.workload.namespace;
     let domain = spec.subdomain.as_ref().map(|subdomain| format!("{subdomain}.{namespace}.svc.{CLUSTER_DOMAIN}"));
     let (hostname, domain) = match domain {

@@ -407,6 +407,20 @@ fn a_pod_is_named_as_kubernetes_names_it() {
 }
 
 #[test]
+fn a_pod_of_an_indexed_job_is_named_by_its_index() {
+    let mut spec = one(json!({}));
+    spec["hostname"] = json!("other");
+    let snapshot = snapshot(spec);
+    let uid = run_of(&snapshot).uid;
+    let named = |index: Option<u32>| {
+        let workload = ObjectKey::new(Kind::Job, "shop", "sum");
+        let run = PodRun { name: PodRun::job_pod_name("sum", index, &uid), workload, ..run_of(&snapshot) };
+        super::network::resolve(&snapshot.template.spec, &run).expect("fits").hostname
+    };
+    assert_eq!((named(Some(4)).as_str(), named(None).as_str()), ("sum-4", "other"));
+}
+
+#[test]
 fn names_are_looked_up_as_the_policy_says() {
     let resolver = |policy: Option<&str>, config: Value| {
         let mut spec = one(json!({}));

@@ -1,6 +1,7 @@
 //! Documents: accepted, ignored, rejected, and the words for it.
 
 use super::*;
+use crate::model::{Kind, ObjectKey};
 
 /// The status and the problems of every document of a text.
 pub(super) fn judge(text: &str) -> String {
@@ -234,4 +235,22 @@ fn a_template_is_recognised() {
     assert!(judged.contains("this looks like a Helm template: commit what `helm template` prints"), "{judged}");
     let judged = judge("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: '${NAME}'}\n");
     assert!(judged.contains("this looks like a placeholder (envsubst, Flux postBuild)"), "{judged}");
+}
+
+#[test]
+fn a_pod_of_a_stateful_set_has_its_own_name_in_the_domain_of_the_service() {
+    let names = |service: &str, pod: &str| {
+        let text = deployment("db", pod).replace("kind: Deployment", "kind: StatefulSet");
+        let text = text.replace("spec:\n  selector", &format!("spec:\n  {service}\n  selector"));
+        let loaded = loaded(&tree("r", &[("f.yaml", &text)]), &Good::new());
+        let object = &loaded.desired.objects[&ObjectKey::new(Kind::StatefulSet, "shop", "db")];
+        let snapshot = &object.workload().expect("a workload").snapshot;
+        let spec = &snapshot.template.spec;
+        (spec.hostname.clone(), spec.subdomain.clone(), snapshot.hash.clone())
+    };
+    let (hostname, subdomain, hash) = names("serviceName: db", "      hostname: one\n      subdomain: other\n");
+    assert_eq!((hostname, subdomain.as_deref()), (None, Some("db")));
+    assert_ne!(hash, names("serviceName: store", "").2, "agents keep templates by their hash");
+    assert_eq!(names("replicas: 1", "      subdomain: other\n").1.as_deref(), Some("other"));
+    assert_eq!(names("serviceName: db", "        command: [db]\n      runtimeClassName: process\n").1, None);
 }

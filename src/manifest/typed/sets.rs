@@ -73,7 +73,7 @@ pub(super) fn stateful_set(value: &Value, findings: &mut Findings<'_>) -> Option
         .into_iter()
         .map(|claim| ClaimTemplate { name: claim.metadata.name, meta: claim.metadata.meta, spec: claim.spec })
         .collect();
-    let value = with_claims(value, &claims, findings);
+    let value = with_names(with_claims(value, &claims, findings), &written.service_name);
     let retention = written.persistent_volume_claim_retention_policy;
     let spec = Stateful {
         service_name: written.service_name,
@@ -118,6 +118,18 @@ fn with_claims(value: &Value, claims: &[ClaimTemplate], findings: &mut Findings<
             }
             None => volumes.push(volume),
         }
+    }
+    value
+}
+
+/// The document with the names that its pods have by their Service, in place of others, as in Kubernetes: each is called by its own name
+/// in the domain of the Service. They are part of the template, and so of its hash. Host processes have the names of their host.
+fn with_names(mut value: Value, service: &str) -> Value {
+    let spec = value.pointer_mut("/spec/template/spec").and_then(Value::as_object_mut);
+    let contained = spec.filter(|spec| spec.get("runtimeClassName").is_none_or(|class| class != "process"));
+    if let Some(spec) = contained.filter(|_| !service.is_empty()) {
+        spec.remove("hostname");
+        spec.insert("subdomain".to_owned(), json!(service));
     }
     value
 }
