@@ -69,8 +69,10 @@ pub struct Agent {
     pub(super) service_problems: Vec<ServiceProblem>,
     /// The volume claims whose data is here.
     pub(super) volumes: BTreeSet<ObjectKey>,
-    /// Those that are ordered to be deleted, and when to try; `None` while that is under way.
-    pub(super) erase: BTreeMap<ObjectKey, Option<Moment>>,
+    /// Those that are ordered to be deleted, and when to try.
+    pub(super) erase: BTreeMap<ObjectKey, Moment>,
+    /// Those that are being deleted: nothing stops that, and no pod starts with them until it is done.
+    pub(super) erasing: BTreeSet<ObjectKey>,
     pub(super) hosts: BTreeMap<RuntimeKind, Host>,
     pub(super) intact: bool,
     /// Pods that are gone, and since when, until the controller has dropped them.
@@ -128,6 +130,7 @@ impl Agent {
             service_problems: Vec::new(),
             volumes: ledger.volumes,
             erase: BTreeMap::new(),
+            erasing: BTreeSet::new(),
             hosts,
             intact: ledger.intact,
             gone: BTreeMap::new(),

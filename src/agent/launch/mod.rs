@@ -20,7 +20,9 @@ pub use sandbox::{SandboxInput, needs_sandbox, sandbox};
 use super::runtime::{
     ContainerId, ContainerLaunch, Labels, LaunchPort, Limits, LogRetention, PullPolicy, Role, Terminal, VolumeContents,
 };
-use crate::model::{Container, ContainerPort, Grant, NodeFacts, NodeName, PodRun, PodSnapshot, PodUid, RuntimeKind, SecretBytes};
+use crate::model::{
+    Container, ContainerPort, Grant, Kind, NodeFacts, NodeName, ObjectKey, PodRun, PodSnapshot, PodUid, RuntimeKind, SecretBytes,
+};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -51,6 +53,26 @@ impl Folders {
     #[must_use]
     pub fn claim(&self, namespace: &str, claim: &str) -> PathBuf {
         self.claims().join(format!("{namespace}_{claim}"))
+    }
+
+    /// Whose data a folder of this name in [`Folders::claims`] has.
+    #[must_use]
+    pub fn claim_named(folder: &str) -> Option<ObjectKey> {
+        // Neither part can have the character between them.
+        let (namespace, claim) = folder.split_once('_')?;
+        Some(ObjectKey::new(Kind::PersistentVolumeClaim, namespace, claim))
+    }
+
+    /// Where the data of a claim is while it is being deleted: out of every pod's reach, on the same disk.
+    #[must_use]
+    pub fn doomed(&self, namespace: &str, claim: &str) -> PathBuf {
+        self.doomed_claims().join(format!("{namespace}_{claim}"))
+    }
+
+    /// The folder of all that is being deleted.
+    #[must_use]
+    pub fn doomed_claims(&self) -> PathBuf {
+        self.claims().join(".doomed")
     }
 
     /// Where the host keeps seccomp profiles for `type: Localhost`.

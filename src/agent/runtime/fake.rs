@@ -4,12 +4,18 @@
 //! It plays what the shell and the runtimes are in production: effects go into [`FakeHost::perform`], events come out of
 //! [`FakeHost::due`]. Containers outlive the agent ([`FakeHost::forget_agent`]) and the ledger is the last one that was saved.
 
-use super::{ContainerId, ContainerLaunch, ContainerStatus, Role, RunState, RuntimeError, RuntimeEvent, Started, Usage};
+use super::{
+    ContainerId, ContainerLaunch, ContainerStatus, Role, RunState, RuntimeError, RuntimeEvent, Started, Usage, VolumeKind,
+};
 use crate::agent::core::{ContainerKey, Effect, Event, HookAction, HookRequest, Ledger, ProbeKind, ProbeOutcome, ProbeRequest};
-use crate::model::{Exit, Moment, Report, RuntimeKind};
+use crate::agent::launch::Folders;
+use crate::model::{Exit, Moment, ObjectKey, Report, RuntimeKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
+
+/// How long the data of a claim takes to be deleted.
+const ERASE_TAKES: Duration = Duration::from_secs(1);
 
 /// How containers of an image (or of a program, for host processes) behave.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +77,7 @@ pub struct Calls {
 struct FakeContainer {
     status: ContainerStatus,
     program: String,
+    claims: BTreeSet<ObjectKey>,
     started: Moment,
 }
 
@@ -80,6 +87,7 @@ enum Later {
     Outcome(Box<Event>),
     Start(Box<ContainerLaunch>),
     Exit { id: ContainerId, exit: Exit },
+    Erase(ObjectKey),
     Stopped { key: ContainerKey, id: ContainerId, code: i32 },
 }
 
@@ -99,6 +107,8 @@ pub struct FakeHost {
     pub disk_full: bool,
     /// What was called so far.
     pub calls: Calls,
+    /// The claims that have a folder on the disk.
+    claims: BTreeSet<ObjectKey>,
 }
 
 impl Default for FakeHost {
@@ -122,6 +132,7 @@ impl FakeHost {
             lose_events: false,
             disk_full: false,
             calls: Calls::default(),
+            claims: BTreeSet::new(),
         }
     }
 
@@ -137,7 +148,7 @@ impl FakeHost {
             Effect::Report(report) => return Some(*report),
             Effect::WakeAt(at) => self.alarm = Some(at),
             Effect::Forget(_) | Effect::Rewrite { .. } => {}
-            Effect::Erase(volume) => self.answer(now, Event::Erased { volume, outcome: Ok(()) }),
+            Effect::Erase(volume) => self.later(now + ERASE_TAKES, Later::Erase(volume)),
             Effect::SaveLedger(ledger) => {
                 let outcome = if self.disk_full { Err("no space left on device".to_owned()) } else { Ok(()) };
                 if outcome.is_ok() {
@@ -173,6 +184,10 @@ impl FakeHost {
             match later {
                 Later::Outcome(event) => events.push(*event),
                 Later::Start(launch) => events.push(self.start(&launch, at)),
+                Later::Erase(volume) => {
+                    self.claims.remove(&volume);
+                    events.push(Event::Erased { volume, outcome: Ok(()) });
+                }
                 Later::Exit { id, exit } => events.extend(self.exit(&id, exit)),
                 Later::Stopped { key, id, code } => {
                     let exit = Exit { code, reason: if code == 0 { "Completed" } else { "Error" }.to_owned() };
@@ -262,7 +277,9 @@ impl FakeHost {
                 let exit = Exit { code, reason: if code == 0 { "Completed" } else { "Error" }.to_owned() };
                 self.later(now + after, Later::Exit { id: id.clone(), exit });
             }
-            self.containers.insert(id.clone(), FakeContainer { status, program, started: now });
+            let claims = claims_of(launch);
+            self.claims.extend(claims.iter().cloned());
+            self.containers.insert(id.clone(), FakeContainer { status, program, claims, started: now });
         }
         let address = self.containers.get(&id).and_then(|container| container.status.address);
         Event::Started { key, outcome: Ok(Started { id, address, image_digest: None }) }
@@ -392,6 +409,9 @@ impl FakeHost {
                 Later::Start(launch) => {
                     let _ = self.start(&launch, now);
                 }
+                Later::Erase(volume) => {
+                    self.claims.remove(&volume);
+                }
                 Later::Exit { .. } | Later::Stopped { .. } => {
                     self.queue.insert(at, later);
                 }
@@ -406,10 +426,22 @@ impl FakeHost {
         self.containers.clear();
     }
 
-    /// The ledger that was last written; an empty one that is not intact if there is none.
+    /// The ledger that was last written, an empty one that is not intact if there is none; with the claims that are on the disk.
     #[must_use]
     pub fn ledger(&self) -> Ledger {
-        self.ledger.clone().unwrap_or_default()
+        Ledger { volumes: self.claims.clone(), ..self.ledger.clone().unwrap_or_default() }
+    }
+
+    /// The claims that have a folder on the disk.
+    #[must_use]
+    pub fn claims(&self) -> &BTreeSet<ObjectKey> {
+        &self.claims
+    }
+
+    /// The claims that running containers mount.
+    pub fn mounted(&self) -> impl Iterator<Item = (&ContainerStatus, &ObjectKey)> {
+        let running = self.containers.values().filter(|container| container.status.state == RunState::Running);
+        running.flat_map(|container| container.claims.iter().map(move |claim| (&container.status, claim)))
     }
 
     /// The disk with the ledger is lost.
@@ -424,4 +456,10 @@ fn program_of(launch: &ContainerLaunch) -> String {
         return Role::Sandbox.as_str().to_owned();
     }
     launch.image.clone().or_else(|| launch.command.first().cloned()).unwrap_or_default()
+}
+
+fn claims_of(launch: &ContainerLaunch) -> BTreeSet<ObjectKey> {
+    let claims = launch.volumes.iter().filter(|volume| volume.kind == VolumeKind::Claim);
+    let names = claims.filter_map(|volume| volume.folder.file_name()?.to_str());
+    names.filter_map(Folders::claim_named).collect()
 }

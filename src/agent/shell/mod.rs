@@ -19,14 +19,13 @@ mod volumes;
 pub use volumes::prepare;
 
 use super::core::{Agent, Event, Settings};
-use super::launch::Folders;
 use super::runtime::Runtime;
 use crate::clock;
-use crate::model::{Hello, Kind, ObjectKey, RuntimeKind};
+use crate::model::{Hello, RuntimeKind};
 use crate::wire::{Connector, FromAgent, ToAgent, client};
 use futures_util::StreamExt;
 use perform::Performer;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -78,7 +77,7 @@ pub async fn run(
     let folders = settings.folders.clone();
     let mut ledger =
         ledger_file::load(&folders).map_err(|source| ShellError::Folder { path: ledger_file::path(&folders), source })?;
-    ledger.volumes = held_claims(&folders).map_err(|source| ShellError::Folder { path: folders.claims(), source })?;
+    ledger.volumes = volumes::held_claims(&folders).map_err(|source| ShellError::Folder { path: folders.claims(), source })?;
     let agent: Shared = Arc::new(Mutex::new(Agent::new(settings, ledger, clock::now())));
     let runtimes: BTreeMap<RuntimeKind, Arc<dyn Runtime>> =
         runtimes.into_iter().map(|runtime| (runtime.kind(), runtime)).collect();
@@ -89,6 +88,7 @@ pub async fn run(
     }
     let (outgoing, to_wire) = mpsc::channel(LINK_MAX);
     let (from_wire, incoming) = mpsc::channel(LINK_MAX);
+    volumes::sweep(folders.clone());
     let performer = Performer::new(runtimes, folders.clone(), events, outgoing);
     let link = Link { connector, to_wire, from_wire, shutdown: shutdown.clone() };
     let end = Shell { agent: Arc::clone(&agent), performer, link: Some(link) };
@@ -98,23 +98,6 @@ pub async fn run(
         tracing::warn!(error, "the ledger could not be written at the end; containers are adopted by their labels");
     }
     Ok(())
-}
-
-/// The volume claims that have a folder on this host.
-fn held_claims(folders: &Folders) -> io::Result<BTreeSet<ObjectKey>> {
-    let entries = match fs::read_dir(folders.claims()) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
-        entries => entries?,
-    };
-    let mut held = BTreeSet::new();
-    for entry in entries {
-        let name = entry?.file_name();
-        // Neither part can have the character between them.
-        if let Some((namespace, claim)) = name.to_str().and_then(|name| name.split_once('_')) {
-            held.insert(ObjectKey::new(Kind::PersistentVolumeClaim, namespace, claim));
-        }
-    }
-    Ok(held)
 }
 
 fn lock(agent: &Shared) -> MutexGuard<'_, Agent> {

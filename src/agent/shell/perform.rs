@@ -218,14 +218,11 @@ impl Performer {
     }
 
     fn erase(&self, volume: ObjectKey) {
-        let folder = self.folders.claim(&volume.namespace, &volume.name);
+        let folders = self.folders.clone();
         self.spawn(async move {
-            let deleted = tokio::task::spawn_blocking(move || match fs::remove_dir_all(&folder) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(format!("{}: {error}", folder.display())),
-                Ok(()) | Err(_) => Ok(()),
-            });
-            let outcome = deleted.await.unwrap_or_else(|error| Err(error.to_string()));
-            Event::Erased { volume, outcome }
+            let doomed = volume.clone();
+            let deleted = tokio::task::spawn_blocking(move || volumes::erase(&folders, &doomed)).await;
+            Event::Erased { volume, outcome: deleted.unwrap_or_else(|error| Err(error.to_string())) }
         });
     }
 

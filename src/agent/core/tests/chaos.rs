@@ -1,5 +1,6 @@
 //! Whatever happens: no second copy, no stop without an order, and once the faults end everything converges and stays still.
 
+use super::volumes::{data, with_claim};
 use super::{World, simple, template};
 use crate::agent::runtime::RunState;
 use crate::model::{PodSnapshot, PodUid, RuntimeKind};
@@ -14,6 +15,7 @@ use std::time::Duration;
 enum Fault {
     Run(u32),
     Stop(u32),
+    Erase(bool),
     Crash(u32),
     Vanish(u32),
     RestartAgent,
@@ -31,6 +33,7 @@ fn faults() -> impl Strategy<Value = Vec<Fault>> {
         prop_oneof![
             3 => slot.clone().prop_map(Fault::Run),
             2 => slot.clone().prop_map(Fault::Stop),
+            2 => any::<bool>().prop_map(Fault::Erase),
             2 => slot.clone().prop_map(Fault::Crash),
             1 => slot.prop_map(Fault::Vanish),
             1 => Just(Fault::RestartAgent),
@@ -39,17 +42,20 @@ fn faults() -> impl Strategy<Value = Vec<Fault>> {
             1 => any::<bool>().prop_map(Fault::LoseEvents),
             1 => any::<bool>().prop_map(Fault::DiskFull),
             1 => any::<bool>().prop_map(Fault::SlowStarts),
-            5 => (0..30_000_u64).prop_map(Fault::Pass),
+            3 => (0..500_u64).prop_map(Fault::Pass),
+            3 => (0..30_000_u64).prop_map(Fault::Pass),
         ],
-        1..40,
+        1..60,
     )
 }
 
-/// Every other pod has a sandbox, an init container, a sidecar and hooks.
+/// Two pods share a claim; one has a sandbox, an init container, a sidecar and hooks.
 fn snapshot_of(slot: u32) -> Arc<PodSnapshot> {
     let probe = json!({ "tcpSocket": { "port": 80 } });
-    if slot.is_multiple_of(2) {
-        return simple("app:1", json!({ "readinessProbe": probe }));
+    match slot {
+        0 => return simple("app:1", json!({ "readinessProbe": probe })),
+        1 => {}
+        _ => return with_claim("app:1"),
     }
     let hook = json!({ "exec": { "command": ["hook"] } });
     template(json!({
@@ -90,6 +96,10 @@ fn inject(world: &mut World, fault: &Fault) {
             if world.assignment.run.contains_key(&uid) {
                 world.order_stop(uid);
             }
+        }
+        Fault::Erase(ordered) => {
+            world.assignment.erase = ordered.then(data).into_iter().collect();
+            world.assign();
         }
         Fault::Crash(index) => {
             if let Some(id) = nth(world, *index) {
@@ -148,6 +158,10 @@ fn converges(faults: &[Fault]) -> Result<(), TestCaseError> {
         world.host.containers().filter(|c| c.state == RunState::Running).map(|c| c.labels.uid).collect();
     prop_assert_eq!(&wanted, &running, "what was ordered to stop has stopped");
     prop_assert!(world.assignment.stop.keys().all(|uid| world.gone.contains(uid)));
+    let has_data = world.host.claims().contains(&data());
+    let uses = [2, 3].iter().any(|slot| wanted.contains(&super::pod(*slot, &snapshot_of(*slot)).uid));
+    prop_assert!(!uses || has_data, "a pod runs without its data");
+    prop_assert!(uses || !has_data || world.assignment.erase.is_empty(), "what was ordered to be deleted is deleted");
     let still = world.host.calls;
     world.pass(600_000);
     prop_assert_eq!(world.host.calls, still, "a converged node makes no changing call");

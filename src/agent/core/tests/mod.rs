@@ -6,6 +6,7 @@ mod converge;
 mod order;
 mod restart;
 mod usage;
+mod volumes;
 
 use super::{Agent, Effect, Event, Ledger, Settings};
 use crate::agent::launch::Folders;
@@ -175,6 +176,8 @@ impl World {
             for event in self.host.due(self.now) {
                 self.tell(event);
             }
+            let lost = self.host.mounted().find(|(_, claim)| !self.host.claims().contains(claim));
+            assert_eq!(lost, None, "a container runs without the data of its claim\n{}", self.transcript.join("\n"));
         }
         self.now = end;
     }

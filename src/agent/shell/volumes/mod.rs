@@ -8,6 +8,7 @@
 //! path for a link. That takes another container of the same volume, at the right moment, on a `subPath` or an allowed host path.
 
 mod beneath;
+mod claims;
 mod host;
 mod owner;
 mod payload;
@@ -20,6 +21,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+pub(super) use claims::{erase, held_claims, sweep};
 pub(super) use tmpfs::release;
 
 /// Kubernetes' mode of an emptyDir: whoever the container runs as may write there.
