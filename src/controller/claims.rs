@@ -11,6 +11,7 @@ use super::core::Controller;
 use super::happenings::Happening;
 use super::inputs::Applied;
 use super::placements::Placement;
+use super::records::Occasion;
 use crate::model::{
     ClaimTemplate, ClaimView, CurrentObject, CurrentVolume, Kind, NodeName, Object, ObjectKey, PodUid, StopReason, Strategy,
     TemplateHash, WaitingOn,
@@ -283,6 +284,8 @@ impl Controller {
             self.dirty.nodes.insert(name.clone());
             self.dirty.workloads.append(&mut self.dirty.unplaced);
             let message = format!("its data on {name} is deleted");
+            self.records.batch(Occasion::Erasure, key, message.clone());
+            self.arm_batch();
             self.happenings.note(Happening { about: key, pod: None, warning: false, reason: "Deleted", message }, self.now);
         }
     }

@@ -86,13 +86,15 @@ pub(super) enum Occasion {
     Scale,
     /// A Job ended, or its CronJob was due.
     Run,
+    /// The data of a deleted claim is gone.
+    Erasure,
 }
 
 impl Occasion {
-    /// As the trailer has it. A run has no word of its own there: the world moved, and the revision did not.
+    /// As the trailer has it. Runs and erasures have no word of their own there: the world moved, and the revision did not.
     pub(super) fn trigger(self) -> Trigger {
         match self {
-            Occasion::Drift | Occasion::Run => Trigger::Drift,
+            Occasion::Drift | Occasion::Run | Occasion::Erasure => Trigger::Drift,
             Occasion::Node => Trigger::Node,
             Occasion::Scale => Trigger::Scale,
         }

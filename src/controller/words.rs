@@ -241,6 +241,7 @@ pub(super) fn batch_subject(occasion: Occasion, notes: &[(ObjectKey, String)]) -
     let keys: BTreeSet<&ObjectKey> = notes.iter().map(|(key, _)| key).collect();
     match (notes, occasion) {
         ([(key, message)], _) => format!("{}: {message}", key.short()),
+        (_, Occasion::Erasure) => format!("the data of {} claims is deleted", keys.len()),
         (_, Occasion::Run) => format!("{} Jobs ran", keys.len()),
         (_, Occasion::Scale) => format!("{} workloads scaled by their autoscalers", keys.len()),
         (_, Occasion::Node) => format!("{} workloads lost pods on a node", keys.len()),
@@ -262,6 +263,7 @@ pub(super) fn rule(occasion: Occasion) -> &'static str {
         Occasion::Drift => "rule: what a commit wants is restored",
         Occasion::Node => "rule: pods that lose their place are replaced elsewhere",
         Occasion::Scale => "rule: autoscaler",
+        Occasion::Erasure => "rule: the data of deleted claims goes once no pod uses it",
         Occasion::Run => "rule: Jobs run to completion, CronJobs by their schedule",
     }
 }

@@ -164,6 +164,7 @@ fn workload(words: &[&str]) -> Body {
                 .then(|| ClaimTemplate { name: "data".to_owned(), ..ClaimTemplate::default() })
                 .into_iter()
                 .collect(),
+            retention: ClaimRetention { delete_when_deleted: has("goes=deleted"), delete_when_scaled: has("goes=scaled") },
             ..Stateful::default()
         }),
         "daemon" => Strategy::Daemon(DaemonUpdate::Rolling { max_surge: count(0), max_unavailable: count(1) }),
