@@ -68,6 +68,9 @@ impl Controller {
             self.offer(&name, ready);
             self.evict(&name);
         }
+        if touches(Kind::Node) {
+            self.touch_placed();
+        }
         if [Kind::Node, Kind::Namespace, Kind::PriorityClass, Kind::PodDisruptionBudget].into_iter().any(touches) {
             self.dirty.workloads.append(&mut self.dirty.unplaced);
         }

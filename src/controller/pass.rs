@@ -29,16 +29,18 @@ impl Controller {
                 self.publish(&key);
             } else if let Some(uid) = self.dirty.retired.pop_first() {
                 self.release(&uid);
-            } else if let Some(name) = self.dirty.nodes.pop_first() {
-                self.dispatch(&name);
             } else {
                 break;
             }
             worked = true;
         }
-        self.counters.passes += u64::from(worked);
         self.settle();
         self.tell_ended_jobs();
+        // Last, so that what is done was recorded before.
+        let nodes = std::mem::take(&mut self.dirty.nodes);
+        self.note_joined(&nodes);
+        nodes.iter().for_each(|name| self.dispatch(name));
+        self.counters.passes += u64::from(worked || !nodes.is_empty());
     }
 
     fn work_on(&mut self, key: &ObjectKey) {

@@ -10,8 +10,8 @@ use super::timers::Timer;
 use super::{tree, words};
 use crate::diff;
 use crate::model::{
-    AuditRecord, ChangeCounts, ClusterNotes, Desired, Moment, Object, ObjectKey, Outcome, Plan, Problem, Progress, PruneBlock,
-    ReconcileView, Trigger, UnitName, UnitState, WaitingOn, millis,
+    AuditRecord, ChangeCounts, ClusterNotes, Desired, Moment, NodeName, Object, ObjectKey, Outcome, Plan, Problem, Progress,
+    PruneBlock, ReconcileView, Trigger, UnitName, UnitState, WaitingOn, millis,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -112,6 +112,8 @@ pub(super) struct Records {
     /// The files as they were last recorded.
     texts: BTreeMap<ObjectKey, String>,
     notes: String,
+    /// The nodes that the notes name.
+    nodes: BTreeSet<NodeName>,
     open: Option<Reconcile>,
     /// Workloads that this pass looked at.
     looked_at: BTreeSet<ObjectKey>,
@@ -141,6 +143,7 @@ impl Records {
     /// The notes as the audit branch has them.
     pub(super) fn remember_notes(&mut self, notes: &ClusterNotes) {
         self.notes = tree::notes_text(notes);
+        self.nodes = notes.nodes.iter().cloned().collect();
     }
 
     pub(super) fn remember_block(&mut self, block: &PruneBlock) {
@@ -312,12 +315,34 @@ impl Controller {
                 None => drop(self.records.texts.remove(&key)),
             }
         }
-        let notes = tree::notes_text(&self.notes());
-        if notes != self.records.notes {
-            files.insert(ClusterNotes::PATH.to_owned(), Some(notes.clone()));
-            self.records.notes = notes;
+        let notes = self.notes();
+        let text = tree::notes_text(&notes);
+        if text != self.records.notes {
+            files.insert(ClusterNotes::PATH.to_owned(), Some(text));
+            self.records.remember_notes(&notes);
         }
         files
+    }
+
+    /// A node is told nothing before the memory names it: the next controller waits for it, and runs nothing elsewhere that may run
+    /// there.
+    pub(super) fn note_joined(&mut self, nodes: &BTreeSet<NodeName>) {
+        let is_new = |name: &&NodeName| !self.records.nodes.contains(*name) && self.placements.count_of_node(name) > 0;
+        let joined: Vec<&str> = nodes.iter().filter(is_new).map(NodeName::as_str).collect();
+        if joined.is_empty() {
+            return;
+        }
+        let draft = Draft {
+            subject: words::joined_subject(&joined),
+            body: String::new(),
+            trigger: Trigger::Node,
+            actor: words::JOINED_RULE.to_owned(),
+            outcome: Outcome::Converged,
+            counts: ChangeCounts::default(),
+            digest: empty_digest(),
+            started: self.now,
+        };
+        self.record(draft, Some(&[]));
     }
 
     /// Units that began or ceased to be held, or are held for something else, make a record; but not if an earlier controller

@@ -199,6 +199,17 @@ pub(super) fn held_subject(units: &[String]) -> String {
     }
 }
 
+/// Who acts when nodes join.
+pub(super) const JOINED_RULE: &str = "rule: a node is recorded before it is told to run anything";
+
+/// `n1 joins the cluster`
+pub(super) fn joined_subject(nodes: &[&str]) -> String {
+    match nodes {
+        [node] => format!("node {node} joins the cluster"),
+        _ => format!("{} nodes join the cluster: {}", nodes.len(), nodes.join(", ")),
+    }
+}
+
 /// The problems that hold units, one to a line, with their places.
 pub(super) fn held_body<'a>(problems: impl Iterator<Item = &'a Problem>) -> String {
     let lines: Vec<String> = problems

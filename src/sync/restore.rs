@@ -116,7 +116,9 @@ pub fn read_current(files: &BTreeMap<String, String>) -> (BTreeMap<ObjectKey, Cu
 fn wanted_by_commit(current: &BTreeMap<ObjectKey, CurrentObject>) -> BTreeMap<Revision, Wanted> {
     let mut wanted: BTreeMap<Revision, Wanted> = BTreeMap::new();
     for (key, object) in current {
-        if let Some(commit) = &object.commit {
+        // What a StatefulSet made of its templates is in no file, and whole in `current/`.
+        let is_made = object.volume.as_ref().is_some_and(|volume| volume.made_by.is_some());
+        if let Some(commit) = object.commit.as_ref().filter(|_| !is_made) {
             wanted.entry(commit.clone()).or_default().objects.insert(key.clone());
         }
         let sets = object.pods.iter().flat_map(|pods| &pods.sets);

@@ -3,7 +3,8 @@
 use crate::git_lab::Lab;
 use driftless::manifest::{DigestKey, FILE_BYTES_MAX, GoodUnit, Loaded};
 use driftless::model::{
-    ClusterNotes, CurrentObject, CurrentPods, CurrentSet, Kind, ObjectKey, Revision, TemplateHash, UnitName, UnitState,
+    ClusterNotes, CurrentObject, CurrentPods, CurrentSet, CurrentVolume, Kind, ObjectKey, Revision, TemplateHash, UnitName,
+    UnitState,
 };
 use driftless::sync::{AuditState, Loader, Mirror, RenderSettings, RepoSpec};
 use std::collections::BTreeMap;
@@ -200,6 +201,22 @@ fn a_restart_reads_back_what_was_applied_and_every_template_that_has_pods() {
     let now = load(&mut loader, &past.good);
     assert!(held(&now, "a"));
     assert_eq!(hash_of(&now, &web()), new_hash);
+}
+
+#[test]
+fn a_claim_that_a_set_made_is_not_looked_for_in_any_revision() {
+    let lab = Lab::new();
+    let commit = lab.push_file("a/web.yaml", &deployment("web", "nginx:1"));
+    let mut state = audit_state(&commit, &commit, &[]);
+    let volume = CurrentVolume { made_by: Some(web()), ..CurrentVolume::default() };
+    let claim = CurrentObject { commit: Some(Revision::new(&commit)), volume: Some(volume), ..CurrentObject::default() };
+    let key = ObjectKey::new(Kind::PersistentVolumeClaim, "shop", "data-web-0");
+    state.files.insert(key.audit_path(), serde_saphyr::to_string(&claim).unwrap());
+    let mut loader = loader(&lab);
+    loader.mirror_mut().fetch().unwrap();
+    let past = loader.restore(&state, &DigestKey::unkeyed()).unwrap();
+    assert_eq!(past.missing, Vec::<String>::new());
+    assert!(past.current.contains_key(&key));
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use crate::repo::Repo;
 use driftless::controller::Restored;
-use driftless::model::{AuditRecord, ClusterNotes, CurrentObject, Epoch, Kind, ObjectKey, Revision};
-use std::collections::{BTreeMap, BTreeSet};
+use driftless::model::{AuditRecord, ClusterNotes, CurrentObject, Epoch, Kind, Object, ObjectKey, Revision};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 #[derive(Default)]
 pub struct Audit {
@@ -49,26 +50,28 @@ impl Audit {
             })
             .collect();
         let mut restored = Restored { notes: self.notes(), current, ..Restored::default() };
-        let commits: BTreeSet<Revision> = restored
-            .current
-            .values()
-            .flat_map(|object| {
-                let sets = object.pods.iter().flat_map(|pods| pods.sets.values().filter_map(|set| set.commit.clone()));
-                object.commit.clone().into_iter().chain(sets)
-            })
-            .collect();
-        for commit in &commits {
-            let desired = repo.load(commit, &BTreeMap::new()).desired;
-            for (key, object) in desired.objects {
+        for (key, current) in &restored.current {
+            let sets = current.pods.iter().flat_map(|pods| pods.sets.values().filter_map(|set| set.commit.as_ref()));
+            for commit in sets.chain(&current.commit) {
+                let Some(object) = find(repo, commit, key, current) else { continue };
                 if let Some(snapshot) = object.snapshot() {
                     restored.snapshots.insert(snapshot.hash.clone(), snapshot.clone());
                 }
-                if restored.current.get(&key).is_some_and(|known| known.commit.as_ref() == Some(commit)) {
-                    restored.objects.insert(key, object);
+                if current.commit.as_ref() == Some(commit) {
+                    restored.objects.insert(key.clone(), object);
                 }
             }
         }
         restored
+    }
+}
+
+/// An object of a revision, or a Job that a CronJob of it made.
+fn find(repo: &mut Repo, commit: &Revision, key: &ObjectKey, current: &CurrentObject) -> Option<Arc<Object>> {
+    let objects = repo.load(commit, &BTreeMap::new()).desired.objects;
+    match &current.made_by {
+        Some(by) => objects.get(&by.owner(&key.namespace))?.made_job(by.due).map(Arc::new),
+        None => objects.get(key).cloned(),
     }
 }
 

@@ -2,7 +2,7 @@
 //! Once the faults stop, the cluster must settle, and then nothing may move any more.
 
 use crate::invariants::Patience;
-use crate::repo_text::{config, deployment, node, pod, rollout};
+use crate::repo_text::{config, cron, daemon, deployment, job, keeper, node, pod, rollout, stateful};
 use crate::world::{Weather, World};
 use driftless::model::NodeName;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -86,6 +86,11 @@ fn first_release(world: &mut World) {
             ("shop/uses.yaml", Some(deployment("uses", 2, "app:v1", "settings"))),
             ("api/api.yaml", Some(rollout("api", 2, "app:v1", true))),
             ("solo/pod.yaml", Some(pod("solo", "app:v1"))),
+            ("data/db.yaml", Some(stateful("db", replicas, "app:v1", false, false))),
+            ("data/files.yaml", Some(keeper("files", "app:v1"))),
+            ("hosts/logs.yaml", Some(daemon("logs", "app:v1"))),
+            ("work/sum.yaml", Some(job("sum", "job:v1", 4, 2))),
+            ("work/tick.yaml", Some(cron("tick", "job:v1", false))),
         ],
     );
 }
@@ -114,7 +119,8 @@ fn push(world: &mut World) {
     const IMAGES: [&str; 8] = ["app:v1", "app:v2", "app:v3", "app:v4", "slow:v5", "crash:v6", "unready:v7", "missing:v8"];
     let image = *world.rng.pick(&IMAGES).expect("an image");
     let replicas = world.rng.between(0, 6);
-    match world.rng.below(12) {
+    match world.rng.below(18) {
+        12..=17 => push_sets(world, image, replicas),
         0..=3 => world.push("web", &[("shop/web.yaml", Some(deployment("web", replicas, image, "")))]),
         4 | 5 => {
             let auto = world.rng.chance(70);
@@ -142,6 +148,27 @@ fn push(world: &mut World) {
     }
 }
 
+/// The kinds whose pods are not interchangeable, or end, or have data.
+fn push_sets(world: &mut World, image: &str, replicas: u64) {
+    let file = "data/files.yaml";
+    match world.rng.below(7) {
+        0 | 1 => {
+            let (parallel, goes) = (world.rng.chance(30), world.rng.chance(30));
+            world.push("db", &[("data/db.yaml", Some(stateful("db", replicas, image, parallel, goes)))]);
+        }
+        2 => world.push("logs", &[("hosts/logs.yaml", Some(daemon("logs", image)))]),
+        3 => {
+            const IMAGES: [&str; 4] = ["job:v1", "job:v2", "job:v3", "crash:v6"];
+            let image = *world.rng.pick(&IMAGES).expect("an image");
+            let parallelism = world.rng.between(1, 3);
+            world.push("sum", &[("work/sum.yaml", Some(job("sum", image, replicas, parallelism)))]);
+        }
+        4 => world.push("files", &[(file, Some(keeper("files", image)))]),
+        5 => world.push("no files", &[(file, None)]),
+        _ => world.push("no files, and that is meant\n\nDriftless-Allow-Prune: all", &[(file, None), ("data/db.yaml", None)]),
+    }
+}
+
 /// Ends every fault.
 fn heal(world: &mut World) {
     world.weather = Weather::CALM;
@@ -151,6 +178,8 @@ fn heal(world: &mut World) {
         world.set_away(node, false);
     }
     world.say("the faults end");
+    // What is due every minute never lets a world be still.
+    world.push("suspend", &[("work/tick.yaml", Some(cron("tick", "job:v1", true)))]);
 }
 
 /// A release that works, whatever was pushed before.
@@ -161,6 +190,10 @@ fn good_release(world: &mut World) {
         ("shop/uses.yaml", Some(deployment("uses", 2, "app:v9", "settings"))),
         ("api/api.yaml", Some(rollout("api", 2, "app:v9", true))),
         ("extra/extra.yaml", Some(deployment("extra", 1, "app:v9", ""))),
+        ("data/db.yaml", Some(stateful("db", 3, "app:v9", false, false))),
+        ("data/files.yaml", Some(keeper("files", "app:v9"))),
+        ("hosts/logs.yaml", Some(daemon("logs", "app:v9"))),
+        ("work/sum.yaml", Some(job("sum", "job:v9", 4, 2))),
         ("hosts/host.yaml", None),
     ];
     world.push("a good release", &changes);

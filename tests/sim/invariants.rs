@@ -2,15 +2,19 @@
 
 use driftless::model::{
     Assignment, Desired, EndpointSet, Epoch, Generation, Health, Hello, Kind, NodeName, ObjectKey, PodPhase, PodUid, PodView,
-    Progress, Report, StopReason, Strategy, View, WaitingOn, Workload,
+    Progress, Report, StopReason, Strategy, TemplateHash, View, WaitingOn, Workload,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 #[derive(Default)]
 pub struct Invariants {
-    /// Every workload that the revision in force wants.
+    /// Every workload and claim that the revision in force wants.
     wanted: BTreeSet<ObjectKey>,
+    /// Runs of Jobs that are over.
+    over: BTreeMap<ObjectKey, TemplateHash>,
+    /// Claims whose data a node was told to delete.
+    erased: BTreeSet<(NodeName, ObjectKey)>,
     /// What each node was last told.
     told: BTreeMap<NodeName, Arc<Assignment>>,
     /// Pods whose end a node has acknowledged.
@@ -37,7 +41,10 @@ pub struct Invariants {
 
 impl Invariants {
     pub fn desired(&mut self, desired: &Desired) {
-        self.wanted = desired.workloads().map(|(key, _)| key.clone()).collect();
+        let is_ours = |key: &&ObjectKey| key.kind.is_workload() || key.kind == Kind::PersistentVolumeClaim;
+        self.wanted = desired.objects.keys().filter(is_ours).cloned().collect();
+        // One that is written anew runs anew.
+        self.over.retain(|job, _| self.wanted.contains(job));
     }
 
     /// A node is told something: what is new in it, for the transcript.
@@ -49,9 +56,9 @@ impl Invariants {
                 self.fresh.insert(*uid);
                 lines.push(format!("{node} run {}", run.name));
                 let name = (run.workload.namespace.clone(), run.name.clone());
-                let owner = *self.names.entry(name).or_insert(*uid);
-                // A bare Pod keeps its own name over its incarnations.
-                if owner != *uid && run.workload.kind != Kind::Pod {
+                let owner = self.names.insert(name, *uid).filter(|owner| owner != uid);
+                // A bare Pod keeps its own name over its incarnations, and so do the pods of a StatefulSet.
+                if owner.is_some() && !matches!(run.workload.kind, Kind::Pod | Kind::StatefulSet) {
                     self.breach = Some(format!("two pods are called {}", run.name));
                 }
             }
@@ -67,6 +74,15 @@ impl Invariants {
                 }
             }
         }
+        for claim in &assignment.erase {
+            if self.erased.insert((node.clone(), claim.clone())) {
+                lines.push(format!("{node} erase {}", claim.name));
+                if self.wanted.contains(claim) {
+                    self.breach = Some(format!("{node} is told to delete {claim}, which the revision wants"));
+                }
+            }
+        }
+        self.erased.retain(|(name, claim)| name != node || assignment.erase.contains(claim));
         if let Some(before) = before.filter(|before| before.epoch == assignment.epoch) {
             // A node that connects anew is told the same again.
             let again = assignment.generation == before.generation && *assignment == before;
@@ -137,11 +153,46 @@ impl Invariants {
                 self.budget(view, key, workload, replicas, pods)?;
             }
         }
+        for (key, pods) in &by_workload {
+            self.once(view, key, pods)?;
+        }
         for uid in &self.stopped_now {
             self.out_of_use(view, uid)?;
         }
         self.fresh.clear();
         self.stopped_now.clear();
+        Ok(())
+    }
+
+    /// A Job that is over runs nothing more, and no more at a time than it says; a DaemonSet one pod on a node.
+    fn once(&mut self, view: &View, key: &ObjectKey, pods: &[&PodView]) -> Result<(), String> {
+        let Some(workload) = view.objects.get(key).and_then(|object| object.workload()) else { return Ok(()) };
+        let active: Vec<&&PodView> = pods.iter().filter(|pod| pod.stopping.is_none() && !has_ended(pod)).collect();
+        let fresh = active.iter().any(|pod| pod.told.as_ref().is_some_and(|run| self.fresh.contains(&run.uid)));
+        let nodes: BTreeSet<&NodeName> = active.iter().map(|pod| &pod.node).collect();
+        match &workload.strategy {
+            Strategy::Job(spec) => {
+                if fresh && self.over.get(key) == Some(&spec.run) {
+                    return Err(format!("{key} is over and runs again: {}", names(&active)));
+                }
+                let most = workload.replicas.unwrap_or(1) as usize;
+                if fresh && active.len() > most {
+                    return Err(format!("{key}: more than {most} pods run at a time: {}", names(&active)));
+                }
+                if view.workloads.get(key).is_some_and(|state| matches!(state.progress, Progress::Done | Progress::Stalled(_))) {
+                    self.over.insert(key.clone(), spec.run.clone());
+                }
+            }
+            Strategy::Daemon(_) if fresh && nodes.len() < active.len() => {
+                return Err(format!("{key}: two pods on one node: {}", names(&active)));
+            }
+            Strategy::Daemon(_)
+            | Strategy::Stateful(_)
+            | Strategy::Rolling { .. }
+            | Strategy::Recreate
+            | Strategy::OnDelete
+            | Strategy::BlueGreen(_) => {}
+        }
         Ok(())
     }
 
@@ -163,8 +214,7 @@ impl Invariants {
 
     fn budget(&self, view: &View, key: &ObjectKey, workload: &Workload, replicas: u32, pods: &[&PodView]) -> Result<(), String> {
         let lost = |pod: &&PodView| view.nodes.get(&pod.node).is_none_or(|node| !node.ready);
-        let ended = |pod: &&PodView| pod.report.as_ref().is_some_and(|report| report.phase.is_terminal());
-        let here: Vec<&&PodView> = pods.iter().filter(|pod| !lost(pod) && !ended(pod)).collect();
+        let here: Vec<&&PodView> = pods.iter().filter(|pod| !lost(pod) && !has_ended(pod)).collect();
         let among = |set: &BTreeSet<PodUid>, pod: &PodView| pod.told.as_ref().is_some_and(|run| set.contains(&run.uid));
         let Strategy::Rolling { max_surge, max_unavailable } = &workload.strategy else { return Ok(()) };
         let (surge, unavailable) = Workload::rolling_bounds(max_surge, max_unavailable, replicas);
@@ -187,6 +237,10 @@ impl Invariants {
         }
         Ok(())
     }
+}
+
+fn has_ended(pod: &PodView) -> bool {
+    pod.report.as_ref().is_some_and(|report| report.phase.is_terminal())
 }
 
 fn is_ready(pod: &PodView) -> bool {

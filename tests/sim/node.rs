@@ -80,7 +80,7 @@ impl Node {
     pub fn due(&mut self, now: Moment) -> Vec<Outcome> {
         let events = self.host.due(now);
         let mut outcomes: Vec<Outcome> = events.into_iter().flat_map(|event| self.handle(event, now)).collect();
-        outcomes.extend(self.two_copies().map(Outcome::Breach));
+        outcomes.extend(self.two_copies().or_else(|| self.without_data()).map(Outcome::Breach));
         outcomes
     }
 
@@ -89,6 +89,11 @@ impl Node {
         let mut all = self.host.containers().filter(|container| container.state == RunState::Running);
         let twice = all.find(|container| !running.insert((container.labels.uid, container.labels.container.clone())))?;
         Some(format!("two copies of {} run", twice.labels.container_name()))
+    }
+
+    fn without_data(&self) -> Option<String> {
+        let (container, claim) = self.host.mounted().find(|(_, claim)| !self.host.claims().contains(claim))?;
+        Some(format!("{} runs without the data of {claim}", container.labels.container_name()))
     }
 
     /// The running container that `draw` falls on, and its name.
@@ -117,6 +122,7 @@ fn host() -> FakeHost {
         host.behave(release("crash"), Behaviour { exits_after: Some((Duration::from_millis(700), 1)), ..usual.clone() });
         host.behave(release("unready"), Behaviour { ready_after: None, ..usual.clone() });
         let error = RuntimeError::Image { image: release("missing"), message: "no such image".to_owned() };
+        host.behave(release("job"), Behaviour { exits_after: Some((Duration::from_secs(3), 0)), ..usual.clone() });
         host.behave(release("missing"), Behaviour { start_fails: Some(error), ..usual.clone() });
     }
     host

@@ -55,3 +55,111 @@ pub fn pod(name: &str, image: &str) -> String {
 pub fn config(name: &str, value: &str) -> String {
     format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: shop}}\ndata: {{KEY: {value}}}\n")
 }
+
+/// A set whose pods have a claim each, which goes when it shrinks or is deleted, if `goes`.
+pub fn stateful(name: &str, replicas: u64, image: &str, parallel: bool, goes: bool) -> String {
+    let management = if parallel { "Parallel" } else { "OrderedReady" };
+    let retention = if goes { "Delete" } else { "Retain" };
+    format!(
+        "apiVersion: apps/v1
+kind: StatefulSet
+metadata: {{name: {name}, namespace: shop}}
+spec:
+  serviceName: {name}
+  replicas: {replicas}
+  podManagementPolicy: {management}
+  persistentVolumeClaimRetentionPolicy: {{whenScaled: {retention}, whenDeleted: {retention}}}
+  selector: {{matchLabels: {{app: {name}}}}}
+  template:
+    metadata: {{labels: {{app: {name}}}}}
+    spec:
+      containers:
+      - name: main
+        image: {image}
+        readinessProbe: {{tcpSocket: {{port: 8080}}, periodSeconds: 1}}
+        volumeMounts: [{{name: data, mountPath: /data}}]
+  volumeClaimTemplates:
+  - metadata: {{name: data}}
+    spec: {{accessModes: [ReadWriteOnce], resources: {{requests: {{storage: 1Gi}}}}}}
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}, namespace: shop}}
+spec: {{clusterIP: None, selector: {{app: {name}}}}}
+"
+    )
+}
+
+/// A claim, and a Deployment of one pod that has it.
+pub fn keeper(name: &str, image: &str) -> String {
+    format!(
+        "apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {{name: {name}, namespace: shop}}
+spec: {{accessModes: [ReadWriteOnce], resources: {{requests: {{storage: 1Gi}}}}}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: {name}, namespace: shop}}
+spec:
+  strategy: {{type: Recreate}}
+  progressDeadlineSeconds: 60
+  selector: {{matchLabels: {{app: {name}}}}}
+  template:
+    metadata: {{labels: {{app: {name}}}}}
+    spec:
+      containers: [{{name: main, image: {image}, volumeMounts: [{{name: files, mountPath: /files}}]}}]
+      volumes: [{{name: files, persistentVolumeClaim: {{claimName: {name}}}}}]
+"
+    )
+}
+
+/// A DaemonSet.
+pub fn daemon(name: &str, image: &str) -> String {
+    format!(
+        "apiVersion: apps/v1
+kind: DaemonSet
+metadata: {{name: {name}, namespace: shop}}
+spec:
+  selector: {{matchLabels: {{app: {name}}}}}
+  template:
+    metadata: {{labels: {{app: {name}}}}}
+    spec: {{containers: [{{name: main, image: {image}}}]}}
+"
+    )
+}
+
+/// A Job whose pods are not restarted by the agent.
+pub fn job(name: &str, image: &str, completions: u64, parallelism: u64) -> String {
+    format!(
+        "apiVersion: batch/v1
+kind: Job
+metadata: {{name: {name}, namespace: shop}}
+spec:
+  completions: {completions}
+  parallelism: {parallelism}
+  backoffLimit: 3
+  template:
+    spec: {{restartPolicy: Never, containers: [{{name: main, image: {image}}}]}}
+"
+    )
+}
+
+/// A CronJob that is due every minute, whose Jobs bear with killed pods.
+pub fn cron(name: &str, image: &str, suspend: bool) -> String {
+    format!(
+        "apiVersion: batch/v1
+kind: CronJob
+metadata: {{name: {name}, namespace: shop}}
+spec:
+  schedule: \"* * * * *\"
+  concurrencyPolicy: Forbid
+  suspend: {suspend}
+  jobTemplate:
+    spec:
+      backoffLimit: 1000
+      template:
+        spec: {{restartPolicy: Never, containers: [{{name: main, image: {image}}}]}}
+"
+    )
+}

@@ -23,18 +23,18 @@ fn a_rolling_update_replaces_pods_one_by_one_and_each_leaves_its_service_first()
           5.000 push c0000001 "web"
     > wait 10s
           5.010 service web leads to nobody
+          5.010 audit planned: 2 objects in shop: rolling out (2 created)
           5.010 n1 run web-4570d6-svkrb
           5.010 n1 run web-4570d6-9fj6l
           5.010 n2 run web-4570d6-5bn7m
-          5.010 audit planned: 2 objects in shop: rolling out (2 created)
           5.219 service web leads to web-4570d6-5bn7m
           5.219 service web leads to web-4570d6-5bn7m, web-4570d6-9fj6l, web-4570d6-svkrb
           5.219 audit converged: 2 objects in shop: 2 created
     > deploy web 3 app:v2
          15.000 push c0000002 "web"
     > wait 30s
-         15.010 n2 run web-fda7a3-d57bp
          15.010 audit planned: shop/web: rolling out 3 pods, app:v1 → v2
+         15.010 n2 run web-fda7a3-d57bp
          15.216 service web leads to web-4570d6-5bn7m, web-4570d6-svkrb, web-fda7a3-d57bp
          17.267 n1 stop web-4570d6-9fj6l: Replaced
          17.727 n1 run web-fda7a3-5h8zn
@@ -71,17 +71,17 @@ fn a_failed_rollout_keeps_the_old_pods_and_a_revert_heals_it() {
           5.000 push c0000001 "web"
     > wait 10s
           5.010 service web leads to nobody
+          5.010 audit planned: 2 objects in shop: rolling out (2 created)
           5.010 n1 run web-4570d6-svkrb
           5.010 n1 run web-4570d6-5bn7m
           5.010 n1 run web-4570d6-9fj6l
-          5.010 audit planned: 2 objects in shop: rolling out (2 created)
           5.215 service web leads to web-4570d6-5bn7m, web-4570d6-9fj6l, web-4570d6-svkrb
           5.215 audit converged: 2 objects in shop: 2 created
     > deploy web 3 unready:v2
          15.000 push c0000002 "web"
     > wait 90s
-         15.010 n1 run web-4ca52f-8hs66
          15.010 audit planned: shop/web: rolling out 3 pods, app:v1 → unready:v2
+         15.010 n1 run web-4ca52f-8hs66
          75.010 audit failed: shop/web: rollout failed, app:v1 → unready:v2
     > pods
       Deployment shop/web: 3/3 ready, 1 updated, Stalled(Deadline("its pods did not become ready"))
@@ -93,8 +93,8 @@ fn a_failed_rollout_keeps_the_old_pods_and_a_revert_heals_it() {
     > deploy web 3 app:v1
         105.000 push c0000003 "web"
     > wait 30s
-        105.010 n1 stop web-4ca52f-8hs66: RolledBack
         105.010 audit planned: shop/web: rolling out 3 pods, unready:v2 → app:v1
+        105.010 n1 stop web-4ca52f-8hs66: RolledBack
         105.469 audit converged: shop/web: rolled out 3 pods, unready:v2 → app:v1
     > pods
       Deployment shop/web: 3/3 ready, 3 updated, Done
@@ -128,17 +128,17 @@ fn blue_green_waits_for_its_promotion_and_switches_at_once() {
           5.000 push c0000001 "api"
     > wait 10s
           5.010 service api leads to nobody
+          5.010 audit planned: 2 objects in shop: rolling out (2 created)
           5.010 n1 run api-67fa8d-qbf7j
           5.010 n1 run api-67fa8d-5cslk
-          5.010 audit planned: 2 objects in shop: rolling out (2 created)
           5.215 service api leads to api-67fa8d-5cslk, api-67fa8d-qbf7j
           5.215 audit converged: 2 objects in shop: 2 created
     > rollout api 2 app:v2 manual
          15.000 push c0000002 "api"
     > wait 30s
+         15.010 audit planned: shop/api: rolling out 2 pods, app:v1 → v2
          15.010 n1 run api-91e76a-bv7dl
          15.010 n1 run api-91e76a-29pss
-         15.010 audit planned: shop/api: rolling out 2 pods, app:v1 → v2
     > pods
       Rollout shop/api: 4/2 ready, 2 updated, Waiting(Promotion(TemplateHash("91e76ab5627bdcfa8312c22c9e588c7afc1d6c72")))
       api-91e76a-bv7dl on n1: Running, ready true
@@ -185,9 +185,9 @@ fn what_is_killed_or_deleted_comes_back() {
           5.000 push c0000001 "web"
     > wait 10s
           5.010 service web leads to nobody
+          5.010 audit planned: 2 objects in shop: rolling out (2 created)
           5.010 n1 run web-4570d6-svkrb
           5.010 n1 run web-4570d6-5bn7m
-          5.010 audit planned: 2 objects in shop: rolling out (2 created)
           5.215 service web leads to web-4570d6-5bn7m, web-4570d6-svkrb
           5.215 audit converged: 2 objects in shop: 2 created
     > kill n1
@@ -230,18 +230,18 @@ fn a_controller_that_crashes_in_the_middle_of_a_rollout_goes_on_with_it() {
           5.000 push c0000001 "web"
     > wait 10s
           5.010 service web leads to nobody
+          5.010 audit planned: 2 objects in shop: rolling out (2 created)
           5.010 n1 run web-4570d6-svkrb
           5.010 n1 run web-4570d6-9fj6l
           5.010 n2 run web-4570d6-5bn7m
-          5.010 audit planned: 2 objects in shop: rolling out (2 created)
           5.219 service web leads to web-4570d6-5bn7m
           5.219 service web leads to web-4570d6-5bn7m, web-4570d6-9fj6l, web-4570d6-svkrb
           5.219 audit converged: 2 objects in shop: 2 created
     > deploy web 3 slow:v2
          15.000 push c0000002 "web"
     > wait 25s
-         15.010 n2 run web-61afcc-bbhgw
          15.010 audit planned: shop/web: rolling out 3 pods, app:v1 → slow:v2
+         15.010 n2 run web-61afcc-bbhgw
          35.068 service web leads to web-4570d6-5bn7m, web-4570d6-svkrb, web-61afcc-bbhgw
          37.118 n1 stop web-4570d6-9fj6l: Replaced
          37.573 n1 run web-61afcc-tmtlt
@@ -281,16 +281,16 @@ fn an_agent_that_crashes_in_the_middle_of_a_rollout_touches_nothing() {
           5.000 push c0000001 "web"
     > wait 10s
           5.010 service web leads to nobody
+          5.010 audit planned: 2 objects in shop: rolling out (2 created)
           5.010 n1 run web-4570d6-svkrb
           5.010 n1 run web-4570d6-5bn7m
-          5.010 audit planned: 2 objects in shop: rolling out (2 created)
           5.215 service web leads to web-4570d6-5bn7m, web-4570d6-svkrb
           5.215 audit converged: 2 objects in shop: 2 created
     > deploy web 2 slow:v2
          15.000 push c0000002 "web"
     > wait 22s
-         15.010 n1 run web-61afcc-bbjvs
          15.010 audit planned: shop/web: rolling out 2 pods, app:v1 → slow:v2
+         15.010 n1 run web-61afcc-bbjvs
          35.069 service web leads to web-4570d6-svkrb, web-61afcc-bbjvs
     > crash agent n1
          37.000 agent n1 crashes
@@ -333,9 +333,9 @@ fn a_broken_file_holds_its_unit_while_another_goes_out() {
     > wait 10s
           5.010 service api leads to nobody
           5.010 service web leads to nobody
+          5.010 audit planned: 4 objects in shop: rolling out (4 created)
           5.010 n1 run api-67fa8d-k59dl
           5.010 n1 run web-4570d6-kqzwm
-          5.010 audit planned: 4 objects in shop: rolling out (4 created)
           5.216 service api leads to api-67fa8d-k59dl
           5.216 service web leads to web-4570d6-kqzwm
           5.216 audit converged: 4 objects in shop: 4 created
@@ -346,8 +346,8 @@ fn a_broken_file_holds_its_unit_while_another_goes_out() {
     > deploy api 1 app:v2
          25.000 push c0000004 "api"
     > wait 20s
-         25.010 n1 run api-91e76a-mv6vp
          25.010 audit planned: shop/api: rolling out 1 pod, app:v1 → v2
+         25.010 n1 run api-91e76a-mv6vp
          25.217 service api leads to api-91e76a-mv6vp
          27.269 n1 stop api-67fa8d-k59dl: Replaced
          27.722 audit converged: shop/api: rolled out 1 pod, app:v1 → v2
@@ -361,8 +361,8 @@ fn a_broken_file_holds_its_unit_while_another_goes_out() {
          45.000 push c0000005 "web"
     > wait 20s
          45.010 audit converged: all units are read again
-         45.010 n1 run web-43a366-xchcs
          45.010 audit planned: shop/web: rolling out 1 pod, app:v1 → v3
+         45.010 n1 run web-43a366-xchcs
          45.216 service web leads to web-43a366-xchcs
          47.266 n1 stop web-4570d6-kqzwm: Replaced
          47.722 audit converged: shop/web: rolled out 1 pod, app:v1 → v3
@@ -397,9 +397,9 @@ fn deleting_everything_is_held_back_until_a_commit_approves_it() {
     > wait 10s
           5.010 service api leads to nobody
           5.010 service web leads to nobody
+          5.010 audit planned: 4 objects in shop: rolling out (4 created)
           5.010 n1 run api-67fa8d-k59dl
           5.010 n1 run web-4570d6-kqzwm
-          5.010 audit planned: 4 objects in shop: rolling out (4 created)
           5.216 service api leads to api-67fa8d-k59dl
           5.216 service web leads to web-4570d6-kqzwm
           5.216 audit converged: 4 objects in shop: 4 created
@@ -451,11 +451,11 @@ fn a_node_that_is_cut_off_is_replaced_and_gives_its_surplus_back() {
           5.000 push c0000001 "web"
     > wait 10s
           5.010 service web leads to nobody
+          5.010 audit planned: 2 objects in shop: rolling out (2 created)
           5.010 n1 run web-4570d6-svkrb
           5.010 n1 run web-4570d6-9fj6l
           5.010 n2 run web-4570d6-5bn7m
           5.010 n2 run web-4570d6-thjkr
-          5.010 audit planned: 2 objects in shop: rolling out (2 created)
           5.219 service web leads to web-4570d6-9fj6l, web-4570d6-svkrb
           5.219 service web leads to web-4570d6-5bn7m, web-4570d6-9fj6l, web-4570d6-svkrb, web-4570d6-thjkr
           5.219 audit converged: 2 objects in shop: 2 created
@@ -518,11 +518,11 @@ fn a_service_that_was_deleted_while_nobody_was_there_lets_go_of_its_pods_before_
     > wait 10s
           5.010 service extra leads to nobody
           5.010 service web leads to nobody
+          5.010 audit planned: 4 objects in shop: rolling out (4 created)
           5.010 n1 run web-4570d6-p8vtp
           5.010 n1 run extra-3085c2-hvf84
           5.010 n2 run web-4570d6-mfj59
           5.010 n2 run extra-3085c2-2l6kz
-          5.010 audit planned: 4 objects in shop: rolling out (4 created)
           5.216 service extra leads to extra-3085c2-2l6kz
           5.216 service web leads to web-4570d6-mfj59
           5.217 service extra leads to extra-3085c2-2l6kz, extra-3085c2-hvf84

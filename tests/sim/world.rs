@@ -9,10 +9,12 @@ use crate::node::{Node, Outcome};
 use crate::repo::Repo;
 use crate::rng::Rng;
 use driftless::agent::core as agent;
+use driftless::agent::runtime::RunState;
 use driftless::controller::{Controller, Effect, Event, Settings};
 use driftless::manifest::GoodUnit;
 use driftless::model::{
-    Assignment, EndpointSet, Hello, Moment, NodeName, Progress, Report, Revision, Trigger, UnitName, WaitingOn,
+    Assignment, EndpointSet, Hello, Kind, Moment, NodeName, ObjectKey, PodUid, Progress, Report, Revision, Trigger, UnitName,
+    WaitingOn,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -275,10 +277,31 @@ impl World {
     fn check(&mut self) {
         let Some(reign) = &self.reign else { return };
         let view = reign.core.view();
-        let checked = reign.core.check().and_then(|()| self.invariants.view(&view));
+        let checked = reign.core.check().and_then(|()| self.invariants.view(&view)).and_then(|()| self.one_of_each());
         if let Err(breach) = checked {
             self.fail(&breach);
         }
+    }
+
+    /// The promises of stable identity, by what runs on the hosts: of a StatefulSet's pod one at a time, and the data of a claim in use
+    /// on one node.
+    fn one_of_each(&self) -> Result<(), String> {
+        let mut owners: BTreeMap<&str, PodUid> = BTreeMap::new();
+        let mut homes: BTreeMap<&ObjectKey, &NodeName> = BTreeMap::new();
+        for (name, node) in &self.nodes {
+            let of_sets = node.host.containers().filter(|container| container.labels.workload.kind == Kind::StatefulSet);
+            for labels in of_sets.filter(|container| container.state == RunState::Running).map(|container| &container.labels) {
+                if *owners.entry(&labels.pod).or_insert(labels.uid) != labels.uid {
+                    return Err(format!("two pods called {} run at the same time", labels.pod));
+                }
+            }
+            for (_, claim) in node.host.mounted() {
+                if *homes.entry(claim).or_insert(name) != name {
+                    return Err(format!("{claim} is in use on {name} and on another node"));
+                }
+            }
+        }
+        Ok(())
     }
 
     pub fn fail(&self, breach: &str) -> ! {

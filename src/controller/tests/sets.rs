@@ -142,6 +142,38 @@ fn every_node_has_its_daemon_and_a_new_one_gets_it() {
 }
 
 #[test]
+fn a_commit_that_marks_a_node_takes_its_daemon_and_gives_it_back() {
+    let mut world = World::new(&["n1", "n2"]);
+    world.push("daemon logs a");
+    world.seconds(15);
+    world.push("daemon logs a\nnode n2 taint=team:NoSchedule");
+    world.seconds(15);
+    assert_eq!(world.places(LOGS), ["n1"]);
+    world.push("daemon logs a");
+    world.seconds(15);
+    assert_eq!(world.places(LOGS), ["n1", "n2"]);
+}
+
+#[test]
+fn a_node_that_joined_since_the_last_rollout_is_waited_for_by_the_next_controller() {
+    let mut world = World::new(&["n1"]);
+    world.push("daemon logs a");
+    world.seconds(15);
+    world.agents.insert(node("n2"), FakeAgent { up: true, acknowledges: true, ..FakeAgent::default() });
+    world.hello(&node("n2"));
+    world.push("daemon logs a\nstateful db a 2");
+    world.run(TICK);
+    let before = world.names(DB);
+    world.restart(false);
+    world.hello(&node("n1"));
+    world.push("daemon logs a\nstateful db a 2");
+    world.seconds(10);
+    assert!(matches!(world.core.view().health, Health::Holding(_)), "{:?}", world.core.view().health);
+    world.seconds(300);
+    assert_eq!(world.names(DB), before);
+}
+
+#[test]
 fn a_lost_node_costs_a_daemon_set_nothing_and_returns_with_its_pod() {
     let mut world = World::new(&["n1", "n2"]);
     world.push("daemon logs a");

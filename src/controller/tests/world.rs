@@ -168,6 +168,8 @@ impl World {
         match effect {
             Effect::Assign { node, assignment } => {
                 self.assigns += 1;
+                let is_known = self.memory().notes.is_some_and(|notes| notes.nodes.contains(&node));
+                assert!(is_known || assignment.run.is_empty(), "{node} is told to run something before the memory names it");
                 self.agents.get_mut(&node).unwrap().assign(&assignment, self.now);
             }
             Effect::Endpoints { node, set } => {
