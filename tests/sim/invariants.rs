@@ -167,7 +167,8 @@ impl Invariants {
     /// A Job that is over runs nothing more, and no more at a time than it says; a DaemonSet one pod on a node.
     fn once(&mut self, view: &View, key: &ObjectKey, pods: &[&PodView]) -> Result<(), String> {
         let Some(workload) = view.objects.get(key).and_then(|object| object.workload()) else { return Ok(()) };
-        let active: Vec<&&PodView> = pods.iter().filter(|pod| pod.stopping.is_none() && !has_ended(pod)).collect();
+        let counts = |pod: &&&PodView| pod.stopping.is_none() && !has_ended(pod) && !is_lost(view, pod);
+        let active: Vec<&&PodView> = pods.iter().filter(counts).collect();
         let fresh = active.iter().any(|pod| pod.told.as_ref().is_some_and(|run| self.fresh.contains(&run.uid)));
         let nodes: BTreeSet<&NodeName> = active.iter().map(|pod| &pod.node).collect();
         match &workload.strategy {
@@ -213,8 +214,7 @@ impl Invariants {
     }
 
     fn budget(&self, view: &View, key: &ObjectKey, workload: &Workload, replicas: u32, pods: &[&PodView]) -> Result<(), String> {
-        let lost = |pod: &&PodView| view.nodes.get(&pod.node).is_none_or(|node| !node.ready);
-        let here: Vec<&&PodView> = pods.iter().filter(|pod| !lost(pod) && !has_ended(pod)).collect();
+        let here: Vec<&&PodView> = pods.iter().filter(|pod| !is_lost(view, pod) && !has_ended(pod)).collect();
         let among = |set: &BTreeSet<PodUid>, pod: &PodView| pod.told.as_ref().is_some_and(|run| set.contains(&run.uid));
         let Strategy::Rolling { max_surge, max_unavailable } = &workload.strategy else { return Ok(()) };
         let (surge, unavailable) = Workload::rolling_bounds(max_surge, max_unavailable, replicas);
@@ -237,6 +237,11 @@ impl Invariants {
         }
         Ok(())
     }
+}
+
+/// On a node that is not heard: what runs there may be replaced elsewhere.
+fn is_lost(view: &View, pod: &PodView) -> bool {
+    view.nodes.get(&pod.node).is_none_or(|node| !node.ready)
 }
 
 fn has_ended(pod: &PodView) -> bool {
