@@ -30,9 +30,8 @@ impl Agent {
         }
         self.send_stops(&mut pod, snapshot.as_deref(), now);
         self.send_removes(&mut pod, now);
-        let certain = !pod.members.is_empty() || self.hosts.values().all(|host| host.listed);
         let ended = pod.members.iter().all(|member| member.state == State::Ended);
-        if pod.stop.is_some() && certain && ended && pod.removing.is_empty() {
+        if pod.stop.is_some() && self.has_listed(&pod) && ended && pod.removing.is_empty() {
             self.forget(uid, now);
             return;
         }
@@ -48,6 +47,12 @@ impl Agent {
             None => self.timers.remove(&uid),
         };
         self.pods.insert(uid, pod);
+    }
+
+    /// Whether all that a pod has left is known: an earlier agent may have ended its containers, and not come to remove them.
+    fn has_listed(&self, pod: &Pod) -> bool {
+        let mut hosts = self.hosts.iter().filter(|(kind, _)| pod.runtime.is_none_or(|runtime| runtime == **kind));
+        hosts.all(|(_, host)| host.listed)
     }
 
     /// Everything of the pod has been removed.

@@ -174,3 +174,25 @@ fn a_stop_order_for_a_pod_that_is_not_here_is_answered_only_when_that_is_certain
     world.pass(5_000);
     assert!(world.gone.contains(&uid));
 }
+
+#[test]
+fn a_stopped_pod_is_not_gone_before_a_restarted_agent_has_seen_that_nothing_is_left_of_it() {
+    let mut world = World::new();
+    let uid = world.run(0, &simple("app:1", json!({})));
+    let id = world.host.containers().next().expect("a container").id.clone();
+    world.host.set_down(RuntimeKind::Docker, true);
+    world.host.crash(&id, 137, world.now);
+    world.order_stop(uid);
+    world.pass(60_000);
+    for _ in 0..2 {
+        world.restart_agent();
+        world.pass(60_000);
+        assert!(world.known.contains_key(&uid) && !world.gone.contains(&uid));
+    }
+    world.take_transcript();
+    world.host.set_down(RuntimeKind::Docker, false);
+    world.pass(60_000);
+    assert!(world.gone.contains(&uid));
+    assert_eq!(world.host.containers().count(), 0);
+    assert!(!world.take_transcript().contains("start"));
+}
