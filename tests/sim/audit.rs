@@ -2,7 +2,7 @@
 
 use crate::repo::Repo;
 use driftless::controller::Restored;
-use driftless::model::{AuditRecord, ClusterNotes, CurrentObject, Epoch, Kind, Object, ObjectKey, Revision};
+use driftless::model::{AuditRecord, ClusterNotes, CurrentObject, Epoch, Object, ObjectKey, Revision};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -46,7 +46,10 @@ impl Audit {
             .iter()
             .filter(|(path, _)| path.as_str() != "current/_cluster/memory.yaml")
             .map(|(path, text)| {
-                (key_of(path), serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("{path}: {error}\n{text}")))
+                (
+                    ObjectKey::of_audit_path(path).expect("a path of current/"),
+                    serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("{path}: {error}\n{text}")),
+                )
             })
             .collect();
         let mut restored = Restored { notes: self.notes(), current, ..Restored::default() };
@@ -73,12 +76,4 @@ fn find(repo: &mut Repo, commit: &Revision, key: &ObjectKey, current: &CurrentOb
         Some(by) => objects.get(&by.owner(&key.namespace))?.made_job(by.due).map(Arc::new),
         None => objects.get(key).cloned(),
     }
-}
-
-/// The object behind `current/<namespace>/<kind>/<name>.yaml`.
-fn key_of(path: &str) -> ObjectKey {
-    let parts: Vec<&str> = path.trim_end_matches(".yaml").split('/').collect();
-    let [_, namespace, kind, name] = parts[..] else { panic!("not a path of current/: {path}") };
-    let kind = Kind::ALL.into_iter().find(|known| known.audit_folder() == kind).unwrap_or_else(|| panic!("no kind {kind}"));
-    ObjectKey::new(kind, if namespace == "_cluster" { "" } else { namespace }, name)
 }

@@ -1,8 +1,8 @@
 //! What must hold at every step, whatever went wrong. They speak of what is done, not of what is wished for.
 
 use driftless::model::{
-    Assignment, Desired, EndpointSet, Epoch, Generation, Health, Hello, Kind, NodeName, ObjectKey, PodPhase, PodUid, PodView,
-    Progress, Report, StopReason, Strategy, TemplateHash, View, WaitingOn, Workload,
+    Assignment, AuditRecord, CurrentObject, Desired, EndpointSet, Epoch, Generation, Health, Hello, Kind, NodeName, ObjectKey,
+    PodPhase, PodUid, PodView, Progress, Report, StopReason, Strategy, TemplateHash, View, WaitingOn, Workload,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 pub struct Invariants {
     /// Every workload and claim that the revision in force wants.
     wanted: BTreeSet<ObjectKey>,
-    /// Runs of Jobs that are over.
+    /// Runs of Jobs whose end is recorded.
     over: BTreeMap<ObjectKey, TemplateHash>,
     /// Claims whose data a node was told to delete.
     erased: BTreeSet<(NodeName, ObjectKey)>,
@@ -114,6 +114,17 @@ impl Invariants {
         Some(format!("service {} leads to {names}", set.service.name))
     }
 
+    pub fn recorded(&mut self, record: &AuditRecord) {
+        for (path, text) in &record.tree {
+            let Some(key) = ObjectKey::of_audit_path(path).filter(|key| key.kind == Kind::Job) else { continue };
+            let current: Option<CurrentObject> = text.as_ref().and_then(|text| serde_saphyr::from_str(text).ok());
+            let run = current.and_then(|current| current.pods?.job).filter(|run| run.outcome.is_some());
+            if let Some(hash) = run.and_then(|run| run.run) {
+                self.over.insert(key, hash);
+            }
+        }
+    }
+
     pub fn delivered(&mut self, node: &NodeName, assignment: &Assignment) {
         let newest = self.delivered.entry(node.clone()).or_default();
         *newest = (*newest).max((assignment.epoch, assignment.generation));
@@ -165,7 +176,7 @@ impl Invariants {
     }
 
     /// A Job that is over runs nothing more, and no more at a time than it says; a DaemonSet one pod on a node.
-    fn once(&mut self, view: &View, key: &ObjectKey, pods: &[&PodView]) -> Result<(), String> {
+    fn once(&self, view: &View, key: &ObjectKey, pods: &[&PodView]) -> Result<(), String> {
         let Some(workload) = view.objects.get(key).and_then(|object| object.workload()) else { return Ok(()) };
         let counts = |pod: &&&PodView| pod.stopping.is_none() && !has_ended(pod) && !is_lost(view, pod);
         let active: Vec<&&PodView> = pods.iter().filter(counts).collect();
@@ -179,9 +190,6 @@ impl Invariants {
                 let most = workload.replicas.unwrap_or(1) as usize;
                 if fresh && active.len() > most {
                     return Err(format!("{key}: more than {most} pods run at a time: {}", names(&active)));
-                }
-                if view.workloads.get(key).is_some_and(|state| matches!(state.progress, Progress::Done | Progress::Stalled(_))) {
-                    self.over.insert(key.clone(), spec.run.clone());
                 }
             }
             Strategy::Daemon(_) if fresh && nodes.len() < active.len() => {

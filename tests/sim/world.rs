@@ -260,6 +260,7 @@ impl World {
             }
             Effect::Record(record) => {
                 self.say(format!("audit {}: {}", record.outcome, record.subject));
+                self.invariants.recorded(&record);
                 self.audit.append(*record);
             }
             Effect::WakeAt(due) => {
