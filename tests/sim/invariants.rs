@@ -269,8 +269,12 @@ fn names(pods: &[&&PodView]) -> String {
     pods.iter().map(line).collect::<Vec<_>>().join(", ")
 }
 
-/// True if pods of a finished rollout keep ending: that is what its template does, and nothing more will come of it.
+/// True if pods of a finished rollout keep ending, or a set whose rollout has no deadline gets nowhere: that is what its template does,
+/// and nothing more will come of it.
 fn loops(view: &View, key: &ObjectKey) -> bool {
+    if matches!(key.kind, Kind::StatefulSet | Kind::DaemonSet) {
+        return true;
+    }
     let reports = view.pods.iter().filter_map(|pod| pod.report.as_ref()).filter(|report| report.workload == *key);
     reports.flat_map(|report| &report.containers).any(|container| container.restarts >= 5)
 }

@@ -55,11 +55,15 @@ impl World {
         let Some(link) = state.link.take() else { return };
         let life = state.life;
         self.plan(Duration::from_millis(5), Item::Up { node: node.clone(), link, message: Up::Closed });
-        self.plan(
-            Duration::from_millis(5),
-            Item::Agent { node: node.clone(), life, event: Box::new(agent::Event::Disconnected) },
-        );
+        self.plan(Duration::from_millis(5), Item::Parted { node: node.clone(), life });
         self.reconnect_soon(node);
+    }
+
+    /// An agent notices that its link is broken, unless it has another by now: it knows one link after the other.
+    pub(crate) fn part(&mut self, node: &NodeName, life: u64) {
+        if self.nodes[node].link.is_none() {
+            self.tell_agent(node, life, agent::Event::Disconnected);
+        }
     }
 
     pub(crate) fn reconnect_soon(&mut self, node: &NodeName) {

@@ -41,8 +41,8 @@ pub enum Down {
 pub(crate) enum Item {
     Up { node: NodeName, link: u64, message: Up },
     Down { node: NodeName, link: u64, message: Down },
-    Agent { node: NodeName, life: u64, event: Box<agent::Event> },
     Heartbeat { node: NodeName, link: u64 },
+    Parted { node: NodeName, life: u64 },
     Connect { node: NodeName, life: u64 },
     StartAgent { node: NodeName },
     HostDue { node: NodeName, due: Moment },
@@ -155,8 +155,8 @@ impl World {
         match item {
             Item::Up { node, link, message } => self.receive_up(node, link, message),
             Item::Down { node, link, message } => self.receive_down(&node, link, message),
-            Item::Agent { node, life, event } => self.tell_agent(&node, life, *event),
             Item::Heartbeat { node, link } => self.heartbeat(node, link),
+            Item::Parted { node, life } => self.part(&node, life),
             Item::Connect { node, life } => self.connect(&node, life),
             Item::StartAgent { node } => self.start_agent(&node),
             Item::HostDue { node, due } => self.host_due(&node, due),
