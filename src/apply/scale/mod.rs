@@ -1,7 +1,7 @@
 //! How many pods an autoscaled workload wants: Kubernetes' algorithm, as a pure function with its history as a value.
 //!
-//! Role: [`metrics`] reads what each metric asks for, the highest of which counts; [`history`] keeps it within what was recommended
-//! lately; [`behaviour`] limits how fast it changes. Inputs: the autoscaler, samples of the pods, the number until now, the time.
+//! Role: `metrics` reads what each metric asks for, the highest of which counts; `history` keeps it within what was recommended
+//! lately; `behaviour` limits how fast it changes. Inputs: the autoscaler, samples of the pods, the number until now, the time.
 //! Output: a [`ScaleDecision`].
 //!
 //! Sources: <https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/#algorithm-details>, and for what the page
