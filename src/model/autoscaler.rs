@@ -272,12 +272,6 @@ impl ScaleMetric {
 }
 
 impl ScaleDecision {
-    /// True if the number is not what the metrics ask for.
-    #[must_use]
-    pub fn is_hindered(&self) -> bool {
-        self.stabilized || self.limit.is_some() || matches!(self.basis, ScaleBasis::Silence(_) | ScaleBasis::Disabled)
-    }
-
     /// Why it is this number, as a clause: `cpu: 120%/60%, as fast as scaleUp allows`.
     #[must_use]
     pub fn because(&self, autoscaler: &Autoscaler) -> String {
@@ -292,15 +286,30 @@ impl ScaleDecision {
                 Some(_) | None => String::new(),
             },
         };
-        let limit = match self.limit {
-            _ if self.stabilized => ", and its window holds the number back",
-            Some(ScaleLimit::Rise) => ", as fast as scaleUp allows",
-            Some(ScaleLimit::Fall) => ", as fast as scaleDown allows",
-            Some(ScaleLimit::Maximum) => ", and there may be no more than maxReplicas",
-            Some(ScaleLimit::Minimum) => ", and there may be no fewer than minReplicas",
-            None => "",
-        };
-        clause.push_str(limit);
+        if let Some(limit) = self.limited() {
+            clause.push_str(", ");
+            clause.push_str(limit);
+        }
         clause
+    }
+
+    /// Why it is not what the metrics ask for; `None` if it is.
+    #[must_use]
+    pub fn hindrance(&self, autoscaler: &Autoscaler) -> Option<String> {
+        match self.basis {
+            ScaleBasis::Silence(_) | ScaleBasis::Disabled => Some(self.because(autoscaler)),
+            ScaleBasis::Metric(_) | ScaleBasis::Bounds => self.limited().map(str::to_owned),
+        }
+    }
+
+    fn limited(&self) -> Option<&'static str> {
+        match self.limit {
+            _ if self.stabilized => Some("and its window holds the number back"),
+            Some(ScaleLimit::Rise) => Some("as fast as scaleUp allows"),
+            Some(ScaleLimit::Fall) => Some("as fast as scaleDown allows"),
+            Some(ScaleLimit::Maximum) => Some("and there may be no more than maxReplicas"),
+            Some(ScaleLimit::Minimum) => Some("and there may be no fewer than minReplicas"),
+            None => None,
+        }
     }
 }

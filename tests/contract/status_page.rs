@@ -1,7 +1,7 @@
 //! The page, on a made-up view.
 
 use super::status_server::TestServer;
-use driftless::model::{Health, View};
+use driftless::model::{Health, Kind, ObjectKey, PodPhase, Progress, View, WorkloadView};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -51,6 +51,33 @@ fn the_page_shows_rollouts_services_nodes_reconciles_and_units() {
             "awaited",
         ],
     );
+}
+
+#[test]
+fn a_job_that_is_done_is_completed_and_its_pod_is_missed_by_nobody() {
+    let server = TestServer::start();
+    let figure = |page: &str| {
+        let before = &page[..page.find("</strong> <span>pods ready").expect("a figure")];
+        before.rsplit_once("<strong>").map(|(_, value)| value.to_owned())
+    };
+    let before = server.get("/").body;
+    server.change(|view| {
+        let key = ObjectKey::new(Kind::Job, "shop", "sum");
+        let (_, web) = view.workloads.iter().next().expect("a workload");
+        let done = WorkloadView { progress: Progress::Done, replicas: 1, available: 0, ready: 0, ..web.clone() };
+        let mut pod = view.pods.iter().find(|pod| pod.report.is_some() && pod.stopping.is_none()).expect("a pod").clone();
+        let report = pod.report.as_mut().expect("a report");
+        (report.workload, report.hash, report.phase, report.ready) = (key.clone(), done.hash.clone(), PodPhase::Succeeded, false);
+        if let Some(run) = &mut pod.told {
+            (run.workload, run.hash) = (key.clone(), done.hash.clone());
+        }
+        view.workloads.insert(key, done);
+        view.pods.push(pod);
+    });
+    let after = server.get("/").body;
+    assert_has(&after, &["</span> completed</span>", "1 completed"]);
+    assert_eq!(after.matches("degraded").count(), before.matches("degraded").count());
+    assert_eq!(figure(&after), figure(&before), "a pod that has completed is not one that is not ready");
 }
 
 #[test]

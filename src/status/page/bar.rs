@@ -1,7 +1,7 @@
 //! The bar that shows how far a rollout is: one segment per pod, and one for every pod that is missing.
 
 use super::super::pods::ShownPod;
-use crate::model::WorkloadView;
+use crate::model::{Kind, PodPhase, WorkloadView};
 
 /// More pods than this are drawn as one segment per class.
 const SEGMENTS_MAX: usize = 48;
@@ -14,12 +14,15 @@ enum Class {
     Old,
     Leaving,
     Missing,
+    Completed,
+    Failed,
 }
 
 impl Class {
     fn css(self) -> &'static str {
         match self {
-            Class::NewReady => "new",
+            Class::NewReady | Class::Completed => "new",
+            Class::Failed => "failed",
             Class::NewComing => "coming",
             Class::Old => "old",
             Class::Leaving => "leaving",
@@ -35,6 +38,8 @@ impl Class {
             Class::Old => format!("{count} of an older template"),
             Class::Leaving => format!("{count} stopping"),
             Class::Missing => format!("{count} to be started"),
+            Class::Completed => format!("{count} completed"),
+            Class::Failed => format!("{count} failed"),
         }
     }
 }
@@ -68,9 +73,10 @@ pub(super) struct Segment {
 }
 
 impl Bar {
-    /// The bar of a workload.
-    pub(super) fn of(state: &WorkloadView, pods: &[&ShownPod<'_>]) -> Bar {
-        let counts = counts(state, pods);
+    /// The bar of a workload. The pods of a Job come as others end, so none of them is missing.
+    pub(super) fn of(kind: Kind, state: &WorkloadView, pods: &[&ShownPod<'_>]) -> Bar {
+        let wanted = if kind == Kind::Job { 0 } else { usize::try_from(state.replicas).unwrap_or(usize::MAX) };
+        let counts = counts(wanted, state, pods);
         let total: usize = counts.iter().map(|(_, count)| count).sum();
         let legend: Vec<Key> =
             counts.iter().map(|(class, count)| Key { css: class.css(), words: class.legend(*count) }).collect();
@@ -81,8 +87,10 @@ impl Bar {
 }
 
 /// How many pods of each class, without empty classes.
-fn counts(state: &WorkloadView, pods: &[&ShownPod<'_>]) -> Vec<(Class, usize)> {
+fn counts(wanted: usize, state: &WorkloadView, pods: &[&ShownPod<'_>]) -> Vec<(Class, usize)> {
     let class = |pod: &ShownPod<'_>| match (pod.is_stopping(), *pod.hash == state.hash, pod.is_ready()) {
+        (false, _, _) if pod.phase() == PodPhase::Succeeded => Class::Completed,
+        (false, _, _) if pod.phase() == PodPhase::Failed => Class::Failed,
         (true, _, _) => Class::Leaving,
         (false, true, true) => Class::NewReady,
         (false, true, false) => Class::NewComing,
@@ -90,9 +98,10 @@ fn counts(state: &WorkloadView, pods: &[&ShownPod<'_>]) -> Vec<(Class, usize)> {
     };
     let of = |wanted| pods.iter().filter(|pod| class(pod) == wanted).count();
     let (ready, coming, old, leaving) = (of(Class::NewReady), of(Class::NewComing), of(Class::Old), of(Class::Leaving));
-    let wanted = usize::try_from(state.replicas).unwrap_or(usize::MAX);
     let missing = wanted.saturating_sub(ready + coming + old);
     [
+        (Class::Completed, of(Class::Completed)),
+        (Class::Failed, of(Class::Failed)),
         (Class::NewReady, ready),
         (Class::NewComing, coming),
         (Class::Missing, missing),

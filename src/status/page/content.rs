@@ -4,7 +4,8 @@ use super::super::pods::{self, ShownPod};
 use super::super::words::{self, age};
 use super::bar::Bar;
 use crate::model::{
-    Health, Moment, NodeView, ObjectKey, Outcome, ProblemView, Progress, ReconcileView, UnitName, UnitState, View, WorkloadView,
+    Health, Kind, Moment, NodeView, ObjectKey, Outcome, PodPhase, ProblemView, Progress, ReconcileView, UnitName, UnitState,
+    View, WaitingOn, WorkloadView,
 };
 
 /// More workloads than this are counted, not shown: the page stays one that a browser can hold.
@@ -193,8 +194,8 @@ fn figures(view: &View, shown: &[ShownPod<'_>]) -> Vec<Figure> {
         css: if good == all { "good" } else { "busy" },
         target,
     };
-    let settled = view.workloads.values().filter(|state| tone(state) == Tone::Good).count();
-    let staying: Vec<_> = shown.iter().filter(|pod| !pod.is_stopping()).collect();
+    let settled = view.workloads.iter().filter(|(key, state)| tone(key, state) == Tone::Good).count();
+    let staying: Vec<_> = shown.iter().filter(|pod| !pod.is_stopping() && pod.phase() != PodPhase::Succeeded).collect();
     let ready = staying.iter().filter(|pod| pod.is_ready()).count();
     let problems = view.problems.len();
     let heard = view.nodes.values().filter(|node| node.ready).count();
@@ -264,9 +265,10 @@ fn namespaces<'a>(view: &'a View, shown: &[ShownPod<'a>], now: Moment) -> Vec<Na
     namespaces
 }
 
-/// A settled rollout whose pods fail is not well either.
-fn tone(state: &WorkloadView) -> Tone {
+/// A settled rollout whose pods fail is not well either; a Job that is done has no pods to be well.
+fn tone(key: &ObjectKey, state: &WorkloadView) -> Tone {
     match &state.progress {
+        Progress::Done if key.kind == Kind::Job => Tone::Good,
         Progress::Done if state.available >= state.replicas => Tone::Good,
         Progress::Done | Progress::Stalled(_) => Tone::Bad,
         Progress::Progressing(_) | Progress::Waiting(_) => Tone::Busy,
@@ -280,8 +282,12 @@ fn workload<'a>(
     pods: &[&ShownPod<'a>],
     now: Moment,
 ) -> Workload<'a> {
-    let tone = tone(state);
+    let tone = tone(key, state);
+    let is_job = key.kind == Kind::Job;
     let word = match &state.progress {
+        Progress::Done if is_job => "completed",
+        Progress::Waiting(WaitingOn::Completion { .. }) => "running",
+        Progress::Stalled(_) if is_job => "failed",
         Progress::Done if tone == Tone::Good => "up to date",
         Progress::Done => "degraded",
         Progress::Progressing(_) => "rolling out",
@@ -298,7 +304,7 @@ fn workload<'a>(
         chip: Chip::new(tone, word),
         sentence: words::standing(&state.progress).sentence,
         scaling: view.autoscalers.iter().find(|(_, scaler)| scaler.target == *key).and_then(|(key, _)| scaling(view, key)),
-        bar: Bar::of(state, pods),
+        bar: Bar::of(key.kind, state, pods),
         images: images.collect::<Vec<_>>().join(", "),
         source: object.map(|object| format!("{}:{}", object.source.file, object.source.line)).unwrap_or_default(),
         open: tone != Tone::Good,
@@ -315,9 +321,9 @@ fn scaling(view: &View, key: &ObjectKey) -> Option<String> {
     let usage = |index: usize| decision.and_then(|decision| decision.readings.get(index)?.usage);
     let metrics = autoscaler.metrics.iter().enumerate().map(|(index, metric)| metric.compared(usage(index)));
     let metrics = metrics.collect::<Vec<_>>().join(", ");
-    let hindered = decision.filter(|decision| decision.is_hindered());
-    let because = hindered.map(|decision| format!(" ({})", decision.because(autoscaler))).unwrap_or_default();
-    Some(format!("autoscaled between {} and {}: {metrics}{because}", autoscaler.min_replicas, autoscaler.max_replicas))
+    let hindrance = decision.and_then(|decision| decision.hindrance(autoscaler));
+    let hindrance = hindrance.map(|words| format!("; {words}")).unwrap_or_default();
+    Some(format!("autoscaled between {} and {}: {metrics}{hindrance}", autoscaler.min_replicas, autoscaler.max_replicas))
 }
 
 fn shown_pod<'a>(pod: &ShownPod<'a>, now: Moment) -> Pod<'a> {
