@@ -30,7 +30,7 @@ fn a_problem_is_one_line_on_stdout_and_the_exit_code_is_1() {
         String::from_utf8_lossy(&output.stdout),
         "shop/cfg.yaml:4:1: error: date is not a known field (did you mean data?)\n"
     );
-    assert!(String::from_utf8_lossy(&output.stderr).contains("1 rejected; 1 errors, 0 warnings"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("1 rejected; 1 error, 0 warnings"));
     assert_eq!(output.status.code(), Some(1));
 }
 

@@ -252,6 +252,7 @@ pub(super) fn batch_subject(occasion: Occasion, notes: &[(ObjectKey, String)]) -
     let keys: BTreeSet<&ObjectKey> = notes.iter().map(|(key, _)| key).collect();
     match (notes, occasion) {
         ([(key, message)], _) => format!("{}: {message}", key.short()),
+        ([.., (key, message)], Occasion::Run) if keys.len() == 1 => format!("{}: {message}", key.short()),
         (_, Occasion::Erasure) => format!("the data of {} claims is deleted", keys.len()),
         (_, Occasion::Run) => format!("{} Jobs ran", keys.len()),
         (_, Occasion::Scale) => format!("{} workloads scaled by their autoscalers", keys.len()),

@@ -21,9 +21,16 @@ pub(super) fn problems(report: &ValidationReport, files: &[(String, Vec<u8>)], q
 
 /// The numbers in a sentence.
 pub(super) fn summary(sum: &Summary) -> String {
+    let count = |count: usize, what: &str| if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") };
     format!(
-        "{} files, {} documents: {} accepted, {} ignored, {} rejected; {} errors, {} warnings",
-        sum.files, sum.documents, sum.accepted, sum.ignored, sum.rejected, sum.errors, sum.warnings
+        "{}, {}: {} accepted, {} ignored, {} rejected; {}, {}",
+        count(sum.files, "file"),
+        count(sum.documents, "document"),
+        sum.accepted,
+        sum.ignored,
+        sum.rejected,
+        count(sum.errors, "error"),
+        count(sum.warnings, "warning")
     )
 }
 
