@@ -13,7 +13,7 @@ use super::inputs::Applied;
 use super::placements::Placement;
 use super::records::Occasion;
 use crate::model::{
-    ClaimTemplate, ClaimView, CurrentObject, CurrentVolume, Kind, NodeName, Object, ObjectKey, PodUid, StopReason, Strategy,
+    ClaimTemplate, ClaimView, CurrentObject, CurrentVolume, NodeName, Object, ObjectKey, PodUid, StopReason, Strategy,
     TemplateHash, WaitingOn,
 };
 use serde_json::{Value, json};
@@ -120,8 +120,7 @@ impl Controller {
     /// The claims that a pod of a workload mounts.
     pub(super) fn claims_for(&self, workload: &ObjectKey, pod: &str, hash: &TemplateHash) -> BTreeSet<ObjectKey> {
         let Some(snapshot) = self.inputs.snapshot(workload, hash) else { return BTreeSet::new() };
-        let names = snapshot.template.spec.claims_of(pod).into_iter();
-        names.map(|name| ObjectKey::new(Kind::PersistentVolumeClaim, workload.namespace.clone(), name)).collect()
+        snapshot.template.spec.claim_keys(&workload.namespace, pod)
     }
 
     /// The node that has the data of these claims; `None` if none of them has a place yet. Else what a pod with them waits for.

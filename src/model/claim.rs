@@ -1,6 +1,6 @@
 //! Volumes that outlive pods: <https://kubernetes.io/docs/concepts/storage/persistent-volumes/>.
 
-use super::{ClaimVolume, PodSpec, Quantity};
+use super::{ClaimVolume, Kind, ObjectKey, PodSpec, Quantity};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,10 +44,10 @@ impl ClaimVolume {
 }
 
 impl PodSpec {
-    /// The claims that the pod of this name mounts.
+    /// The claims that the pod of this name mounts, which are of its namespace.
     #[must_use]
-    pub fn claims_of(&self, pod: &str) -> BTreeSet<String> {
+    pub fn claim_keys(&self, namespace: &str, pod: &str) -> BTreeSet<ObjectKey> {
         let volumes = self.volumes.iter().filter_map(|volume| volume.persistent_volume_claim.as_ref());
-        volumes.map(|volume| volume.claim_of(pod)).collect()
+        volumes.map(|volume| ObjectKey::new(Kind::PersistentVolumeClaim, namespace, volume.claim_of(pod))).collect()
     }
 }

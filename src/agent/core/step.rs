@@ -85,7 +85,7 @@ impl Agent {
             return;
         }
         let kind = if spec.is_process() { RuntimeKind::Process } else { RuntimeKind::Docker };
-        if let Some(reason) = self.unreachable(kind).or_else(|| self.is_erased_under(&pod.run)) {
+        if let Some(reason) = self.unreachable(kind).or_else(|| self.erasure_under_way(&pod.run)) {
             pod.waiting = reason;
         }
         if launch::needs_sandbox(spec) && !self.step_sandbox(pod, snapshot, now) {

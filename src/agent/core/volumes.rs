@@ -5,7 +5,7 @@
 
 use super::agent::{Agent, RETRY};
 use super::event::Effect;
-use crate::model::{Kind, Moment, ObjectKey, PodEvent, PodRun, PodUid};
+use crate::model::{Moment, ObjectKey, PodEvent, PodRun, PodUid};
 use std::collections::BTreeSet;
 
 impl Agent {
@@ -22,8 +22,7 @@ impl Agent {
     /// The claims that a pod mounts; none as long as its template is not known.
     fn claims_of(&self, run: &PodRun) -> BTreeSet<ObjectKey> {
         let Some(snapshot) = self.templates.get(&run.hash) else { return BTreeSet::new() };
-        let names = snapshot.template.spec.claims_of(&run.name).into_iter();
-        names.map(|claim| ObjectKey::new(Kind::PersistentVolumeClaim, run.workload.namespace.clone(), claim)).collect()
+        snapshot.template.spec.claim_keys(&run.workload.namespace, &run.name)
     }
 
     /// Takes over what is ordered to be deleted.
@@ -55,7 +54,7 @@ impl Agent {
     }
 
     /// What a pod waits for as long as one of its claims is being deleted.
-    pub(super) fn is_erased_under(&self, run: &PodRun) -> Option<String> {
+    pub(super) fn erasure_under_way(&self, run: &PodRun) -> Option<String> {
         if self.erasing.is_empty() {
             return None;
         }
@@ -65,13 +64,8 @@ impl Agent {
 
     pub(super) fn erased(&mut self, volume: ObjectKey, outcome: Result<(), String>, now: Moment) {
         self.erasing.remove(&volume);
-        let came: Vec<PodUid> = self
-            .pods
-            .values()
-            .map(|pod| &pod.run)
-            .filter(|run| self.claims_of(run).contains(&volume))
-            .map(|run| run.uid)
-            .collect();
+        let with_it = self.pods.values().map(|pod| &pod.run).filter(|run| self.claims_of(run).contains(&volume));
+        let came: Vec<PodUid> = with_it.map(|run| run.uid).collect();
         let (warning, reason, message) = match outcome {
             Ok(()) => {
                 self.erase.remove(&volume);

@@ -55,9 +55,8 @@ impl FakeAgent {
             let fresh =
                 || FakePod { run: run.clone(), started: now, ready_since: None, stopping: None, ended: None, reported: None };
             self.pods.entry(*uid).or_insert_with(fresh);
-            let claims = assignment.templates.get(&run.hash).map(|snapshot| snapshot.template.spec.claims_of(&run.name));
-            let key = |name| ObjectKey::new(Kind::PersistentVolumeClaim, run.workload.namespace.clone(), name);
-            self.volumes.extend(claims.into_iter().flatten().map(key));
+            let template = assignment.templates.get(&run.hash).map(|snapshot| &snapshot.template.spec);
+            self.volumes.extend(template.into_iter().flat_map(|spec| spec.claim_keys(&run.workload.namespace, &run.name)));
         }
         self.volumes.retain(|volume| !assignment.erase.contains(volume));
         for uid in assignment.stop.keys() {
