@@ -70,6 +70,8 @@ pub(super) fn facts(name: &NodeName, runtimes: &Runtimes, allows: Allows) -> Nod
         engine: runtimes.offered.iter().find_map(|runtime| runtime.engine()),
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         address: HOST_ADDRESS.to_string(),
+        tunnel: Vec::new(),
+        ingress: false,
     }
 }
 

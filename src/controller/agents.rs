@@ -28,11 +28,13 @@ impl Controller {
         if epoch == reign && generation > node.generation() {
             node.floor = generation;
         }
+        node.network = hello.network.version;
         self.inputs.memory_lost |= !self.inputs.has_memory && epoch > Epoch(0) && is_first;
         self.offer(name, true);
         self.dirty.workloads.append(&mut self.dirty.unplaced);
         self.recall_jobs(name, &hello);
         self.touch_placed();
+        self.join_network(name, hello.network.pods);
         let unknown = self.services.restart(name, &hello.endpoints);
         self.dirty.services.extend(unknown);
         let volumes = hello.volumes.clone();
@@ -154,6 +156,7 @@ impl Controller {
         if report.assignment.0 == reign {
             node.acknowledged = node.acknowledged.max(report.assignment.1);
         }
+        node.network = report.network;
         self.heard(name);
         for pod in report.pods {
             self.hear_pod(name, pod, false);
@@ -364,6 +367,6 @@ impl Controller {
 }
 
 /// A node is no object of the repo; its events are listed under its name.
-fn about_node(name: &NodeName) -> ObjectKey {
+pub(super) fn about_node(name: &NodeName) -> ObjectKey {
     ObjectKey::new(Kind::Namespace, "", name.as_str())
 }

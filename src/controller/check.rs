@@ -1,6 +1,7 @@
 //! The full recompute: what a pass from scratch would say, against what the incremental passes arrived at.
 
 use super::core::Controller;
+use super::endpoints::is_same;
 use crate::apply::rollout::{Action, RolloutStep};
 use crate::model::ObjectKey;
 
@@ -58,13 +59,12 @@ impl Controller {
     }
 
     fn check_service(&self, key: &ObjectKey) -> Result<(), String> {
-        let (address, ports) = self.contents(key);
+        let wanted = self.contents(key);
         let Some(service) = self.services.get(key) else {
-            return if ports.is_none() { Ok(()) } else { Err(format!("{key} was never told")) };
+            return if wanted.removed { Ok(()) } else { Err(format!("{key} was never told")) };
         };
-        let set = &service.set;
-        if set.removed != ports.is_none() || set.address != address || set.ports != ports.unwrap_or_default() {
-            return Err(format!("{key} leads to {:?}, which is out of date", set.ports));
+        if !is_same(&service.set, &wanted) {
+            return Err(format!("{key} leads to {:?}, which is out of date", service.set.ports));
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use super::endpoints::Services;
 use super::event::{Effect, Event, Settings};
 use super::happenings::Happenings;
 use super::inputs::Inputs;
+use super::network::Network;
 use super::nodes::Nodes;
 use super::placements::Placements;
 use super::priority::Nominated;
@@ -37,6 +38,7 @@ pub struct Controller {
     /// By how much the clock on the wall is ahead of ours, which it was not when the process began.
     pub(super) wall_ahead_ms: i64,
     pub(super) services: Services,
+    pub(super) network: Network,
     pub(super) claims: Claims,
     pub(super) dirty: Dirty,
     pub(super) timers: Timers,
@@ -84,13 +86,14 @@ impl Controller {
     /// hello of every node that the memory names (or `replace_after` since `now`).
     #[must_use]
     pub fn new(settings: Settings, epoch: Epoch, now: Moment) -> Self {
+        let services = settings.network.as_ref().map(|network| network.services);
         Self {
             settings,
             epoch,
             started: now,
             now,
             health: Health::Starting,
-            inputs: Inputs::default(),
+            inputs: Inputs::of(services),
             nodes: Nodes::default(),
             capacity: schedule::Nodes::default(),
             placements: Placements::default(),
@@ -99,6 +102,7 @@ impl Controller {
             crons: BTreeMap::new(),
             wall_ahead_ms: 0,
             services: Services::default(),
+            network: Network::default(),
             claims: Claims::default(),
             dirty: Dirty::default(),
             timers: Timers::default(),
@@ -158,6 +162,7 @@ impl Controller {
             Timer::Hold => {}
             Timer::Node(name) => self.judge_node(&name),
             Timer::Resend(name) => self.resend(&name),
+            Timer::Peers => self.tell_peers(),
             Timer::Evict(name) => self.evict(&name),
             Timer::Workload(key) => self.touch_workload(&key),
             Timer::Scale(key) => self.autoscale(&key),

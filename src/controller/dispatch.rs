@@ -68,6 +68,7 @@ impl Controller {
         if last.is_some_and(|last| (last.epoch, last.generation) != in_force) {
             self.assign(name);
         }
+        self.tell_network(name);
         self.tell_missing(name);
     }
 
@@ -84,7 +85,8 @@ impl Controller {
         if behind {
             self.assign(name);
         }
-        self.tell_missing(name) || behind
+        let told = self.tell_network(name);
+        self.tell_missing(name) || behind || told
     }
 }
 

@@ -3,9 +3,8 @@
 //! A pod that leaves a set is in use until every node that is heard has acknowledged the set without it, and for a drain
 //! time after that, in which requests that were sent before end.
 
-use crate::model::{EndpointPort, EndpointSet, Epoch, Moment, NodeName, ObjectKey, PodUid, UsedEndpoints};
+use crate::model::{EndpointSet, Epoch, Moment, NodeName, ObjectKey, PodUid, UsedEndpoints};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,25 +73,17 @@ impl Services {
         self.by_key.get(key)
     }
 
-    /// Takes new contents over. Returns the new set if it differs from the last. The first set of a reign replaces those of earlier
-    /// ones that nodes brought with them.
-    pub(super) fn update(
-        &mut self,
-        key: &ObjectKey,
-        epoch: Epoch,
-        (address, ports): (Option<Ipv4Addr>, Option<Vec<EndpointPort>>),
-    ) -> Option<Arc<EndpointSet>> {
-        let removed = ports.is_none();
-        let ports = ports.unwrap_or_default();
+    /// Takes a set over that has no version yet. Returns it with one if it differs from the last. The first set of a reign replaces
+    /// those of earlier ones that nodes brought with them.
+    pub(super) fn update(&mut self, new: EndpointSet, epoch: Epoch) -> Option<Arc<EndpointSet>> {
+        let key = &new.service.clone();
         let old = self.by_key.get(key);
-        if old.map_or(removed && !self.is_used(key), |old| {
-            old.set.ports == ports && old.set.address == address && old.set.removed == removed
-        }) {
+        if old.map_or(new.removed && !self.is_used(key), |old| is_same(&old.set, &new)) {
             return None;
         }
         let before = old.map_or_else(|| self.inherited.remove(key).unwrap_or_default(), |old| old.set.pods());
         let version = self.next_version(epoch);
-        let set = Arc::new(EndpointSet { service: key.clone(), version, address, ports, removed });
+        let set = Arc::new(EndpointSet { version, ..new });
         let after = set.pods();
         let leaving = self.by_key.remove(key).map(|old| old.leaving).unwrap_or_default();
         self.by_key.insert(key.clone(), Service { set: Arc::clone(&set), leaving });
@@ -242,5 +233,11 @@ fn forget_one(leaving_of: &mut BTreeMap<PodUid, BTreeSet<ObjectKey>>, uid: &PodU
 }
 
 fn has_member(set: &EndpointSet, uid: &PodUid) -> bool {
-    set.ports.iter().any(|port| port.backends.iter().any(|backend| backend.pod == *uid))
+    let is_backend = || set.ports.iter().any(|port| port.backends.iter().any(|backend| backend.pod == *uid));
+    set.members.iter().any(|member| member.pod == *uid) || is_backend()
+}
+
+/// True if two sets differ in their version at most.
+pub(super) fn is_same(one: &EndpointSet, other: &EndpointSet) -> bool {
+    *one == EndpointSet { version: one.version, ..other.clone() }
 }

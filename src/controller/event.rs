@@ -2,8 +2,8 @@
 
 use crate::apply::prune;
 use crate::model::{
-    Assignment, AuditRecord, ClusterNotes, CurrentObject, Desired, EndpointSet, Epoch, Hello, Moment, NodeName, Object,
-    ObjectKey, PodSnapshot, Report, Revision, TemplateHash, Trigger,
+    Assignment, AuditRecord, ClusterNotes, CurrentObject, Desired, EndpointSet, Epoch, Hello, Moment, NetworkSettings, NodeName,
+    NodeNetwork, Object, ObjectKey, PodSnapshot, Report, Revision, TemplateHash, Trigger,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,6 +21,8 @@ pub struct Settings {
     pub repo: String,
     /// The watched branch.
     pub branch: String,
+    /// The network of the cluster; `None` if Services have addresses that never leave a host.
+    pub network: Option<NetworkSettings>,
 }
 
 /// Something that happened. An event wakes the core; what is to be done follows from all that it knows.
@@ -148,6 +150,13 @@ pub enum Effect {
         node: NodeName,
         /// The Service and who is behind it.
         set: Arc<EndpointSet>,
+    },
+    /// Tell a node what network it is a part of.
+    Network {
+        /// The node.
+        node: NodeName,
+        /// The whole of it.
+        network: Arc<NodeNetwork>,
     },
     /// Append a record to the audit branch.
     Record(Box<AuditRecord>),

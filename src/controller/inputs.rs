@@ -3,7 +3,7 @@
 use super::crons::Made;
 use super::event::{Commit, LoadedRevision};
 use super::priority::Ranks;
-use crate::model::{Desired, Kind, Moment, Object, ObjectKey, PodSnapshot, Policy, PruneBlock, Revision, TemplateHash};
+use crate::model::{Cidr, Desired, Kind, Moment, Object, ObjectKey, PodSnapshot, Policy, PruneBlock, Revision, TemplateHash};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -55,24 +55,34 @@ pub(super) struct Pruning {
 }
 
 /// The stable addresses of Services, each given out once.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Addresses {
+    range: Cidr,
     of: BTreeMap<ObjectKey, Ipv4Addr>,
     taken: BTreeSet<Ipv4Addr>,
 }
 
+impl Default for Addresses {
+    fn default() -> Self {
+        Self::of(None)
+    }
+}
+
 impl Addresses {
-    /// Addresses never leave the host: 127.64.0.0/10.
-    const START: u32 = 0x7f40_0000;
-    const COUNT: u32 = 1 << 22;
+    /// Addresses of a range; without one they never leave the host: 127.64.0.0/10.
+    pub(super) fn of(range: Option<Cidr>) -> Self {
+        let local = Cidr::new(Ipv4Addr::new(127, 64, 0, 0), 10);
+        let range = range.or(local).unwrap_or(Cidr::ALL);
+        Self { range, of: BTreeMap::new(), taken: BTreeSet::new() }
+    }
 
     pub(super) fn get(&self, key: &ObjectKey) -> Option<Ipv4Addr> {
         self.of.get(key).copied()
     }
 
-    /// Takes an address over from the memory.
+    /// Takes an address over from the memory. One of another range is given up.
     pub(super) fn restore(&mut self, key: &ObjectKey, address: Ipv4Addr) {
-        if self.taken.insert(address) {
+        if self.range.contains(address) && self.taken.insert(address) {
             self.of.insert(key.clone(), address);
         }
     }
@@ -85,8 +95,9 @@ impl Addresses {
         }
         let digest = blake3::hash(format!("{cluster}\n{}", key.short()).as_bytes());
         let [a, b, c, d, ..] = *digest.as_bytes();
-        let start = u32::from_be_bytes([a, b, c, d]) % Self::COUNT;
-        let probes = (0..Self::COUNT).map(|step| Ipv4Addr::from(Self::START + (start + step) % Self::COUNT));
+        let count = u32::try_from(self.range.size()).unwrap_or(u32::MAX);
+        let start = u32::from_be_bytes([a, b, c, d]) % count;
+        let probes = (start..count).chain(0..start).filter_map(|index| self.range.nth(index));
         let usable = |address: &Ipv4Addr| !matches!(address.octets()[3], 0 | 255) && !self.taken.contains(address);
         if let Some(address) = probes.into_iter().find(usable) {
             self.restore(key, address);
@@ -116,6 +127,11 @@ pub(super) struct Applied {
 }
 
 impl Inputs {
+    /// Nothing yet; Services will have addresses of this range.
+    pub(super) fn of(services: Option<Cidr>) -> Self {
+        Self { addresses: Addresses::of(services), ..Self::default() }
+    }
+
     /// Keeps a revision until it can be taken over. The commits of one that it overtakes are kept: their approvals count.
     pub(super) fn queue_revision(&mut self, mut loaded: LoadedRevision) {
         if let Some(overtaken) = self.waiting.take() {

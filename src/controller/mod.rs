@@ -33,6 +33,7 @@ mod happenings;
 mod inputs;
 mod jobs;
 mod marks;
+mod network;
 mod nodes;
 mod pass;
 mod placements;

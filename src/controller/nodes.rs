@@ -37,6 +37,8 @@ pub(super) struct Node {
     pub(super) floor: Generation,
     /// Its taints that send pods away, and since when they are known.
     pub(super) tainted: BTreeMap<Taint, Moment>,
+    /// The version of the network that it has.
+    pub(super) network: u64,
     /// What its agent last said is wrong with Services there.
     pub(super) service_problems: Vec<ServiceProblem>,
     /// The volume claims whose data its agent last said it has.
@@ -56,6 +58,7 @@ impl Node {
             acknowledged: Generation(0),
             floor: Generation(0),
             tainted: BTreeMap::new(),
+            network: 0,
             service_problems: Vec::new(),
             volumes: BTreeSet::new(),
         }

@@ -9,17 +9,17 @@ use super::nodes::RESEND_AFTER;
 use super::placements::Placement;
 use super::timers::Timer;
 use crate::model::{
-    Backend, EndpointPort, EndpointSet, IntOrString, Kind, NodeName, Object, ObjectKey, PodTemplate, ServicePort, ServiceSpec,
+    Backend, EndpointPort, EndpointSet, IntOrString, Kind, Member, NodeName, Object, ObjectKey, PodTemplate, ServicePort,
+    ServiceSpec,
 };
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 impl Controller {
     /// Makes the set of a Service anew, and tells it if it changed.
     pub(super) fn publish(&mut self, key: &ObjectKey) {
-        let contents = self.contents(key);
-        if let Some(set) = self.services.update(key, self.epoch, contents) {
+        let wanted = self.contents(key);
+        if let Some(set) = self.services.update(wanted, self.epoch) {
             for name in self.users() {
                 self.lead(&name, &set);
             }
@@ -27,17 +27,40 @@ impl Controller {
         self.recheck(key);
     }
 
-    /// What a Service should lead to; no ports if there is no such Service.
-    pub(super) fn contents(&self, key: &ObjectKey) -> (Option<Ipv4Addr>, Option<Vec<EndpointPort>>) {
-        let Some(spec) = self.inputs.object(key).and_then(|object| object.service()) else { return (None, None) };
+    /// What a Service should lead to, without a version; removed if there is no such Service.
+    pub(super) fn contents(&self, key: &ObjectKey) -> EndpointSet {
+        let nothing = EndpointSet::empty(key.clone(), 0);
+        let Some(spec) = self.inputs.object(key).and_then(|object| object.service()) else {
+            return EndpointSet { removed: true, ..nothing };
+        };
         let members = self.members(key, spec);
         let ports = spec.ports.iter().map(|port| EndpointPort {
             name: port.name.clone(),
             port: port.port,
             protocol: port.protocol,
+            node_port: None,
             backends: members.iter().filter_map(|placement| self.backend(placement, port)).collect(),
         });
-        (self.inputs.addresses.get(key), Some(ports.collect()))
+        EndpointSet {
+            address: self.inputs.addresses.get(key),
+            ports: ports.collect(),
+            members: members.iter().filter(|_| spec.is_headless()).filter_map(|placement| self.member(placement, key)).collect(),
+            ..nothing
+        }
+    }
+
+    /// A pod of a headless Service, once it has an address. It has a name of its own if its template says that it belongs to the
+    /// Service: <https://kubernetes.io/docs/concepts/services-networking/dns-pod-service/#pod-hostname-and-subdomain-field>.
+    fn member(&self, placement: &Placement, service: &ObjectKey) -> Option<Member> {
+        let spec = self.template_of(placement).map(|template| &template.spec);
+        let spec = spec.filter(|spec| spec.subdomain.as_ref() == Some(&service.name));
+        let numbered = || (placement.run.workload.kind == Kind::StatefulSet).then(|| placement.run.name.clone());
+        Some(Member {
+            pod: placement.run.uid,
+            node: placement.node.clone(),
+            address: placement.report.as_ref()?.address?,
+            hostname: spec.and_then(|spec| spec.hostname.clone().or_else(numbered)),
+        })
     }
 
     /// The pods behind a Service, in uid order.
@@ -88,7 +111,7 @@ impl Controller {
         let report = placement.report.as_ref()?;
         let target = target_port(port, self.template_of(placement))?;
         let at = report.ports.get(&target).copied().unwrap_or(target);
-        Some(Backend { pod: placement.run.uid, address: report.address?, port: at })
+        Some(Backend { pod: placement.run.uid, node: placement.node.clone(), address: report.address?, port: at })
     }
 
     /// The nodes that use Services.

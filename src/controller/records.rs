@@ -10,8 +10,8 @@ use super::timers::Timer;
 use super::{tree, words};
 use crate::diff;
 use crate::model::{
-    AuditRecord, ChangeCounts, ClusterNotes, Desired, Moment, NodeName, Object, ObjectKey, Outcome, Plan, Problem, Progress,
-    PruneBlock, ReconcileView, Trigger, UnitName, UnitState, WaitingOn, millis,
+    AuditRecord, ChangeCounts, ClusterNotes, Desired, Moment, NodeName, NodeNotes, Object, ObjectKey, Outcome, Plan, Problem,
+    Progress, PruneBlock, ReconcileView, Trigger, UnitName, UnitState, WaitingOn, millis,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -113,7 +113,7 @@ pub(super) struct Records {
     texts: BTreeMap<ObjectKey, String>,
     notes: String,
     /// The nodes that the notes name.
-    nodes: BTreeSet<NodeName>,
+    nodes: BTreeMap<NodeName, NodeNotes>,
     open: Option<Reconcile>,
     /// Workloads that this pass looked at.
     looked_at: BTreeSet<ObjectKey>,
@@ -143,7 +143,7 @@ impl Records {
     /// The notes as the audit branch has them.
     pub(super) fn remember_notes(&mut self, notes: &ClusterNotes) {
         self.notes = tree::notes_text(notes);
-        self.nodes = notes.nodes.iter().cloned().collect();
+        self.nodes.clone_from(&notes.nodes);
     }
 
     pub(super) fn remember_block(&mut self, block: &PruneBlock) {
@@ -153,6 +153,11 @@ impl Records {
     /// Something to be told with the next batch.
     pub(super) fn batch(&mut self, occasion: Occasion, about: &ObjectKey, message: String) {
         self.batch.entry(occasion).or_default().push((about.clone(), message));
+    }
+
+    /// True if the memory says this of a node.
+    pub(super) fn is_noted(&self, name: &NodeName, notes: &NodeNotes) -> bool {
+        self.nodes.get(name) == Some(notes)
     }
 
     /// True if an object's file may differ from what was last recorded.
@@ -327,7 +332,11 @@ impl Controller {
     /// A node is told nothing before the memory names it: the next controller waits for it, and runs nothing elsewhere that may run
     /// there.
     pub(super) fn note_joined(&mut self, nodes: &BTreeSet<NodeName>) {
-        let is_new = |name: &&NodeName| !self.records.nodes.contains(*name) && self.placements.count_of_node(name) > 0;
+        let is_new = |name: &&NodeName| {
+            let notes = self.node_notes(name);
+            let counts = notes != NodeNotes::default() || self.placements.count_of_node(name) > 0;
+            counts && !self.records.is_noted(name, &notes)
+        };
         let joined: Vec<&str> = nodes.iter().filter(is_new).map(NodeName::as_str).collect();
         if joined.is_empty() {
             return;

@@ -17,8 +17,9 @@ impl Controller {
         self.inputs.restored = true;
         self.inputs.has_memory = restored.notes.is_some();
         let notes = restored.notes.unwrap_or_default();
-        for node in &notes.nodes {
-            self.nodes.enter(node, self.now);
+        for (name, node) in &notes.nodes {
+            self.nodes.enter(name, self.now);
+            self.network.restore(self.settings.network.as_ref(), name, node.pods);
         }
         self.inputs.effective.revision.clone_from(&notes.revision);
         self.records.remember_notes(&notes);

@@ -6,6 +6,7 @@ mod crons;
 mod deletions;
 mod jobs;
 mod lost_nodes;
+mod network;
 mod placement;
 mod restarts;
 mod rollouts;

@@ -12,6 +12,8 @@ pub(super) enum Timer {
     Node(NodeName),
     /// A node may not have heard what was sent.
     Resend(NodeName),
+    /// What changed among peers is to be told.
+    Peers,
     /// A pod may have stayed on a tainted node for as long as it may.
     Evict(NodeName),
     /// A rollout changes with time alone.

@@ -116,15 +116,17 @@ impl Controller {
 
     /// What belongs to no object.
     pub(super) fn notes(&self) -> ClusterNotes {
-        let in_use = |name: &&crate::model::NodeName| {
-            self.nodes.get(name).is_some_and(|node| node.ready || node.heard.is_none()) || self.placements.count_of_node(name) > 0
+        let in_use = |name: &&NodeName| {
+            self.network.range(name).is_some()
+                || self.nodes.get(name).is_some_and(|node| node.ready || node.heard.is_none())
+                || self.placements.count_of_node(name) > 0
         };
         ClusterNotes {
             cluster_id: self.settings.cluster_id.clone(),
             revision: self.inputs.effective.revision.clone(),
             epoch: self.epoch.0,
             instance: self.settings.instance.clone(),
-            nodes: self.nodes.by_name.keys().filter(in_use).cloned().collect(),
+            nodes: self.nodes.by_name.keys().filter(in_use).map(|name| (name.clone(), self.node_notes(name))).collect(),
         }
     }
 }

@@ -1,10 +1,11 @@
 //! What one node must run and stop, and where Services lead.
 
-use super::{Epoch, Generation, ObjectKey, PodSnapshot, PodUid, Protocol, Revision, TemplateHash};
+use super::{Cidr, Epoch, Generation, NodeName, ObjectKey, PodSnapshot, PodUid, Protocol, Revision, TemplateHash};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The whole of what one node must do. A pod in neither list keeps running and is reported as unclaimed: absence never
 /// deletes.
@@ -90,19 +91,44 @@ pub struct EndpointSet {
     pub service: ObjectKey,
     /// Grows with every change, within and across epochs.
     pub version: u64,
-    /// Its stable local address; `None` if headless.
+    /// Its stable address; `None` if headless.
     pub address: Option<Ipv4Addr>,
     /// Its ports.
     pub ports: Vec<EndpointPort>,
+    /// Who gets which connection.
+    #[serde(default)]
+    pub traffic: Traffic,
+    /// The pods of a headless Service, in uid order: what its name stands for.
+    #[serde(default)]
+    pub members: Vec<Member>,
+    /// The name outside of the cluster that its own stands for.
+    #[serde(default)]
+    pub external_name: Option<String>,
     /// True if the Service is gone and the agent should forget it.
     pub removed: bool,
 }
 
 impl EndpointSet {
+    /// A Service that leads nowhere.
+    #[must_use]
+    pub fn empty(service: ObjectKey, version: u64) -> Self {
+        Self {
+            service,
+            version,
+            address: None,
+            ports: Vec::new(),
+            traffic: Traffic::default(),
+            members: Vec::new(),
+            external_name: None,
+            removed: false,
+        }
+    }
+
     /// The pods that it leads to.
     #[must_use]
     pub fn pods(&self) -> BTreeSet<PodUid> {
-        self.ports.iter().flat_map(|port| port.backends.iter().map(|backend| backend.pod)).collect()
+        let backends = self.ports.iter().flat_map(|port| port.backends.iter().map(|backend| backend.pod));
+        backends.chain(self.members.iter().map(|member| member.pod)).collect()
     }
 }
 
@@ -115,6 +141,9 @@ pub struct EndpointPort {
     pub port: u16,
     /// TCP or UDP.
     pub protocol: Protocol,
+    /// The port of every node at which it is reached too.
+    #[serde(default)]
+    pub node_port: Option<u16>,
     /// The ready pods, in uid order.
     pub backends: Vec<Backend>,
 }
@@ -124,8 +153,40 @@ pub struct EndpointPort {
 pub struct Backend {
     /// The pod.
     pub pod: PodUid,
-    /// Where it is reached.
+    /// Its node. From another one it is reached through the tunnel.
+    pub node: NodeName,
+    /// Where it is reached on its node.
     pub address: IpAddr,
     /// At which port.
     pub port: u16,
+}
+
+/// One pod of a headless Service.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Member {
+    /// The pod.
+    pub pod: PodUid,
+    /// Its node.
+    pub node: NodeName,
+    /// Its address.
+    pub address: IpAddr,
+    /// Its name below that of the Service, if it has one.
+    pub hostname: Option<String>,
+}
+
+/// Who gets which connection of a Service:
+/// <https://kubernetes.io/docs/reference/networking/virtual-ips/>.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Traffic {
+    /// A client stays with its pod until it has been away for so long (`sessionAffinity: ClientIP`).
+    pub sticky_for: Option<Duration>,
+    /// What comes from within goes to pods of the same node only (`internalTrafficPolicy: Local`).
+    pub internal_local: bool,
+    /// What comes from outside goes to pods of the same node only (`externalTrafficPolicy: Local`).
+    pub external_local: bool,
+    /// The nodes whose own addresses have its ports (`type: LoadBalancer`).
+    pub load_balancers: BTreeSet<NodeName>,
+    /// Where clients of the load balancers may come from; anywhere if empty.
+    pub source_ranges: Vec<Cidr>,
 }

@@ -3,8 +3,8 @@
 //! It holds no addresses of pods, restart counts or timestamps, so that it changes only when the world does. The times at which a Job
 //! began and ended, and a CronJob was due, are no exception: they are what happened.
 
-use super::{CronRun, JobRun, MadeBy, NodeName, ObjectKey, Revision, TemplateHash};
-use serde::{Deserialize, Serialize};
+use super::{Cidr, CronRun, JobRun, MadeBy, NodeName, ObjectKey, Revision, TemplateHash};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -108,7 +108,31 @@ pub struct ClusterNotes {
     /// The instance id of the controller that claimed the epoch.
     pub instance: String,
     /// Every node that has been seen.
-    pub nodes: BTreeSet<NodeName>,
+    #[serde(deserialize_with = "nodes")]
+    pub nodes: BTreeMap<NodeName, NodeNotes>,
+}
+
+/// What is remembered of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NodeNotes {
+    /// Where its pods get their addresses from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pods: Option<Cidr>,
+}
+
+/// The first versions wrote the names alone.
+fn nodes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<NodeName, NodeNotes>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Names(BTreeSet<NodeName>),
+        Notes(BTreeMap<NodeName, NodeNotes>),
+    }
+    Ok(match Written::deserialize(deserializer)? {
+        Written::Names(names) => names.into_iter().map(|name| (name, NodeNotes::default())).collect(),
+        Written::Notes(notes) => notes,
+    })
 }
 
 impl ClusterNotes {

@@ -3,6 +3,7 @@
 use super::{Allows, Amounts, NodeName};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
 /// What an agent says about its host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +33,12 @@ pub struct NodeFacts {
     pub agent_version: String,
     /// The address that the node's host processes listen on.
     pub address: String,
+    /// Where other nodes may dial its tunnel.
+    #[serde(default)]
+    pub tunnel: Vec<SocketAddr>,
+    /// Whether it serves Ingress.
+    #[serde(default)]
+    pub ingress: bool,
 }
 
 /// The runtimes.

@@ -1,6 +1,6 @@
 //! What agents report.
 
-use super::{Epoch, Generation, NodeFacts, ObjectKey, PodUid, Revision, TemplateHash};
+use super::{Epoch, Generation, NetworkEcho, NodeFacts, ObjectKey, PodUid, Revision, TemplateHash};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -21,6 +21,8 @@ pub struct Hello {
     pub endpoints: BTreeMap<ObjectKey, UsedEndpoints>,
     /// The volume claims whose data is on this host.
     pub volumes: BTreeSet<ObjectKey>,
+    /// The network that it was told.
+    pub network: NetworkEcho,
 }
 
 /// The endpoints of one Service as a node uses them. A controller of a later reign, which has never seen these sets, learns from it
@@ -44,6 +46,8 @@ pub struct Report {
     pub gone: Vec<PodUid>,
     /// Endpoint versions now in use.
     pub endpoints: BTreeMap<ObjectKey, u64>,
+    /// The version of the network that it was told.
+    pub network: u64,
     /// Things that happened, for `driftless events`.
     pub events: Vec<PodEvent>,
     /// What pods use, when a sample was taken.

@@ -3,11 +3,15 @@
 //! Durations travel as whole milliseconds, so a shorter rest is cut off.
 
 mod assignment;
+mod endpoints;
+mod network;
 mod observed;
 
 use super::messages::{FromAgent, LogRequest, ToAgent, Version};
 use super::proto;
 use crate::model::{Epoch, Hello, Kind, ObjectKey, PodUid, millis};
+use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -73,6 +77,16 @@ pub(crate) fn port(field: &'static str, port: u32) -> Result<u16, ConvertError> 
     u16::try_from(port).map_err(|_| invalid(field, "a port"))
 }
 
+/// Something that is written as text; empty text is nothing.
+fn optional<T: FromStr>(field: &'static str, text: &str, expected: &'static str) -> Result<Option<T>, ConvertError> {
+    if text.is_empty() { Ok(None) } else { parsed(field, text, expected).map(Some) }
+}
+
+/// Something that is written as text.
+fn parsed<T: FromStr>(field: &'static str, text: &str, expected: &'static str) -> Result<T, ConvertError> {
+    text.parse().map_err(|_| invalid(field, expected))
+}
+
 /// A hello as it travels, with the version that the sender speaks.
 pub(crate) fn hello_to_proto(hello: &Hello, version: Version) -> proto::Hello {
     proto::Hello { version: Some(version.into()), ..observed::hello_to_proto(hello) }
@@ -121,7 +135,8 @@ pub(crate) fn to_agent_to_proto(message: &ToAgent, version: Version) -> proto::T
             Message::Welcome(proto::Welcome { version: Some(version.into()), epoch: epoch.0, heartbeat_ms: millis(*heartbeat) })
         }
         ToAgent::Assign(assignment) => Message::Assign(assignment_to_proto(assignment)),
-        ToAgent::Endpoints(set) => Message::Endpoints(assignment::endpoints_to_proto(set)),
+        ToAgent::Endpoints(set) => Message::Endpoints(endpoints::to_proto(set)),
+        ToAgent::Network(network) => Message::Network(network::to_proto(network)),
         ToAgent::Logs(request) => Message::Logs(proto::LogRequest {
             id: request.id,
             pod: uid_to_proto(&request.pod),
@@ -151,8 +166,9 @@ pub(crate) fn to_agent(message: proto::ToAgent) -> Result<Told, ConvertError> {
         Message::Welcome(welcome) => {
             ToAgent::Welcome { epoch: Epoch(welcome.epoch), heartbeat: Duration::from_millis(welcome.heartbeat_ms) }
         }
-        Message::Assign(message) => ToAgent::Assign(std::sync::Arc::new(assignment(message)?)),
-        Message::Endpoints(set) => ToAgent::Endpoints(std::sync::Arc::new(assignment::endpoints(set)?)),
+        Message::Assign(message) => ToAgent::Assign(Arc::new(assignment(message)?)),
+        Message::Endpoints(set) => ToAgent::Endpoints(Arc::new(endpoints::read(set)?)),
+        Message::Network(network) => ToAgent::Network(Arc::new(network::read(network)?)),
         Message::Logs(request) => ToAgent::Logs(LogRequest {
             id: request.id,
             pod: uid("logs.pod", &request.pod)?,

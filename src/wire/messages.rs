@@ -1,6 +1,6 @@
 //! What the two sides say, as the rest of the crate speaks of it.
 
-use crate::model::{Assignment, EndpointSet, Epoch, Hello, PodUid, Report};
+use crate::model::{Assignment, EndpointSet, Epoch, Hello, NodeNetwork, PodUid, Report};
 use bytes::Bytes;
 use std::fmt;
 use std::sync::Arc;
@@ -41,10 +41,24 @@ pub enum ToAgent {
     Assign(Arc<Assignment>),
     /// Where a Service leads.
     Endpoints(Arc<EndpointSet>),
+    /// The network that the nodes make together.
+    Network(Arc<NodeNetwork>),
     /// Send logs.
     Logs(LogRequest),
     /// Nobody reads the logs of this request any more.
     CancelLogs(u64),
+}
+
+impl ToAgent {
+    /// The version of the protocol that brought this message: an older agent is not sent it.
+    #[must_use]
+    pub fn since(&self) -> Version {
+        let minor = match self {
+            ToAgent::Network(_) => 1,
+            ToAgent::Welcome { .. } | ToAgent::Assign(_) | ToAgent::Endpoints(_) | ToAgent::Logs(_) | ToAgent::CancelLogs(_) => 0,
+        };
+        Version { major: 1, minor }
+    }
 }
 
 /// Logs of one container.

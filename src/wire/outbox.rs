@@ -1,7 +1,7 @@
 //! What waits to be sent, never more than the newest state.
 
 use super::messages::{FromAgent, ToAgent};
-use crate::model::{Assignment, EndpointSet, Hello, ObjectKey, PodUid, Report};
+use crate::model::{Assignment, EndpointSet, Hello, NodeNetwork, ObjectKey, PodUid, Report};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,8 @@ const EVENTS_MAX: usize = 1_000;
 /// At most so many bytes of logs wait at the agent; then its outgoing messages wait too.
 const LOG_BYTES_MAX: usize = 1024 * 1024;
 
-/// From the controller to one agent. A newer assignment takes the place of an unsent one, endpoints that of the same Service.
+/// From the controller to one agent. A newer assignment (or network) takes the place of an unsent one, endpoints that
+/// of the same Service.
 #[derive(Debug, Default)]
 pub(crate) struct ControllerOutbox {
     waiting: Mutex<Waiting>,
@@ -23,6 +24,7 @@ pub(crate) struct ControllerOutbox {
 #[derive(Debug, Default)]
 struct Waiting {
     requests: VecDeque<ToAgent>,
+    network: Option<Arc<NodeNetwork>>,
     endpoints: BTreeMap<ObjectKey, Arc<EndpointSet>>,
     assignment: Option<Arc<Assignment>>,
 }
@@ -34,6 +36,7 @@ impl ControllerOutbox {
             let mut waiting = self.lock();
             match message {
                 ToAgent::Assign(assignment) => waiting.assignment = Some(assignment),
+                ToAgent::Network(network) => waiting.network = Some(network),
                 ToAgent::Endpoints(set) => {
                     waiting.endpoints.insert(set.service.clone(), set);
                 }
@@ -45,7 +48,7 @@ impl ControllerOutbox {
         self.wake.notify_one();
     }
 
-    /// The next message; requests first, then endpoints, then the assignment. For one reader.
+    /// The next message; requests first, then the network, endpoints, and the assignment. For one reader.
     pub(crate) async fn next(&self) -> ToAgent {
         loop {
             if let Some(message) = self.take() {
@@ -59,6 +62,9 @@ impl ControllerOutbox {
         let mut waiting = self.lock();
         if let Some(request) = waiting.requests.pop_front() {
             return Some(request);
+        }
+        if let Some(network) = waiting.network.take() {
+            return Some(ToAgent::Network(network));
         }
         if let Some((_, set)) = waiting.endpoints.pop_first() {
             return Some(ToAgent::Endpoints(set));
@@ -134,7 +140,13 @@ impl AgentOutbox {
         if old.gone.is_empty() && old.events.is_empty() {
             return;
         }
-        let rest = Report { assignment: hello.assignment, gone: old.gone, events: old.events, ..Report::default() };
+        let rest = Report {
+            assignment: hello.assignment,
+            network: hello.network.version,
+            gone: old.gone,
+            events: old.events,
+            ..Report::default()
+        };
         self.report = Some(Box::new(rest));
     }
 
@@ -148,6 +160,7 @@ impl AgentOutbox {
 /// Adds a newer report to one that has not been sent.
 fn merge(waiting: &mut Report, newer: Report) {
     waiting.assignment = newer.assignment;
+    waiting.network = newer.network;
     let changed: BTreeSet<PodUid> = newer.pods.iter().map(|pod| pod.uid).chain(newer.gone.iter().copied()).collect();
     waiting.pods.retain(|pod| !changed.contains(&pod.uid));
     waiting.pods.extend(newer.pods);

@@ -191,13 +191,13 @@ impl Agents for Desk {
 
     async fn connect(&self, request: Request<Streaming<proto::FromAgent>>) -> Result<Response<Self::ConnectStream>, Status> {
         let mut inbound = request.into_inner();
-        let hello = self.hear_hello(&mut inbound).await?;
+        let (hello, version) = self.hear_hello(&mut inbound).await?;
         let (sender, receiver) = mpsc::channel(SENDING_MAX);
         let welcome = ToAgent::Welcome { epoch: *self.settings.epoch.borrow(), heartbeat: self.settings.heartbeat };
         let gone = |_| Status::unavailable("the controller is ending");
         sender.send(Ok(convert::to_agent_to_proto(&welcome, PROTOCOL))).await.map_err(gone)?;
         let link = self.links.open(hello.facts.name.clone());
-        let writer = Writer { held: Held::from_hello(&hello.templates), sender };
+        let writer = Writer { held: Held::from_hello(&hello.templates), version, sender };
         let event = LinkEvent::Connected { node: hello.facts.name.clone(), hello: Box::new(hello), link: link.clone() };
         self.events.send(event).await.map_err(|_| Status::unavailable("the controller is ending"))?;
         tokio::spawn(self.clone().run(link, inbound, writer));
@@ -216,7 +216,7 @@ enum LinkEnd {
 }
 
 impl Desk {
-    async fn hear_hello(&self, inbound: &mut Streaming<proto::FromAgent>) -> Result<Hello, Status> {
+    async fn hear_hello(&self, inbound: &mut Streaming<proto::FromAgent>) -> Result<(Hello, Version), Status> {
         let silent = |_| Status::deadline_exceeded("no hello came");
         let first = timeout(self.settings.silence, inbound.message()).await.map_err(silent)??;
         let Some(proto::FromAgent { message: Some(proto::from_agent::Message::Hello(hello)) }) = first else {
@@ -227,7 +227,8 @@ impl Desk {
             tracing::warn!(node = hello.facts.as_ref().map_or("", |facts| facts.name.as_str()), "{refusal}");
             Status::failed_precondition(refusal)
         })?;
-        convert::hello(*hello).map_err(|error| Status::invalid_argument(error.to_string()))
+        let hello = convert::hello(*hello).map_err(|error| Status::invalid_argument(error.to_string()))?;
+        Ok((hello, theirs))
     }
 
     /// One link, from its hello to its end.
@@ -287,6 +288,8 @@ fn check_version(theirs: Version) -> Result<(), String> {
 /// The sending half of a link.
 struct Writer {
     held: Held,
+    /// What the peer speaks.
+    version: Version,
     sender: mpsc::Sender<Result<proto::ToAgent, Status>>,
 }
 
@@ -295,6 +298,9 @@ impl Writer {
     async fn write(&mut self, link: &Link) {
         loop {
             let message = link.0.outbox.next().await;
+            if message.since() > self.version {
+                continue;
+            }
             if let ToAgent::Assign(assignment) = &message
                 && !self.write_templates(assignment).await
             {

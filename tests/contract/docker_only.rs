@@ -280,12 +280,16 @@ async fn a_container_reaches_a_service_at_the_gateway(stage: &Stage) {
     let gateway = stage.runtime.gateway().expect("a gateway, once connected");
     let port = TcpListener::bind((gateway, 0)).await.unwrap().local_addr().unwrap().port();
     let service = ObjectKey::new(Kind::Service, "shop", "api");
-    let backends =
-        vec![Backend { pod: stage.launch("x", "").labels.uid, address: IpAddr::from([127, 0, 0, 1]), port: backend_port }];
-    let ports = vec![EndpointPort { name: String::new(), port: 80, protocol: Protocol::Tcp, backends }];
+    let backends = vec![Backend {
+        pod: stage.launch("x", "").labels.uid,
+        node: NodeName::new("host-1"),
+        address: IpAddr::from([127, 0, 0, 1]),
+        port: backend_port,
+    }];
+    let ports = vec![EndpointPort { name: String::new(), port: 80, protocol: Protocol::Tcp, node_port: None, backends }];
     let proxy = Proxy::default();
     let extra = ExtraAddress { service_port: 80, protocol: Protocol::Tcp, address: (gateway, port).into() };
-    proxy.apply(&EndpointSet { service, version: 1, address: None, ports, removed: false }, &[extra]);
+    proxy.apply(&EndpointSet { ports, ..EndpointSet::empty(service, 1) }, &[extra]);
     let started = stage.start(&stage.launch("web", &format!("nc {gateway} {port} < /dev/null; echo end"))).await;
     stage.says(&started.id, "from the service").await;
     served.await.unwrap();

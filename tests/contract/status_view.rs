@@ -394,6 +394,8 @@ fn nodes() -> BTreeMap<NodeName, NodeView> {
             engine: Some("docker://20.10.24".into()),
             agent_version: "0.1.0".into(),
             address: "127.0.0.1".into(),
+            tunnel: Vec::new(),
+            ingress: false,
         }),
         ready,
         heard: Some(ago(1)),

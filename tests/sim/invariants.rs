@@ -1,8 +1,9 @@
 //! What must hold at every step, whatever went wrong. They speak of what is done, not of what is wished for.
 
 use driftless::model::{
-    Assignment, AuditRecord, CurrentObject, Desired, EndpointSet, Epoch, Generation, Health, Hello, Kind, NodeName, ObjectKey,
-    PodPhase, PodUid, PodView, Progress, Report, StopReason, Strategy, TemplateHash, View, WaitingOn, Workload,
+    Assignment, AuditRecord, ClusterNotes, CurrentObject, Desired, EndpointSet, Epoch, Generation, Health, Hello, Kind, NodeName,
+    NodeNetwork, NodeNotes, ObjectKey, PodPhase, PodUid, PodView, Progress, Report, StopReason, Strategy, TemplateHash, View,
+    WaitingOn, Workload,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -36,6 +37,8 @@ pub struct Invariants {
     members: BTreeMap<(ObjectKey, u64), BTreeSet<PodUid>>,
     /// Which version each node uses, as the controller has heard.
     in_use: BTreeMap<NodeName, BTreeMap<ObjectKey, u64>>,
+    /// What the memory says of nodes.
+    ranges: BTreeMap<NodeName, NodeNotes>,
     breach: Option<String>,
 }
 
@@ -114,8 +117,23 @@ impl Invariants {
         Some(format!("service {} leads to {names}", set.service.name))
     }
 
+    /// A node is told the network: its range is its own, was recorded before, and never changes.
+    pub fn networked(&mut self, node: &NodeName, network: &NodeNetwork) {
+        let recorded = self.ranges.get(node).and_then(|notes| notes.pods);
+        let shared = self.ranges.iter().find(|(other, notes)| *other != node && notes.pods == Some(network.pods));
+        if recorded != Some(network.pods) {
+            self.breach = Some(format!("{node} is told to have {}, and recorded is {recorded:?}", network.pods));
+        } else if let Some((other, _)) = shared {
+            self.breach = Some(format!("{node} and {other} have the same range {}", network.pods));
+        }
+    }
+
     pub fn recorded(&mut self, record: &AuditRecord) {
         for (path, text) in &record.tree {
+            let notes = text.as_ref().filter(|_| path == ClusterNotes::PATH).and_then(|text| serde_saphyr::from_str(text).ok());
+            if let Some(ClusterNotes { nodes, .. }) = notes {
+                self.ranges = nodes;
+            }
             let Some(key) = ObjectKey::of_audit_path(path).filter(|key| key.kind == Kind::Job) else { continue };
             let current: Option<CurrentObject> = text.as_ref().and_then(|text| serde_saphyr::from_str(text).ok());
             let run = current.and_then(|current| current.pods?.job).filter(|run| run.outcome.is_some());

@@ -126,6 +126,7 @@ impl World {
                 self.invariants.delivered(node, &assignment);
                 agent::Event::Assigned(Box::new((*assignment).clone()))
             }
+            Down::Network(network) => agent::Event::Network(network),
             Down::Endpoints(set) => agent::Event::Endpoints(Box::new((*set).clone())),
         };
         self.tell_agent(node, life, event);

@@ -143,5 +143,7 @@ fn facts(name: &NodeName) -> NodeFacts {
         engine: Some("docker://sim".to_owned()),
         agent_version: "sim".to_owned(),
         address: "10.0.0.1".to_owned(),
+        tunnel: Vec::new(),
+        ingress: false,
     }
 }

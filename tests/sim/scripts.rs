@@ -35,15 +35,15 @@ fn a_rolling_update_replaces_pods_one_by_one_and_each_leaves_its_service_first()
     > wait 30s
          15.010 audit planned: shop/web: rolling out 3 pods, app:v1 → v2
          15.010 n2 run web-fda7a3-d57bp
-         15.216 service web leads to web-4570d6-5bn7m, web-4570d6-svkrb, web-fda7a3-d57bp
+         15.213 service web leads to web-4570d6-5bn7m, web-4570d6-svkrb, web-fda7a3-d57bp
          17.267 n1 stop web-4570d6-9fj6l: Replaced
-         17.727 n1 run web-fda7a3-5h8zn
-         17.935 service web leads to web-4570d6-svkrb, web-fda7a3-5h8zn, web-fda7a3-d57bp
-         19.982 n2 stop web-4570d6-5bn7m: Replaced
-         20.440 n2 run web-fda7a3-4j4pg
-         20.644 service web leads to web-fda7a3-4j4pg, web-fda7a3-5h8zn, web-fda7a3-d57bp
-         22.692 n1 stop web-4570d6-svkrb: Replaced
-         23.149 audit converged: shop/web: rolled out 3 pods, app:v1 → v2
+         17.726 n1 run web-fda7a3-5h8zn
+         17.930 service web leads to web-4570d6-svkrb, web-fda7a3-5h8zn, web-fda7a3-d57bp
+         19.980 n2 stop web-4570d6-5bn7m: Replaced
+         20.435 n2 run web-fda7a3-4j4pg
+         20.640 service web leads to web-fda7a3-4j4pg, web-fda7a3-5h8zn, web-fda7a3-d57bp
+         22.690 n1 stop web-4570d6-svkrb: Replaced
+         23.146 audit converged: shop/web: rolled out 3 pods, app:v1 → v2
     "#);
 }
 
@@ -95,7 +95,7 @@ fn a_failed_rollout_keeps_the_old_pods_and_a_revert_heals_it() {
     > wait 30s
         105.010 audit planned: shop/web: rolling out 3 pods, unready:v2 → app:v1
         105.010 n1 stop web-4ca52f-8hs66: RolledBack
-        105.469 audit converged: shop/web: rolled out 3 pods, unready:v2 → app:v1
+        105.464 audit converged: shop/web: rolled out 3 pods, unready:v2 → app:v1
     > pods
       Deployment shop/web: 3/3 ready, 3 updated, Done
       web-4570d6-svkrb on n1: Running, ready true
@@ -154,7 +154,7 @@ fn blue_green_waits_for_its_promotion_and_switches_at_once() {
          45.010 audit planned: shop/api: updating Rollout
          50.010 n1 stop api-67fa8d-qbf7j: Replaced
          50.010 n1 stop api-67fa8d-5cslk: Replaced
-         50.466 audit converged: shop/api: updated Rollout
+         50.465 audit converged: shop/api: updated Rollout
     > pods
       Rollout shop/api: 2/2 ready, 2 updated, Done
       api-91e76a-bv7dl on n1: Running, ready true
@@ -191,19 +191,19 @@ fn what_is_killed_or_deleted_comes_back() {
           5.215 service web leads to web-4570d6-5bn7m, web-4570d6-svkrb
           5.215 audit converged: 2 objects in shop: 2 created
     > kill n1
-         15.000 shop_web-4570d6-svkrb_main on n1 is killed
+         15.000 shop_web-4570d6-5bn7m_main on n1 is killed
     > wait 30s
-         15.004 service web leads to web-4570d6-5bn7m
-         15.202 service web leads to web-4570d6-5bn7m, web-4570d6-svkrb
+         15.004 service web leads to web-4570d6-svkrb
+         15.203 service web leads to web-4570d6-5bn7m, web-4570d6-svkrb
     > delete n1
          45.000 shop_web-4570d6-svkrb_main on n1 is deleted by a stranger
     > wait 30s
-         45.056 service web leads to web-4570d6-5bn7m
-         55.204 service web leads to web-4570d6-5bn7m, web-4570d6-svkrb
+         45.054 service web leads to web-4570d6-5bn7m
+         45.204 service web leads to web-4570d6-5bn7m, web-4570d6-svkrb
     > pods
       Deployment shop/web: 2/2 ready, 2 updated, Done
-      web-4570d6-svkrb on n1: Running, ready true, restarts 2
-      web-4570d6-5bn7m on n1: Running, ready true
+      web-4570d6-svkrb on n1: Running, ready true, restarts 1
+      web-4570d6-5bn7m on n1: Running, ready true, restarts 1
     "#);
 }
 
@@ -242,20 +242,20 @@ fn a_controller_that_crashes_in_the_middle_of_a_rollout_goes_on_with_it() {
     > wait 25s
          15.010 audit planned: shop/web: rolling out 3 pods, app:v1 → slow:v2
          15.010 n2 run web-61afcc-bbhgw
-         35.068 service web leads to web-4570d6-5bn7m, web-4570d6-svkrb, web-61afcc-bbhgw
-         37.118 n1 stop web-4570d6-9fj6l: Replaced
-         37.573 n1 run web-61afcc-tmtlt
+         35.064 service web leads to web-4570d6-5bn7m, web-4570d6-svkrb, web-61afcc-bbhgw
+         37.114 n1 stop web-4570d6-9fj6l: Replaced
+         37.568 n1 run web-61afcc-tmtlt
     > crash controller
          40.000 controller crashes
     > wait 90s
          42.000 controller starts, epoch 2
-         43.132 service web leads to web-4570d6-5bn7m, web-4570d6-svkrb, web-61afcc-bbhgw
+         42.332 service web leads to web-4570d6-5bn7m, web-4570d6-svkrb, web-61afcc-bbhgw
          57.627 service web leads to web-4570d6-svkrb, web-61afcc-bbhgw, web-61afcc-tmtlt
-         59.680 n2 stop web-4570d6-5bn7m: Replaced
-         60.135 n2 run web-61afcc-tsb9m
+         59.677 n2 stop web-4570d6-5bn7m: Replaced
+         60.131 n2 run web-61afcc-tsb9m
          80.187 service web leads to web-61afcc-bbhgw, web-61afcc-tmtlt, web-61afcc-tsb9m
-         82.237 n1 stop web-4570d6-svkrb: Replaced
-         82.691 audit converged: shop/web: finished the rollout that was under way
+         82.236 n1 stop web-4570d6-svkrb: Replaced
+         82.690 audit converged: shop/web: finished the rollout that was under way
     "#);
 }
 
@@ -291,16 +291,16 @@ fn an_agent_that_crashes_in_the_middle_of_a_rollout_touches_nothing() {
     > wait 22s
          15.010 audit planned: shop/web: rolling out 2 pods, app:v1 → slow:v2
          15.010 n1 run web-61afcc-bbjvs
-         35.069 service web leads to web-4570d6-svkrb, web-61afcc-bbjvs
+         35.070 service web leads to web-4570d6-svkrb, web-61afcc-bbjvs
     > crash agent n1
          37.000 agent n1 crashes
     > wait 60s
          39.000 agent n1 starts
-         39.186 n1 stop web-4570d6-5bn7m: Replaced
-         39.640 n1 run web-61afcc-8fqp2
-         59.699 service web leads to web-61afcc-8fqp2, web-61afcc-bbjvs
-         61.748 n1 stop web-4570d6-svkrb: Replaced
-         62.206 audit converged: shop/web: rolled out 2 pods, app:v1 → slow:v2
+         39.658 n1 stop web-4570d6-5bn7m: Replaced
+         40.111 n1 run web-61afcc-8fqp2
+         60.168 service web leads to web-61afcc-8fqp2, web-61afcc-bbjvs
+         62.220 n1 stop web-4570d6-svkrb: Replaced
+         62.676 audit converged: shop/web: rolled out 2 pods, app:v1 → slow:v2
     "#);
 }
 
@@ -348,9 +348,9 @@ fn a_broken_file_holds_its_unit_while_another_goes_out() {
     > wait 20s
          25.010 audit planned: shop/api: rolling out 1 pod, app:v1 → v2
          25.010 n1 run api-91e76a-mv6vp
-         25.217 service api leads to api-91e76a-mv6vp
-         27.269 n1 stop api-67fa8d-k59dl: Replaced
-         27.722 audit converged: shop/api: rolled out 1 pod, app:v1 → v2
+         25.216 service api leads to api-91e76a-mv6vp
+         27.266 n1 stop api-67fa8d-k59dl: Replaced
+         27.721 audit converged: shop/api: rolled out 1 pod, app:v1 → v2
     > pods
       Deployment shop/api: 1/1 ready, 1 updated, Done
       Deployment shop/web: 1/1 ready, 1 updated, Done
@@ -364,7 +364,7 @@ fn a_broken_file_holds_its_unit_while_another_goes_out() {
          45.010 audit planned: shop/web: rolling out 1 pod, app:v1 → v3
          45.010 n1 run web-43a366-xchcs
          45.216 service web leads to web-43a366-xchcs
-         47.266 n1 stop web-4570d6-kqzwm: Replaced
+         47.265 n1 stop web-4570d6-kqzwm: Replaced
          47.722 audit converged: shop/web: rolled out 1 pod, app:v1 → v3
     "#);
 }
@@ -419,8 +419,8 @@ fn deleting_everything_is_held_back_until_a_commit_approves_it() {
          45.010 service api leads to nobody
          45.010 service web leads to nobody
          45.010 audit planned: 4 objects in shop: deleting
-         47.056 n1 stop api-67fa8d-k59dl: Pruned
-         47.056 n1 stop web-4570d6-kqzwm: Pruned
+         47.053 n1 stop api-67fa8d-k59dl: Pruned
+         47.053 n1 stop web-4570d6-kqzwm: Pruned
          47.509 audit converged: 4 objects in shop: 4 deleted
     > pods
     "#);
@@ -462,11 +462,11 @@ fn a_node_that_is_cut_off_is_replaced_and_gives_its_surplus_back() {
     > cut n2
          15.000 n2 is cut off
     > wait 90s
-         22.231 service web leads to web-4570d6-9fj6l, web-4570d6-svkrb
-         72.231 n1 run web-4570d6-cwbbx
-         72.231 n1 run web-4570d6-ksdlg
-         72.434 service web leads to web-4570d6-9fj6l, web-4570d6-cwbbx, web-4570d6-ksdlg, web-4570d6-svkrb
-         82.231 audit converged: shop/web: 2 pods on n2 are lost and replaced elsewhere
+         22.234 service web leads to web-4570d6-9fj6l, web-4570d6-svkrb
+         72.234 n1 run web-4570d6-cwbbx
+         72.234 n1 run web-4570d6-ksdlg
+         72.437 service web leads to web-4570d6-9fj6l, web-4570d6-cwbbx, web-4570d6-ksdlg, web-4570d6-svkrb
+         82.234 audit converged: shop/web: 2 pods on n2 are lost and replaced elsewhere
     > pods
       Deployment shop/web: 4/4 ready, 6 updated, Done
       web-4570d6-svkrb on n1: Running, ready true
@@ -479,9 +479,9 @@ fn a_node_that_is_cut_off_is_replaced_and_gives_its_surplus_back() {
     > heal n2
         105.000 n2 is reachable again
     > wait 60s
-        105.313 service web leads to web-4570d6-5bn7m, web-4570d6-9fj6l, web-4570d6-svkrb, web-4570d6-thjkr
-        107.364 n1 stop web-4570d6-cwbbx: Superseded
-        107.364 n1 stop web-4570d6-ksdlg: Superseded
+        105.229 service web leads to web-4570d6-5bn7m, web-4570d6-9fj6l, web-4570d6-svkrb, web-4570d6-thjkr
+        107.277 n1 stop web-4570d6-cwbbx: Superseded
+        107.277 n1 stop web-4570d6-ksdlg: Superseded
     > pods
       Deployment shop/web: 4/4 ready, 4 updated, Done
       web-4570d6-svkrb on n1: Running, ready true
@@ -537,11 +537,11 @@ fn a_service_that_was_deleted_while_nobody_was_there_lets_go_of_its_pods_before_
     > wait 20s
          17.000 controller starts, epoch 2
          17.000 agent n2 starts
-         18.409 service extra leads to nobody
-         18.409 service web leads to web-4570d6-mfj59, web-4570d6-p8vtp
-         18.409 audit planned: 2 objects in shop: deleting
-         20.459 n1 stop extra-3085c2-hvf84: Pruned
-         20.459 n2 stop extra-3085c2-2l6kz: Pruned
-         20.915 audit converged: 2 objects in shop: 2 deleted
+         17.884 service extra leads to nobody
+         17.884 service web leads to web-4570d6-mfj59, web-4570d6-p8vtp
+         17.884 audit planned: 2 objects in shop: deleting
+         19.941 n1 stop extra-3085c2-hvf84: Pruned
+         19.941 n2 stop extra-3085c2-2l6kz: Pruned
+         20.398 audit converged: 2 objects in shop: 2 deleted
     "#);
 }

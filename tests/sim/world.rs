@@ -13,8 +13,8 @@ use driftless::agent::runtime::RunState;
 use driftless::controller::{Controller, Effect, Event, Settings};
 use driftless::manifest::GoodUnit;
 use driftless::model::{
-    Assignment, EndpointSet, Hello, Kind, Moment, NodeName, ObjectKey, PodUid, Progress, Report, Revision, Trigger, UnitName,
-    WaitingOn,
+    Assignment, EndpointSet, Hello, Kind, Moment, NetworkSettings, NodeName, NodeNetwork, ObjectKey, PodUid, Progress, Report,
+    Revision, Trigger, UnitName, WaitingOn,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,6 +34,7 @@ pub enum Up {
 pub enum Down {
     Assign(Arc<Assignment>),
     Endpoints(Arc<EndpointSet>),
+    Network(Arc<NodeNetwork>),
 }
 
 /// Something under way.
@@ -92,6 +93,16 @@ pub struct World {
     pub(crate) life: u64,
     /// When each direction of each link last delivered, so that a stream keeps its order.
     pub(crate) delivered: BTreeMap<(NodeName, bool), Moment>,
+}
+
+/// The network of the simulated cluster.
+fn network() -> NetworkSettings {
+    NetworkSettings {
+        pods: "10.244.0.0/16".parse().expect("a range"),
+        node_prefix: NetworkSettings::NODE_PREFIX,
+        services: "10.96.0.0/16".parse().expect("a range"),
+        domain: NetworkSettings::DOMAIN.to_owned(),
+    }
 }
 
 impl World {
@@ -214,6 +225,7 @@ impl World {
             cluster: "sim".to_owned(),
             instance: format!("sim-{}", epoch.0),
             branch: "main".to_owned(),
+            network: Some(network()),
             ..Settings::default()
         };
         let restored = self.audit.restore(&mut self.repo);
@@ -257,6 +269,10 @@ impl World {
                     self.say(line);
                 }
                 self.send_down(&node, Down::Endpoints(set));
+            }
+            Effect::Network { node, network } => {
+                self.invariants.networked(&node, &network);
+                self.send_down(&node, Down::Network(network));
             }
             Effect::Record(record) => {
                 self.say(format!("audit {}: {}", record.outcome, record.subject));

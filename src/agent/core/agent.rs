@@ -8,8 +8,8 @@ use super::proxied::Proxied;
 use crate::agent::launch::Folders;
 use crate::agent::runtime::{ContainerId, Usage};
 use crate::model::{
-    Epoch, Exit, Generation, Hello, Moment, NodeFacts, ObjectKey, PodEvent, PodSnapshot, PodUid, PodUsage, RuntimeKind,
-    ServiceProblem, StopOrder, TemplateHash,
+    Epoch, Exit, Generation, Hello, Moment, NetworkEcho, NodeFacts, NodeNetwork, ObjectKey, PodEvent, PodSnapshot, PodUid,
+    PodUsage, RuntimeKind, ServiceProblem, StopOrder, TemplateHash,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -67,6 +67,8 @@ pub struct Agent {
     /// What the proxy may follow.
     pub(super) proxied: BTreeMap<ObjectKey, Proxied>,
     pub(super) service_problems: Vec<ServiceProblem>,
+    /// The network as it was last told.
+    pub(super) network: Option<Arc<NodeNetwork>>,
     /// The volume claims whose data is here.
     pub(super) volumes: BTreeSet<ObjectKey>,
     /// Those that are ordered to be deleted, and when to try.
@@ -128,6 +130,7 @@ impl Agent {
             proxied: ledger.services.iter().map(|(key, record)| (key.clone(), Proxied::begun(&record.set))).collect(),
             services: ledger.services,
             service_problems: Vec::new(),
+            network: ledger.network,
             volumes: ledger.volumes,
             erase: BTreeMap::new(),
             erasing: BTreeSet::new(),
@@ -148,6 +151,7 @@ impl Agent {
             alarm: None,
             effects: Vec::new(),
         };
+        agent.effects.extend(agent.network.clone().map(Effect::Network));
         for service in agent.services.keys().cloned().collect::<Vec<_>>() {
             agent.publish(&service);
         }
@@ -175,6 +179,7 @@ impl Agent {
             Event::Disconnected => self.connected = false,
             Event::Assigned(assignment) => self.assign(*assignment, now),
             Event::Endpoints(set) => self.take_endpoints(Arc::from(set)),
+            Event::Network(network) => self.take_network(network),
             Event::EndpointsInUse { service, version } => self.endpoints_in_use(service, version),
             Event::ServiceProblems(problems) => self.take_service_problems(problems),
             Event::Found { runtime, asked, containers, gateway } => self.found(runtime, asked, containers, gateway, now),
@@ -210,7 +215,14 @@ impl Agent {
             templates: self.templates.iter().map(|(hash, snapshot)| (hash.clone(), snapshot.config.version.clone())).collect(),
             endpoints: self.proxied.iter().map(|(service, proxied)| (service.clone(), proxied.used())).collect(),
             volumes: self.volumes.clone(),
+            network: self.network_echo(),
         }
+    }
+
+    /// The network as it was told.
+    pub(super) fn network_echo(&self) -> NetworkEcho {
+        let echo = |network: &Arc<NodeNetwork>| NetworkEcho { version: network.version, pods: Some(network.pods) };
+        self.network.as_ref().map(echo).unwrap_or_default()
     }
 
     /// What must outlive the agent.
@@ -223,6 +235,7 @@ impl Agent {
             lost_secrets: self.lost_secrets.clone(),
             services: self.services.clone(),
             volumes: self.volumes.clone(),
+            network: self.network.clone(),
             intact: true,
         }
     }

@@ -9,7 +9,7 @@ use crate::agent::launch;
 use crate::agent::net::ExtraAddress;
 use crate::agent::runtime::{Role, SANDBOX};
 use crate::model::{
-    Assignment, EndpointSet, Moment, ObjectKey, PodRun, PodSpec, Protocol, RuntimeKind, ServiceProblem, StopOrder,
+    Assignment, EndpointSet, Moment, NodeNetwork, ObjectKey, PodRun, PodSpec, Protocol, RuntimeKind, ServiceProblem, StopOrder,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -147,6 +147,17 @@ impl Agent {
         }
         self.ledger_dirty = true;
         self.publish(&service);
+    }
+
+    /// Takes in the network; versions only grow. It is acknowledged in any case.
+    pub(super) fn take_network(&mut self, network: Arc<NodeNetwork>) {
+        self.outbox.acknowledge = true;
+        if self.network.as_ref().is_some_and(|known| known.version >= network.version) {
+            return;
+        }
+        self.effects.push(Effect::Network(Arc::clone(&network)));
+        self.network = Some(network);
+        self.ledger_dirty = true;
     }
 
     /// Hands a Service to the proxy, with ports at the gateway for containers.

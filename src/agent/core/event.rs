@@ -5,7 +5,7 @@ use crate::agent::net::ExtraAddress;
 use crate::agent::runtime::{
     ContainerId, ContainerLaunch, ContainerStatus, Labels, RuntimeError, RuntimeEvent, Started, Usage, VolumeContents,
 };
-use crate::model::{Assignment, EndpointSet, Exit, Moment, ObjectKey, PodUid, Report, RuntimeKind, ServiceProblem};
+use crate::model::{Assignment, EndpointSet, Exit, Moment, NodeNetwork, ObjectKey, PodUid, Report, RuntimeKind, ServiceProblem};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -39,6 +39,8 @@ pub enum Event {
     Assigned(Box<Assignment>),
     /// The controller says where a Service leads.
     Endpoints(Box<EndpointSet>),
+    /// The controller says what network the nodes make together.
+    Network(Arc<NodeNetwork>),
     /// The proxy sends nobody any more to backends that are not in this version.
     EndpointsInUse {
         /// The Service.
@@ -190,6 +192,8 @@ pub enum Effect {
         /// Where else it is reached: for containers, at the gateway.
         extra: Vec<ExtraAddress>,
     },
+    /// The network that the nodes make together, from now on.
+    Network(Arc<NodeNetwork>),
     /// Write the ledger; answered by [`Event::LedgerSaved`].
     SaveLedger(Box<Ledger>),
     /// Send [`Event::Wake`] at this time. The newest one counts; earlier ones are void.

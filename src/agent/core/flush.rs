@@ -62,6 +62,7 @@ impl Agent {
         let outbox = std::mem::take(&mut self.outbox);
         Report {
             assignment: self.assignment,
+            network: self.network_echo().version,
             pods: outbox.pods.iter().filter_map(|uid| self.pods.get(uid)).map(|pod| pod.report(now)).collect(),
             gone: outbox.gone.into_iter().collect(),
             endpoints: outbox.endpoints,

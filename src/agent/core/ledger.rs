@@ -2,7 +2,8 @@
 
 use crate::agent::runtime::{ContainerId, Role};
 use crate::model::{
-    EndpointSet, Epoch, Exit, Generation, Moment, ObjectKey, PodRun, PodSnapshot, PodUid, RuntimeKind, StopOrder, TemplateHash,
+    EndpointSet, Epoch, Exit, Generation, Moment, NodeNetwork, ObjectKey, PodRun, PodSnapshot, PodUid, RuntimeKind, StopOrder,
+    TemplateHash,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +24,8 @@ pub struct Ledger {
     pub lost_secrets: BTreeSet<TemplateHash>,
     /// Where Services lead, so that they go on leading there when the agent restarts without its controller.
     pub services: BTreeMap<ObjectKey, ServiceRecord>,
+    /// The network as it was last told, so that Services on other nodes are reached when the agent restarts without its controller.
+    pub network: Option<Arc<NodeNetwork>>,
     /// The volume claims whose data is on this host; of the real shell, what it finds on its disk.
     pub volumes: BTreeSet<ObjectKey>,
     /// Whether this was read back whole. An agent without memory says hello only once every runtime was listed.

@@ -44,7 +44,7 @@ impl Proxied {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Backend, EndpointPort, Epoch, Incarnation, Kind, ObjectKey, PodUid, Protocol, TemplateHash};
+    use crate::model::{Backend, EndpointPort, Epoch, Incarnation, Kind, NodeName, ObjectKey, PodUid, Protocol, TemplateHash};
     use std::collections::BTreeSet;
 
     fn uid(counter: u64) -> PodUid {
@@ -53,10 +53,21 @@ mod tests {
     }
 
     fn set(version: u64, pods: &[u64]) -> Arc<EndpointSet> {
-        let backends = pods.iter().map(|pod| Backend { pod: uid(*pod), address: [127, 0, 0, 1].into(), port: 80 });
-        let port = EndpointPort { name: String::new(), port: 80, protocol: Protocol::Tcp, backends: backends.collect() };
+        let backends = pods.iter().map(|pod| Backend {
+            pod: uid(*pod),
+            node: NodeName::new("n1"),
+            address: [127, 0, 0, 1].into(),
+            port: 80,
+        });
+        let port = EndpointPort {
+            name: String::new(),
+            port: 80,
+            protocol: Protocol::Tcp,
+            node_port: None,
+            backends: backends.collect(),
+        };
         let service = ObjectKey::new(Kind::Service, "shop", "web");
-        Arc::new(EndpointSet { service, version, address: None, ports: vec![port], removed: false })
+        Arc::new(EndpointSet { ports: vec![port], ..EndpointSet::empty(service, version) })
     }
 
     fn check(proxied: &Proxied, version: u64, pods: &[u64]) {

@@ -37,6 +37,8 @@ fn facts() -> NodeFacts {
         engine: None,
         agent_version: "0.1.0".to_owned(),
         address: "127.0.0.1".to_owned(),
+        tunnel: Vec::new(),
+        ingress: false,
     }
 }
 

@@ -1,7 +1,7 @@
 //! With real sockets: each test has an address of its own in 127.0.0.0/8, so that they can run side by side.
 
 use super::{ExtraAddress, Limits, ListenProblem, Proxy};
-use crate::model::{Backend, EndpointPort, EndpointSet, Kind, ObjectKey, PodUid, Protocol};
+use crate::model::{Backend, EndpointPort, EndpointSet, Kind, NodeName, ObjectKey, PodUid, Protocol};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
@@ -60,12 +60,13 @@ fn service() -> ObjectKey {
 
 fn set_of(address: Option<Ipv4Addr>, version: u64, protocol: Protocol, ports: &[u16]) -> EndpointSet {
     let backends = ports.iter().map(|port| Backend {
+        node: NodeName::new("n1"),
         pod: PodUid(Uuid::from_u128(u128::from(*port))),
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
         port: *port,
     });
-    let port = EndpointPort { name: String::new(), port: PORT, protocol, backends: backends.collect() };
-    EndpointSet { service: service(), version, address, ports: vec![port], removed: false }
+    let port = EndpointPort { name: String::new(), port: PORT, protocol, node_port: None, backends: backends.collect() };
+    EndpointSet { address, ports: vec![port], ..EndpointSet::empty(service(), version) }
 }
 
 fn tcp_set(address: Ipv4Addr, version: u64, backends: &[&Answering]) -> EndpointSet {

@@ -5,7 +5,7 @@
 
 use crate::agent::core::{Ledger, PodRecord, ServiceRecord};
 use crate::agent::launch::Folders;
-use crate::model::{ConfigSnapshot, Epoch, Generation, PodSnapshot, PodTemplate, SecretBytes, TemplateHash};
+use crate::model::{ConfigSnapshot, Epoch, Generation, NodeNetwork, PodSnapshot, PodTemplate, SecretBytes, TemplateHash};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,8 @@ struct LedgerFile {
     pods: Vec<PodRecord>,
     templates: BTreeMap<TemplateHash, TemplateFile>,
     services: Vec<ServiceRecord>,
+    #[serde(default)]
+    network: Option<Arc<NodeNetwork>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -90,6 +92,7 @@ fn whole(file: LedgerFile, folders: &Folders) -> Ledger {
         assignment: file.assignment,
         pods: file.pods.into_iter().map(|pod| (pod.run.uid, pod)).collect(),
         services: file.services.into_iter().map(|service| (service.set.service.clone(), service)).collect(),
+        network: file.network,
         intact: true,
         ..Ledger::default()
     };
@@ -188,6 +191,7 @@ fn save_ledger(path: &Path, ledger: &Ledger) -> io::Result<()> {
         pods: ledger.pods.values().cloned().collect(),
         templates: ledger.templates.iter().map(|(hash, snapshot)| (hash.clone(), template(snapshot))).collect(),
         services: ledger.services.values().cloned().collect(),
+        network: ledger.network.clone(),
     };
     if let Some(folder) = path.parent() {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;

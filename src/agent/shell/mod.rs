@@ -202,6 +202,7 @@ impl Shell {
                 Some(Event::Connected)
             }
             ToAgent::Assign(assignment) => Some(Event::Assigned(Box::new(Arc::unwrap_or_clone(assignment)))),
+            ToAgent::Network(network) => Some(Event::Network(network)),
             ToAgent::Endpoints(set) => Some(Event::Endpoints(Box::new(Arc::unwrap_or_clone(set)))),
             ToAgent::Logs(request) => {
                 let of = lock(&self.agent).log_of(request.pod, request.container.as_deref(), request.previous);

@@ -78,6 +78,8 @@ impl Performer {
                 let version = self.proxy.apply(&set, &extra);
                 self.tell(Event::EndpointsInUse { service: set.service.clone(), version });
             }
+            // Nothing follows it yet: what leaves this node comes with the tunnel.
+            Effect::Network(_) => {}
             Effect::SaveLedger(ledger) => self.save(*ledger),
             Effect::Rewrite { key, volumes } => self.rewrite(key, volumes),
             Effect::Forget(pod) => self.forget(pod),

@@ -123,6 +123,8 @@ fn settings(at: &Path) -> Settings {
             engine: None,
             agent_version: String::new(),
             address: "127.0.0.1".to_owned(),
+            tunnel: Vec::new(),
+            ingress: false,
         },
         folders: Folders { run: at.join("run"), state: at.join("state") },
         host_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -263,9 +265,9 @@ async fn a_port_of_a_service_that_another_program_has_is_reported_until_it_is_fr
     let port = other.local_addr().expect("an address").port();
     let (link, _) = controller.connected().await;
     let service = ObjectKey::new(Kind::Service, "shop", "web");
-    let ports = vec![EndpointPort { name: String::new(), port, protocol: Protocol::Tcp, backends: Vec::new() }];
+    let ports = vec![EndpointPort { name: String::new(), port, protocol: Protocol::Tcp, node_port: None, backends: Vec::new() }];
     let address = Some(Ipv4Addr::LOCALHOST);
-    let set = EndpointSet { service: service.clone(), version: 1, address, ports, removed: false };
+    let set = EndpointSet { address, ports, ..EndpointSet::empty(service.clone(), 1) };
     link.send(ToAgent::Endpoints(Arc::new(set)));
     let said = controller.hears(|message| service_problems(message).filter(|problems| !problems.is_empty())).await;
     let message = format!("cannot listen on 127.0.0.1:{port}: another program has the port; `ss -ltnup` says which");

@@ -25,6 +25,8 @@ fn facts(name: &str, cpu_milli: u64, memory_mib: u64, labels: &[(&str, &str)]) -
         engine: None,
         agent_version: String::new(),
         address: "127.0.0.1".into(),
+        tunnel: Vec::new(),
+        ingress: false,
     }
 }
 

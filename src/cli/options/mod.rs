@@ -86,6 +86,7 @@ impl WatchArgs {
             poll_interval: self.poll_interval.duration(),
             audit_remote: self.audit_remote.clone(),
             render: self.render.settings(),
+            network: None,
         }
     }
 }

@@ -19,7 +19,7 @@ mod tests;
 
 pub use links::Links;
 
-use crate::model::{Epoch, View};
+use crate::model::{Epoch, NetworkSettings, View};
 use crate::sync::{IdentityError, RenderSettings, RepoSpec, SyncError};
 use crate::wire::server::{self, LinkEvent, ServerSettings};
 use crate::wire::{Incoming, WireError};
@@ -50,6 +50,8 @@ pub struct ShellSettings {
     pub audit_remote: Option<String>,
     /// How kustomizations and charts are rendered.
     pub render: RenderSettings,
+    /// The network of the cluster; `None` if Services have addresses that never leave a host.
+    pub network: Option<NetworkSettings>,
 }
 
 /// Why a controller cannot run at all. Everything that may heal is retried instead.

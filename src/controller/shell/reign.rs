@@ -204,6 +204,7 @@ impl Reign {
             match effect {
                 Effect::Assign { node, assignment } => self.links.send(&node, ToAgent::Assign(assignment)),
                 Effect::Endpoints { node, set } => self.links.send(&node, ToAgent::Endpoints(set)),
+                Effect::Network { node, network } => self.links.send(&node, ToAgent::Network(network)),
                 Effect::Record(record) => {
                     tracing::info!(outcome = %record.outcome, trigger = %record.trigger, "{}", record.subject);
                     acting.recorder.record(record);

@@ -230,6 +230,7 @@ impl Desk {
     fn core_settings(&self) -> Settings {
         let mirror = self.loader.mirror();
         Settings {
+            network: self.settings.network.clone(),
             cluster: self.settings.cluster.clone(),
             cluster_id: self.identity.cluster_id().to_owned(),
             instance: self.instance.clone(),

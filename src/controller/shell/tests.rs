@@ -52,6 +52,7 @@ impl Shell {
             poll_interval: Duration::from_millis(200),
             audit_remote: None,
             render: crate::sync::RenderSettings::default(),
+            network: None,
         };
         let (connector, incoming) = local();
         let (sender, views) = watch::channel(Arc::default());
@@ -91,12 +92,15 @@ fn hello(epoch: Epoch) -> Hello {
             engine: None,
             agent_version: "0.1.0".into(),
             address: "127.0.0.1".into(),
+            tunnel: Vec::new(),
+            ingress: false,
         },
         assignment: (epoch, Generation(1)),
         pods: Vec::new(),
         templates: BTreeMap::new(),
         endpoints: BTreeMap::new(),
         volumes: BTreeSet::new(),
+        network: NetworkEcho::default(),
     }
 }
 

@@ -17,6 +17,7 @@ pub(super) const TICK: Duration = Duration::from_millis(500);
 
 pub(super) struct World {
     pub(super) core: Controller,
+    settings: Settings,
     pub(super) epoch: Epoch,
     pub(super) now: Moment,
     pub(super) agents: BTreeMap<NodeName, FakeAgent>,
@@ -38,6 +39,21 @@ pub(super) struct World {
 }
 
 impl World {
+    /// A new cluster with a network of its own, otherwise as [`World::new`].
+    pub(super) fn networked(nodes: &[&str], pods: &str) -> Self {
+        let mut world = Self::bare(nodes);
+        world.settings.network = Some(NetworkSettings {
+            pods: pods.parse().unwrap(),
+            node_prefix: NetworkSettings::NODE_PREFIX,
+            services: "10.96.0.0/16".parse().unwrap(),
+            domain: NetworkSettings::DOMAIN.to_owned(),
+        });
+        world.core = Controller::new(world.settings.clone(), world.epoch, world.now);
+        world.give(Event::Restored(Box::default()));
+        world.greet();
+        world
+    }
+
     /// A new cluster with these nodes, whose agents have said hello.
     pub(super) fn new(nodes: &[&str]) -> Self {
         let mut world = Self::bare(nodes);
@@ -49,8 +65,10 @@ impl World {
     fn bare(nodes: &[&str]) -> Self {
         let now = Moment(1_000_000);
         let agents = nodes.iter().map(|name| (node(name), FakeAgent::new()));
+        let settings = Settings { cluster: "test".to_owned(), ..Settings::default() };
         Self {
-            core: Controller::new(Settings { cluster: "test".to_owned(), ..Settings::default() }, Epoch(1), now),
+            core: Controller::new(settings.clone(), Epoch(1), now),
+            settings,
             epoch: Epoch(1),
             now,
             agents: agents.collect(),
@@ -73,7 +91,7 @@ impl World {
     /// Another controller begins: with the memory that was recorded, or (`wiped`) without one.
     pub(super) fn restart(&mut self, wiped: bool) {
         self.epoch = Epoch(self.epoch.0 + 1);
-        self.core = Controller::new(Settings { cluster: "test".to_owned(), ..Settings::default() }, self.epoch, self.now);
+        self.core = Controller::new(self.settings.clone(), self.epoch, self.now);
         self.wake = None;
         let mut restored = if wiped { Restored::default() } else { self.memory() };
         let read = |(key, current): (&ObjectKey, &CurrentObject)| {
@@ -168,13 +186,18 @@ impl World {
         match effect {
             Effect::Assign { node, assignment } => {
                 self.assigns += 1;
-                let is_known = self.memory().notes.is_some_and(|notes| notes.nodes.contains(&node));
+                let is_known = self.memory().notes.is_some_and(|notes| notes.nodes.contains_key(&node));
                 assert!(is_known || assignment.run.is_empty(), "{node} is told to run something before the memory names it");
                 self.agents.get_mut(&node).unwrap().assign(&assignment, self.now);
             }
             Effect::Endpoints { node, set } => {
                 self.endpoint_effects += 1;
                 self.agents.get_mut(&node).unwrap().lead(set);
+            }
+            Effect::Network { node, network } => {
+                let noted = self.memory().notes.and_then(|notes| notes.nodes.get(&node).cloned());
+                assert_eq!(noted.and_then(|notes| notes.pods), Some(network.pods), "{node} is told before it is recorded");
+                self.agents.get_mut(&node).unwrap().network = Some(network);
             }
             Effect::Record(record) => {
                 for (path, text) in &record.tree {

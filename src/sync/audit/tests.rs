@@ -2,7 +2,7 @@
 
 use super::commit::{self, Changes};
 use super::*;
-use crate::model::{ClusterNotes, CurrentObject, Moment, Revision};
+use crate::model::{ClusterNotes, CurrentObject, Moment, NodeName, NodeNotes, Revision};
 use crate::sync::Identity;
 use git2::{Oid, Repository};
 use std::collections::BTreeMap;
@@ -83,10 +83,18 @@ fn notes_survive_yaml_even_if_an_id_looks_like_a_number() {
         revision: Some(Revision::new("1234567890e123456789012345678901234567890")),
         epoch: 7,
         instance: "0644".into(),
-        nodes: [crate::model::NodeName::new("no"), crate::model::NodeName::new("1e3")].into(),
+        nodes: ["no", "1e3"].map(|name| (NodeName::new(name), NodeNotes { pods: "10.244.7.0/24".parse().ok() })).into(),
     };
     let text = commit::write_notes(&notes).unwrap();
     assert_eq!(commit::read_notes(&text).unwrap(), notes, "{text}");
+}
+
+#[test]
+fn notes_of_the_first_versions_name_their_nodes_alone() {
+    let notes = commit::read_notes("clusterId: abc\nnodes: [n1, \"1e3\"]\n").unwrap();
+    let names: Vec<&str> = notes.nodes.keys().map(NodeName::as_str).collect();
+    assert_eq!(names, ["1e3", "n1"]);
+    assert!(notes.nodes.values().all(|node| *node == NodeNotes::default()));
 }
 
 #[test]

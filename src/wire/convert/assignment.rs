@@ -1,9 +1,9 @@
-//! Assignments, templates and endpoints.
+//! Assignments and templates.
 
-use super::{ConvertError, invalid, key, key_to_proto, port, uid, uid_to_proto};
+use super::{ConvertError, invalid, key, key_to_proto, uid, uid_to_proto};
 use crate::model::{
-    Assignment, Backend, ConfigSnapshot, EndpointPort, EndpointSet, Epoch, Generation, PodRun, PodSnapshot, Protocol, Revision,
-    SecretBytes, StopOrder, StopReason, TemplateHash,
+    Assignment, ConfigSnapshot, Epoch, Generation, PodRun, PodSnapshot, Revision, SecretBytes, StopOrder, StopReason,
+    TemplateHash,
 };
 use crate::wire::proto;
 use std::collections::BTreeMap;
@@ -122,70 +122,4 @@ pub(crate) fn template(message: proto::Template) -> Result<PodSnapshot, ConvertE
         version: message.config_version,
     };
     Ok(PodSnapshot { hash: TemplateHash::new(message.hash), template, config: Arc::new(config) })
-}
-
-/// Where a Service leads.
-pub(crate) fn endpoints_to_proto(set: &EndpointSet) -> proto::EndpointSet {
-    proto::EndpointSet {
-        service: Some(key_to_proto(&set.service)),
-        version: set.version,
-        address: set.address.map(|address| address.to_string()).unwrap_or_default(),
-        ports: set.ports.iter().map(port_to_proto).collect(),
-        removed: set.removed,
-    }
-}
-
-/// Reads where a Service leads.
-pub(crate) fn endpoints(set: proto::EndpointSet) -> Result<EndpointSet, ConvertError> {
-    let address = match set.address.as_str() {
-        "" => None,
-        text => Some(text.parse().map_err(|_| invalid("endpoints.address", "an IPv4 address"))?),
-    };
-    Ok(EndpointSet {
-        service: key("endpoints.service", set.service)?,
-        version: set.version,
-        address,
-        ports: set.ports.into_iter().map(endpoint_port).collect::<Result<_, _>>()?,
-        removed: set.removed,
-    })
-}
-
-fn port_to_proto(port: &EndpointPort) -> proto::EndpointPort {
-    let protocol = match port.protocol {
-        Protocol::Tcp => proto::Protocol::Tcp,
-        Protocol::Udp => proto::Protocol::Udp,
-    };
-    let backends = port.backends.iter().map(|backend| proto::Backend {
-        pod: uid_to_proto(&backend.pod),
-        address: backend.address.to_string(),
-        port: backend.port.into(),
-    });
-    proto::EndpointPort {
-        name: port.name.clone(),
-        port: port.port.into(),
-        protocol: protocol.into(),
-        backends: backends.collect(),
-    }
-}
-
-fn endpoint_port(message: proto::EndpointPort) -> Result<EndpointPort, ConvertError> {
-    let protocol = match message.protocol() {
-        proto::Protocol::Unspecified => return Err(invalid("endpoints.protocol", "TCP or UDP")),
-        proto::Protocol::Tcp => Protocol::Tcp,
-        proto::Protocol::Udp => Protocol::Udp,
-    };
-    Ok(EndpointPort {
-        name: message.name,
-        port: port("endpoints.port", message.port)?,
-        protocol,
-        backends: message.backends.into_iter().map(backend).collect::<Result<_, _>>()?,
-    })
-}
-
-fn backend(message: proto::Backend) -> Result<Backend, ConvertError> {
-    Ok(Backend {
-        pod: uid("backend.pod", &message.pod)?,
-        address: message.address.parse().map_err(|_| invalid("backend.address", "an IP address"))?,
-        port: port("backend.port", message.port)?,
-    })
 }

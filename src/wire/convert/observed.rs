@@ -1,10 +1,10 @@
 //! What agents say: hellos and reports.
 
-use super::{ConvertError, invalid, key, key_to_proto, port, uid, uid_to_proto};
+use super::{ConvertError, invalid, key, key_to_proto, optional, parsed, port, uid, uid_to_proto};
 use crate::model::{
-    Amounts, ContainerReport, ContainerState, ContainerUsage, Epoch, Exit, Generation, Hello, NodeFacts, NodeName, ObjectKey,
-    PodEvent, PodPhase, PodReport, PodUid, PodUsage, Report, Revision, RuntimeKind, ServiceProblem, TemplateHash, UsedEndpoints,
-    millis,
+    Amounts, ContainerReport, ContainerState, ContainerUsage, Epoch, Exit, Generation, Hello, NetworkEcho, NodeFacts, NodeName,
+    ObjectKey, PodEvent, PodPhase, PodReport, PodUid, PodUsage, Report, Revision, RuntimeKind, ServiceProblem, TemplateHash,
+    UsedEndpoints, millis,
 };
 use crate::wire::proto;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +22,8 @@ pub(super) fn hello_to_proto(hello: &Hello) -> proto::Hello {
         config_versions: hello.templates.iter().map(|(hash, version)| (hash.as_str().to_owned(), version.clone())).collect(),
         endpoints: hello.endpoints.iter().map(used_to_proto).collect(),
         volumes: hello.volumes.iter().map(key_to_proto).collect(),
+        network_version: hello.network.version,
+        pod_range: hello.network.pods.map(|range| range.to_string()).unwrap_or_default(),
     }
 }
 
@@ -38,6 +40,10 @@ pub(super) fn hello(hello: proto::Hello) -> Result<Hello, ConvertError> {
             .collect(),
         endpoints: hello.endpoints.into_iter().map(used).collect::<Result<_, _>>()?,
         volumes: volumes(hello.volumes)?,
+        network: NetworkEcho {
+            version: hello.network_version,
+            pods: optional("hello.pod_range", &hello.pod_range, "a range of addresses")?,
+        },
     })
 }
 
@@ -58,6 +64,7 @@ pub(super) fn report_to_proto(report: &Report) -> proto::Report {
         pods: report.pods.iter().map(pod_to_proto).collect(),
         gone: report.gone.iter().map(uid_to_proto).collect(),
         endpoints: versions_to_proto(&report.endpoints),
+        network_version: report.network,
         events: events.collect(),
         cpu: cpu.collect(),
         service_problems: report.service_problems.as_deref().map(problems_to_proto),
@@ -72,6 +79,7 @@ pub(super) fn report(report: proto::Report) -> Result<Report, ConvertError> {
         pods: report.pods.into_iter().map(pod).collect::<Result<_, _>>()?,
         gone: report.gone.iter().map(|bytes| uid("gone", bytes)).collect::<Result<_, _>>()?,
         endpoints: versions(report.endpoints)?,
+        network: report.network_version,
         events: report.events.into_iter().map(event).collect::<Result<_, _>>()?,
         usage: usages(report.cpu, report.usage)?,
         service_problems: report.service_problems.map(problems).transpose()?,
@@ -172,6 +180,8 @@ fn facts_to_proto(facts: &NodeFacts) -> proto::NodeFacts {
         agent_version: facts.agent_version.clone(),
         address: facts.address.clone(),
         allows: facts.allows.iter().map(ToString::to_string).collect(),
+        tunnel: facts.tunnel.iter().map(ToString::to_string).collect(),
+        ingress: facts.ingress,
     }
 }
 
@@ -204,6 +214,12 @@ fn facts(facts: proto::NodeFacts) -> Result<NodeFacts, ConvertError> {
         address: facts.address,
         // A newer agent may allow what we cannot name, and so would never ask for.
         allows: facts.allows.iter().filter_map(|grant| grant.parse().ok()).collect(),
+        tunnel: facts
+            .tunnel
+            .iter()
+            .map(|text| parsed("facts.tunnel", text, "an address and a port"))
+            .collect::<Result<_, _>>()?,
+        ingress: facts.ingress,
     })
 }
 

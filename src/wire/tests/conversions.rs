@@ -2,9 +2,10 @@
 
 use super::samples;
 use crate::model::{
-    Assignment, Backend, ConfigSnapshot, ContainerReport, ContainerState, ContainerUsage, EndpointPort, EndpointSet, Epoch, Exit,
-    Generation, Hello, Kind, ObjectKey, PodEvent, PodPhase, PodReport, PodRun, PodSnapshot, PodUid, PodUsage, Protocol, Report,
-    Revision, RuntimeKind, SecretBytes, ServiceProblem, StopOrder, StopReason, TemplateHash, UsedEndpoints,
+    Assignment, Backend, Cidr, ConfigSnapshot, ContainerReport, ContainerState, ContainerUsage, EndpointPort, EndpointSet, Epoch,
+    Exit, Generation, Hello, KeyFingerprint, Kind, Member, NetworkEcho, NodeName, NodeNetwork, ObjectKey, Peer, PodEvent,
+    PodPhase, PodReport, PodRun, PodSnapshot, PodUid, PodUsage, Protocol, Report, Revision, RuntimeKind, SecretBytes,
+    ServiceProblem, StopOrder, StopReason, TemplateHash, Traffic, UsedEndpoints,
 };
 use crate::wire::convert::{self, ConvertError, Told};
 use crate::wire::messages::{FromAgent, LogRequest, ToAgent};
@@ -123,8 +124,9 @@ fn report() -> impl Strategy<Value = Report> {
         btree_map(uid(), usage(), 0..3),
         of(vec((key(), text()).prop_map(|(service, message)| ServiceProblem { service, message }), 0..3)),
         of(btree_set(key(), 0..3)),
+        any::<u64>(),
     )
-        .prop_map(|((epoch, generation), pods, gone, endpoints, events, usage, service_problems, volumes)| Report {
+        .prop_map(|((epoch, generation), pods, gone, endpoints, events, usage, service_problems, volumes, network)| Report {
             assignment: (Epoch(epoch), Generation(generation)),
             pods,
             gone,
@@ -133,6 +135,7 @@ fn report() -> impl Strategy<Value = Report> {
             usage,
             service_problems,
             volumes,
+            network,
         })
 }
 
@@ -148,6 +151,7 @@ fn hello() -> impl Strategy<Value = Hello> {
                 assignment: report.assignment,
                 pods: report.pods,
                 volumes: report.volumes.unwrap_or_default(),
+                network: NetworkEcho { version: report.network, pods: Cidr::ALL.part(8, 10).filter(|_| report.network > 0) },
                 endpoints: used.into_iter().map(|(key, version, pods)| (key, UsedEndpoints { version, pods })).collect(),
                 templates: templates.into_iter().map(|hash| (TemplateHash::new(hash), name.clone())).collect(),
                 ..hello
@@ -193,15 +197,64 @@ fn assignment() -> impl Strategy<Value = Assignment> {
 }
 
 fn endpoints() -> impl Strategy<Value = EndpointSet> {
-    let backend = (uid(), address(), any::<u16>()).prop_map(|(pod, address, port)| Backend { pod, address, port });
-    let port = (text(), any::<u16>(), any::<bool>(), vec(backend, 0..3)).prop_map(|(name, port, udp, backends)| EndpointPort {
-        name,
-        port,
-        protocol: if udp { Protocol::Udp } else { Protocol::Tcp },
-        backends,
-    });
-    (key(), any::<u64>(), of(any::<Ipv4Addr>()), vec(port, 0..3), any::<bool>())
-        .prop_map(|(service, version, address, ports, removed)| EndpointSet { service, version, address, ports, removed })
+    let backend =
+        (uid(), node(), address(), any::<u16>()).prop_map(|(pod, node, address, port)| Backend { pod, node, address, port });
+    let port = (text(), any::<u16>(), any::<bool>(), of(any::<u16>()), vec(backend, 0..3)).prop_map(
+        |(name, port, udp, node_port, backends)| {
+            let protocol = if udp { Protocol::Udp } else { Protocol::Tcp };
+            EndpointPort { name, port, protocol, node_port, backends }
+        },
+    );
+    let member =
+        (uid(), node(), address(), of(text())).prop_map(|(pod, node, address, hostname)| Member { pod, node, address, hostname });
+    let body = (of(any::<Ipv4Addr>()), vec(port, 0..3), traffic(), vec(member, 0..3), of(text()));
+    (key(), any::<u64>(), body, any::<bool>()).prop_map(
+        |(service, version, (address, ports, traffic, members, external_name), removed)| EndpointSet {
+            service,
+            version,
+            address,
+            ports,
+            traffic,
+            members,
+            external_name,
+            removed,
+        },
+    )
+}
+
+fn node() -> impl Strategy<Value = NodeName> {
+    "[a-z]{1,8}".prop_map(NodeName::new)
+}
+
+fn range() -> impl Strategy<Value = Cidr> {
+    (0..256_u32).prop_map(|index| Cidr::ALL.part(8, index).expect("one of 256"))
+}
+
+fn traffic() -> impl Strategy<Value = Traffic> {
+    (of(0..100_000_u64), any::<bool>(), any::<bool>(), btree_set(node(), 0..3), vec(range(), 0..3)).prop_map(
+        |(sticky_ms, internal_local, external_local, load_balancers, source_ranges)| Traffic {
+            sticky_for: sticky_ms.map(Duration::from_millis),
+            internal_local,
+            external_local,
+            load_balancers,
+            source_ranges,
+        },
+    )
+}
+
+fn network() -> impl Strategy<Value = NodeNetwork> {
+    let peer = (vec(any::<std::net::SocketAddrV4>().prop_map(Into::into), 0..3), of(range()), of("[0-9a-f]{64}"))
+        .prop_map(|(addresses, pods, key)| Peer { addresses, pods, key: key.map(KeyFingerprint) });
+    (any::<u64>(), range(), range(), range(), text(), btree_map(node(), peer, 0..3)).prop_map(
+        |(version, pods, cluster_pods, services, domain, peers)| NodeNetwork {
+            version,
+            pods,
+            cluster_pods,
+            services,
+            domain,
+            peers,
+        },
+    )
 }
 
 /// Through bytes, as on the network.
@@ -231,6 +284,12 @@ proptest! {
     fn a_hello_arrives_as_it_was_sent(hello in hello()) {
         let message = FromAgent::Hello(Box::new(hello));
         prop_assert_eq!(heard_by_controller(&message), message);
+    }
+
+    #[test]
+    fn a_network_arrives_as_it_was_sent(network in network()) {
+        let message = ToAgent::Network(Arc::new(network));
+        prop_assert_eq!(heard_by_agent(&message), message);
     }
 
     #[test]

@@ -195,7 +195,7 @@ async fn a_slow_agent_gets_the_newest_assignment_and_endpoints_only() {
     let last = 5_000;
     for n in 1..=last {
         link.send(ToAgent::Assign(assignment(n, &["aa"])));
-        let set = EndpointSet { service: web(), version: n, address: None, ports: Vec::new(), removed: false };
+        let set = EndpointSet::empty(web(), n);
         link.send(ToAgent::Endpoints(Arc::new(set)));
     }
     let (mut assignments, mut generation, mut version) = (0, 0, 0);
@@ -207,7 +207,7 @@ async fn a_slow_agent_gets_the_newest_assignment_and_endpoints_only() {
                 assignments += 1;
             }
             ToAgent::Endpoints(set) => version = set.version,
-            other @ (ToAgent::Welcome { .. } | ToAgent::Logs(_) | ToAgent::CancelLogs(_)) => {
+            other @ (ToAgent::Welcome { .. } | ToAgent::Network(_) | ToAgent::Logs(_) | ToAgent::CancelLogs(_)) => {
                 assert!(matches!(other, ToAgent::Welcome { .. }));
             }
         }
@@ -288,7 +288,7 @@ async fn an_agent_with_too_old_a_protocol_is_told_to_upgrade() {
         version: Version { major: 0, minor: 9 },
     };
     let refusal = timeout(DEADLINE, client.refusal()).await.expect("an answer in time");
-    assert_eq!(refusal, "the agent speaks protocol 0.9, the controller 1.0: upgrade driftless on the agent's host");
+    assert_eq!(refusal, "the agent speaks protocol 0.9, the controller 1.1: upgrade driftless on the agent's host");
     assert!(told.try_recv().is_err(), "no welcome");
 }
 

@@ -34,12 +34,15 @@ pub(super) fn hello(node: &str) -> Hello {
             engine: None,
             agent_version: "0.1.0".into(),
             address: "127.0.0.1".into(),
+            tunnel: Vec::new(),
+            ingress: false,
         },
         assignment: (Epoch(1), Generation(4)),
         pods: Vec::new(),
         templates: BTreeMap::new(),
         endpoints: BTreeMap::new(),
         volumes: BTreeSet::new(),
+        network: NetworkEcho::default(),
     }
 }
 

@@ -33,6 +33,8 @@ fn facts(stage: &Stage, grants: &[&str]) -> NodeFacts {
         engine: None,
         agent_version: String::new(),
         address: "127.0.0.1".to_owned(),
+        tunnel: Vec::new(),
+        ingress: false,
     }
 }
 

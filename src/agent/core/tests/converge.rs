@@ -174,7 +174,7 @@ fn a_template_that_cannot_be_launched_waits_with_its_reason() {
 fn endpoints_are_acknowledged_once_the_proxy_uses_them_and_older_ones_are_dropped() {
     let mut world = World::new();
     let service = ObjectKey::new(Kind::Service, "shop", "web");
-    let set = |version| EndpointSet { service: service.clone(), version, address: None, ports: vec![], removed: false };
+    let set = |version| EndpointSet::empty(service.clone(), version);
     for (version, in_use) in [(3, 3), (2, 3), (4, 4)] {
         world.tell(Event::Endpoints(Box::new(set(version))));
         world.pass(100);

@@ -51,6 +51,8 @@ pub(super) fn settings() -> Settings {
             engine: None,
             agent_version: String::new(),
             address: "127.0.0.1".to_owned(),
+            tunnel: Vec::new(),
+            ingress: false,
         },
         folders: Folders { run: "/run/test".into(), state: "/state".into() },
         host_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -151,6 +153,7 @@ impl World {
             | Effect::Sample(_)
             | Effect::Report(_)
             | Effect::Endpoints { .. }
+            | Effect::Network(_)
             | Effect::SaveLedger(_)
             | Effect::WakeAt(_) => return,
         };

@@ -30,6 +30,8 @@ pub(crate) struct FakeAgent {
     pub(crate) gone: Vec<PodUid>,
     /// The volume claims whose data it has.
     pub(crate) volumes: BTreeSet<ObjectKey>,
+    /// The network as it was last told.
+    pub(crate) network: Option<Arc<NodeNetwork>>,
     pub(crate) up: bool,
     pub(crate) acknowledges: bool,
     pub(crate) dirty: bool,
@@ -38,6 +40,11 @@ pub(crate) struct FakeAgent {
 }
 
 impl FakeAgent {
+    fn echo(&self) -> NetworkEcho {
+        let echo = |network: &Arc<NodeNetwork>| NetworkEcho { version: network.version, pods: Some(network.pods) };
+        self.network.as_ref().map(echo).unwrap_or_default()
+    }
+
     /// An agent that is there, and has nothing yet.
     pub(crate) fn new() -> Self {
         Self { up: true, acknowledges: true, ..Self::default() }
@@ -101,6 +108,8 @@ impl World {
             engine: None,
             agent_version: String::new(),
             address: "127.0.0.1".to_owned(),
+            tunnel: Vec::new(),
+            ingress: false,
         };
         let hello = Hello {
             facts,
@@ -113,6 +122,7 @@ impl World {
                 .map(|(key, set)| (key.clone(), UsedEndpoints { version: set.version, pods: set.pods() }))
                 .collect(),
             volumes: agent.volumes.clone(),
+            network: agent.echo(),
         };
         self.give(Event::AgentHello { node: name.clone(), hello: Box::new(hello) });
     }
@@ -190,7 +200,9 @@ impl World {
             return self.give(Event::AgentHeartbeat { node: name.clone() });
         }
         let volumes = Some(agent.volumes.clone());
-        let report = Report { assignment: agent.in_force, pods: changed, gone, endpoints, usage, volumes, ..Report::default() };
+        let network = agent.network.as_ref().map_or(0, |network| network.version);
+        let assignment = agent.in_force;
+        let report = Report { assignment, network, pods: changed, gone, endpoints, usage, volumes, ..Report::default() };
         self.give(Event::AgentReport { node: name.clone(), report: Box::new(report) });
     }
 
