@@ -174,7 +174,7 @@ impl Runtimes {
             found.add_process(cluster, node, folders);
         }
         if choice != RuntimeChoice::Process {
-            found.add_docker(choice, cluster, node).await?;
+            found.add_docker(choice, cluster, node, folders).await?;
         }
         Ok(found)
     }
@@ -191,7 +191,7 @@ impl Runtimes {
         self.told.push_str("process (runtimeClassName: process)");
     }
 
-    async fn add_docker(&mut self, choice: RuntimeChoice, cluster: &str, node: &NodeName) -> CliResult<()> {
+    async fn add_docker(&mut self, choice: RuntimeChoice, cluster: &str, node: &NodeName, folders: &Folders) -> CliResult<()> {
         let host = std::env::var_os("DOCKER_HOST").map(|host| host.to_string_lossy().into_owned());
         let refused = |error| CliError::with_source("Docker cannot be used", error);
         let socket = match socket_of(host.as_deref()) {
@@ -202,7 +202,8 @@ impl Runtimes {
                 return Ok(());
             }
         };
-        let settings = DockerSettings { socket, cluster: cluster.to_owned(), node: node.clone(), program: own_program() };
+        let (cluster, node, folders) = (cluster.to_owned(), node.clone(), folders.clone());
+        let settings = DockerSettings { socket, cluster, node, program: own_program(), folders };
         let docker = Docker::with_logins(settings, docker_logins());
         let reached = timeout(DOCKER_ANSWER, docker.connect()).await;
         let trouble = match reached {

@@ -6,9 +6,10 @@ use bollard::models::ContainerConfig;
 use bollard::query_parameters::{
     CommitContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptions,
 };
-use driftless::agent::runtime::Runtime;
+use driftless::agent::launch::Folders;
 use driftless::agent::runtime::docker::{Docker, DockerSettings, socket_of};
 use driftless::agent::runtime::rootfs::RootFs;
+use driftless::agent::runtime::{ContainerId, Runtime};
 use driftless::model::NodeName;
 use std::fs::File;
 use std::path::PathBuf;
@@ -23,9 +24,9 @@ const TAG: &str = "1";
 /// A user of the image, with a group that the image gives it.
 pub(crate) const USER: &str = "1234";
 
-const APPLETS: [&str; 16] = [
-    "sh", "cat", "echo", "env", "false", "hostname", "kill", "ls", "mount", "nc", "printf", "sleep", "stat", "touch", "true",
-    "wget",
+const APPLETS: [&str; 17] = [
+    "sh", "cat", "echo", "env", "false", "grep", "hostname", "kill", "ls", "mount", "nc", "printf", "sleep", "stat", "touch",
+    "true", "wget",
 ];
 
 #[expect(clippy::disallowed_methods, reason = "there is no command line that clap could read it for")]
@@ -34,8 +35,18 @@ pub(crate) fn socket() -> PathBuf {
 }
 
 pub(crate) fn docker(cluster: &str, node: &NodeName) -> Docker {
+    Docker::new(settings(cluster, node))
+}
+
+pub(crate) fn settings(cluster: &str, node: &NodeName) -> DockerSettings {
     let program = PathBuf::from(env!("CARGO_BIN_EXE_driftless"));
-    Docker::new(DockerSettings { socket: socket(), cluster: cluster.to_owned(), node: node.clone(), program })
+    DockerSettings { socket: socket(), cluster: cluster.to_owned(), node: node.clone(), program, folders: folders(cluster) }
+}
+
+/// Where a cluster's files are, secrets on tmpfs.
+pub(crate) fn folders(cluster: &str) -> Folders {
+    let state = std::env::temp_dir().join("driftless-test").join(cluster);
+    Folders { run: PathBuf::from("/dev/shm/driftless-test").join(cluster), state }
 }
 
 /// A stage with an Engine behind it; fails where there is none.
@@ -74,9 +85,16 @@ async fn take_down(cluster: &str) {
         }
     }
     left.extend(remove_foreign(cluster).await.err().map(|error| error.to_string()));
-    left.extend(remove_image(&format!("driftless-test/whole:{cluster}")).await.err().map(|error| error.to_string()));
+    for image in ["whole", "named"] {
+        left.extend(remove_image(&format!("driftless-test/{image}:{cluster}")).await.err().map(|error| error.to_string()));
+    }
     let removed = docker(cluster, &NodeName::new("node-1")).remove_network().await;
     left.extend(removed.err().map(|error| error.to_string()));
+    let folders = folders(cluster);
+    for folder in [folders.run, folders.state] {
+        // Most tests have none.
+        let _ = std::fs::remove_dir_all(folder);
+    }
     assert!(left.is_empty(), "left behind: {left:?}");
 }
 
@@ -111,7 +129,12 @@ pub(crate) async fn whole_image(stage: &Stage) -> String {
         user: Some(USER.to_owned()),
         ..ContainerConfig::default()
     };
-    let options = CommitContainerOptionsBuilder::new().container(&made.id.0).repo(repository).tag(tag).build();
+    commit(&made.id, repository, tag, config).await
+}
+
+/// Makes an image of a container, with a configuration of its own.
+pub(crate) async fn commit(container: &ContainerId, repository: &str, tag: &str, config: ContainerConfig) -> String {
+    let options = CommitContainerOptionsBuilder::new().container(&container.0).repo(repository).tag(tag).build();
     engine().commit_container(options, config).await.unwrap();
     format!("{repository}:{tag}")
 }

@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+use driftless::agent::launch::Folders;
 use driftless::agent::runtime::docker::{Docker, DockerSettings};
 use driftless::agent::runtime::{ContainerId, PullPolicy, RunState, Runtime, RuntimeError};
 use driftless::model::NodeName;
@@ -51,8 +52,9 @@ async fn respond(
 impl Played {
     fn runtime(&self) -> Docker {
         let socket = self.folder.path().join("docker.sock");
-        let settings =
-            DockerSettings { socket, cluster: "prod".to_owned(), node: NodeName::new("host-1"), program: "/nowhere".into() };
+        let folders = Folders { run: self.folder.path().join("run"), state: self.folder.path().join("state") };
+        let (cluster, node) = ("prod".to_owned(), NodeName::new("host-1"));
+        let settings = DockerSettings { socket, cluster, node, program: "/nowhere".into(), folders };
         Docker::with_logins(settings, Some(self.folder.path().join("config.json")))
     }
 }

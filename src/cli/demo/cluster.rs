@@ -4,6 +4,7 @@ use super::DemoArgs;
 use super::load;
 use super::narrator::Narrator;
 use super::repo::DemoRepo;
+use crate::agent::launch::Folders;
 use crate::agent::runtime::docker::{Docker, DockerSettings, socket_of};
 use crate::cli::client::{Client, Form, ServerArgs};
 use crate::cli::{CliError, CliResult, node};
@@ -231,8 +232,11 @@ async fn kill_container(docker_host: Option<&str>, id: &str) -> CliResult<()> {
     docker.kill_container(id, Some(options)).await.map_err(failed)
 }
 
+/// For images and the network alone: no container is started, and so no file is written.
 fn settings(socket: PathBuf, cluster: &str) -> DockerSettings {
-    DockerSettings { socket, cluster: cluster.to_owned(), node: NodeName::new("demo"), program: node::own_program() }
+    let (cluster, name) = (cluster.to_owned(), NodeName::new("demo"));
+    let folders = Folders { run: PathBuf::new(), state: PathBuf::new() };
+    DockerSettings { socket, cluster, node: name, program: node::own_program(), folders }
 }
 
 fn socket(docker_host: Option<&str>) -> CliResult<PathBuf> {

@@ -5,7 +5,7 @@ use crate::docker::{engine, whole_image};
 use crate::play;
 use crate::stage::{Stage, within};
 use bollard::query_parameters::AttachContainerOptionsBuilder;
-use driftless::agent::runtime::docker::{Docker, DockerSettings};
+use driftless::agent::runtime::docker::Docker;
 use driftless::agent::runtime::{Runtime, RuntimeError};
 use driftless::model::SecretBytes;
 use serde_json::json;
@@ -116,12 +116,7 @@ async fn logins_of_the_pod_are_tried_before_those_of_the_host() {
             let (first, second, host) = (auths("pod:1"), auths("pod:2"), auths("host:3"));
             let file = stage.folder.path().join("config.json");
             std::fs::write(&file, &host.1).unwrap();
-            let settings = DockerSettings {
-                socket: crate::docker::socket(),
-                cluster: stage.cluster.clone(),
-                node: stage.node.clone(),
-                program: "/nowhere".into(),
-            };
+            let settings = crate::docker::settings(&stage.cluster, &stage.node);
             let runtime = Docker::with_logins(settings, Some(file));
             let mut launch = stage.launch("web", "true");
             launch.image = Some(format!("localhost:{port}/shop/web:1"));

@@ -1,8 +1,9 @@
 //! A launch in the Engine's words. Pure.
 
+use super::init::Init;
 use super::settle::Settled;
 use super::{labels, network, sandbox};
-use crate::agent::runtime::{ContainerLaunch, LaunchPort, Propagation, Role, RuntimeError, Seccomp, Security};
+use crate::agent::runtime::{ContainerLaunch, EnvValue, LaunchPort, Propagation, Role, RuntimeError, Seccomp, Security};
 use crate::model::{HostAlias, Protocol};
 use bollard::models::{
     ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountBindOptions, MountBindOptionsPropagationEnum, MountType,
@@ -26,19 +27,26 @@ pub(super) fn body(launch: &ContainerLaunch, settled: &Settled) -> Result<Contai
     let image = launch.image.clone().ok_or_else(|| RuntimeError::Refused {
         message: format!("container {} has no image, and only host processes may go without", launch.labels.container),
     })?;
+    let (entrypoint, cmd) = match &settled.init {
+        // As in Kubernetes, a command replaces the entry point and drops the image's own arguments; the Engine does that by itself.
+        None => (launch.command.clone(), launch.args.clone()),
+        Some(init) => init.entrypoint(),
+    };
+    let with_init = settled.init.is_some().then(|| (labels::INIT.to_owned(), "1".to_owned()));
+    let shared = shared(launch);
     Ok(ContainerCreateBody {
         image: Some(image),
-        // As in Kubernetes, a command replaces the entry point and drops the image's own arguments; the Engine does that by itself.
-        entrypoint: not_empty(&launch.command),
-        cmd: not_empty(&launch.args),
+        entrypoint: not_empty(&entrypoint),
+        cmd: not_empty(&cmd),
         working_dir: launch.working_dir.clone(),
-        env: Some(env(launch)?),
+        env: Some(plain_env(launch)),
         user: settled.user.clone(),
         open_stdin: Some(launch.terminal.stdin),
         stdin_once: Some(launch.terminal.stdin_once),
         tty: Some(launch.terminal.tty),
         host_config: Some(host_config(launch, settled)),
-        ..shared(launch)
+        labels: shared.labels.map(|labels| labels.into_iter().chain(with_init).collect()),
+        ..shared
     })
 }
 
@@ -59,21 +67,20 @@ fn not_empty(words: &[String]) -> Option<Vec<String>> {
     (!words.is_empty()).then(|| words.to_vec())
 }
 
-fn env(launch: &ContainerLaunch) -> Result<Vec<String>, RuntimeError> {
-    let pairs = launch.env.iter().map(|(name, value)| {
-        let text = std::str::from_utf8(value.expose()).map_err(|_| RuntimeError::Refused {
-            message: format!("the value of the variable {name} is not UTF-8, and the Engine takes no other; mount it as a file"),
-        })?;
-        Ok(format!("{name}={text}"))
+/// What the Engine may know of the environment: it writes it to its disk.
+fn plain_env(launch: &ContainerLaunch) -> Vec<String> {
+    let plain = launch.env.iter().filter_map(|(name, value)| match value {
+        EnvValue::Plain(text) => Some(format!("{name}={text}")),
+        EnvValue::Secret(_) => None,
     });
-    pairs.collect()
+    plain.collect()
 }
 
 fn host_config(launch: &ContainerLaunch, settled: &Settled) -> HostConfig {
     let limits = launch.limits;
     let memory = limits.memory_bytes.map(saturate);
     let config = HostConfig {
-        mounts: Some(launch.mounts.iter().map(mount).collect()),
+        mounts: Some(launch.mounts.iter().chain(settled.init.iter().flat_map(Init::mounts)).map(mount).collect()),
         // Not NanoCpus: the Engine refuses more of them than the host has, while a limit above that is good Kubernetes.
         cpu_period: limits.cpu_milli.map(|_| CPU_PERIOD_MICROS),
         cpu_quota: limits
@@ -192,7 +199,7 @@ fn port_bindings(ports: &[LaunchPort]) -> PortMap {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::runtime::{ContainerId, EnvValue, Limits, PodNetwork, samples};
+    use crate::agent::runtime::{ContainerId, Limits, PodNetwork, samples};
     use crate::model::SecretBytes;
 
     fn body(launch: &ContainerLaunch) -> Result<ContainerCreateBody, RuntimeError> {
@@ -306,10 +313,14 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_is_not_text_is_refused_without_showing_it() {
+    fn the_engine_is_told_no_secret() {
         let mut launch = launch();
-        launch.env = vec![("KEY".to_owned(), EnvValue::Secret(SecretBytes::new(vec![0x68, 0x75, 0x6e, 0xff])))];
-        let message = body(&launch).unwrap_err().to_string();
-        assert!(message.contains("KEY") && !message.contains("hun"), "{message}");
+        let secret = EnvValue::Secret(SecretBytes::new(b"hunter2".to_vec()));
+        launch.env = vec![("COLOUR".to_owned(), EnvValue::Plain("blue".to_owned())), ("KEY".to_owned(), secret)];
+        let settled = Settled { init: Some(Init::default()), ..Settled::default() };
+        let body = super::body(&launch, &settled).unwrap();
+        assert_eq!(body.env, Some(vec!["COLOUR=blue".to_owned()]));
+        assert_eq!(body.entrypoint, Some(vec!["/.driftless/init".to_owned()]));
+        assert!(body.labels.unwrap().contains_key(labels::INIT), "so that commands inside go through it too");
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Shared;
 use super::engine::Session;
+use super::init;
 use crate::agent::runtime::{ContainerId, ExecResult, RuntimeError};
 use bollard::exec::{CreateExecOptions, StartExecResults};
 use futures_util::StreamExt;
@@ -22,8 +23,9 @@ const NOT_FOUND: i32 = 127;
 impl Shared {
     pub(super) async fn exec(&self, id: &ContainerId, command: &[String], limit: Duration) -> Result<ExecResult, RuntimeError> {
         let session = self.engine.session().await?;
+        let command = init::wrap(command, &self.find_ours(&session, id).await?.labels());
         let options = CreateExecOptions {
-            cmd: Some(command.to_vec()),
+            cmd: Some(command),
             attach_stdout: Some(true),
             attach_stderr: Some(true),
             ..CreateExecOptions::default()

@@ -22,6 +22,8 @@ const ATTEMPT: &str = "driftless.dev/attempt";
 const ROLE: &str = "driftless.dev/role";
 /// The ports as launched, as JSON: names and host ports are nowhere else on the container.
 const PORTS: &str = "driftless.dev/ports";
+/// On a container that started with our init, since its environment holds secrets.
+pub(super) const INIT: &str = "driftless.dev/init";
 
 /// The labels of a container to be made.
 pub(super) fn write(labels: &Labels, ports: &[LaunchPort]) -> BTreeMap<String, String> {

@@ -80,7 +80,7 @@ impl Shared {
     }
 
     /// One of our containers. Every call that stops, removes or renames goes through here first.
-    async fn find_ours(&self, session: &Session, id: &ContainerId) -> Result<Container, RuntimeError> {
+    pub(super) async fn find_ours(&self, session: &Session, id: &ContainerId) -> Result<Container, RuntimeError> {
         let container = self.find(session, &id.0).await?.ok_or_else(|| RuntimeError::NotFound(id.clone()))?;
         if labels::are_ours(&container.labels(), &self.settings.cluster, &self.settings.node) {
             return Ok(container);
@@ -98,6 +98,9 @@ impl Shared {
         let settled = self.settle(launch).await?;
         let id = self.made(launch, &settled).await?;
         let mut session = self.engine.session().await?;
+        if let Some(init) = &settled.init {
+            self.give_secrets(&session, &id, launch, init).await;
+        }
         let mut started = self.start_made(&session, &id).await;
         if started.as_ref().is_err_and(is_missing_network) {
             // It was removed behind our back: connecting anew makes it again.

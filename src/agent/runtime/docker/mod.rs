@@ -13,8 +13,8 @@
 //! - What is read from lists is read leniently (`inspect`): bollard's enums are closed, and one state that it does not know
 //!   would fail a whole list.
 //!
-//! The Engine writes the environment of a container to its disk, secrets in it included; a Secret mounted as files does not
-//! reach it. Mounts have the semantics of `--mount`: a missing source is an error.
+//! The Engine writes the environment of a container to its disk, so it is told of no secret in it: those come by a file (`init`). Mounts
+//! have the semantics of `--mount`: a missing source is an error.
 //!
 //! Deliberately absent: volumes' files (the shell writes them), credential helpers, Swarm, and any wish to clean up what is not
 //! ours.
@@ -26,12 +26,14 @@ mod events;
 mod exec;
 mod image;
 mod import;
+mod init;
 mod inspect;
 mod labels;
 mod lifecycle;
 mod network;
 mod sandbox;
 mod settle;
+mod tar;
 mod wire;
 
 pub use engine::socket_of;
@@ -41,6 +43,7 @@ use super::{
     Call, ContainerId, ContainerLaunch, ContainerStatus, ExecResult, LogOptions, Runtime, RuntimeError, RuntimeEvent, Started,
     Usage,
 };
+use crate::agent::launch::Folders;
 use crate::model::{Exit, NodeName, RuntimeKind};
 use bytes::Bytes;
 use engine::Engine;
@@ -68,6 +71,8 @@ pub struct DockerSettings {
     pub node: NodeName,
     /// Our own binary, which sandboxes run. Its path must be one that means the same file to another process.
     pub program: PathBuf,
+    /// Where files go: secrets on tmpfs, our init on disk.
+    pub folders: Folders,
 }
 
 /// The runtime. Making one does not connect; the first call does. Clones share everything.

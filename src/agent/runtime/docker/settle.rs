@@ -2,6 +2,7 @@
 
 use super::Shared;
 use super::engine::Session;
+use super::init::{self, Init};
 use super::wire::{ReadError, encode};
 use crate::agent::runtime::{ContainerLaunch, Resolver, RuntimeError, Seccomp, Security};
 use crate::model::DnsOption;
@@ -21,6 +22,8 @@ pub(super) struct Settled {
     pub(super) seccomp: Option<String>,
     /// How names are looked up; the Engine's way where it is empty.
     pub(super) dns: Dns,
+    /// How it gets the secrets of its environment, if it has any.
+    pub(super) init: Option<Init>,
 }
 
 /// The lines of a `resolv.conf`.
@@ -31,25 +34,52 @@ pub(super) struct Dns {
     pub(super) options: Vec<String>,
 }
 
-/// `GET /images/ID/json`, as far as it says who its programs run as.
+/// `GET /images/ID/json`, as far as it says how its programs run.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct Image {
     config: Option<ImageConfig>,
 }
 
+/// What an image says of its containers.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-struct ImageConfig {
+pub(super) struct ImageConfig {
     user: Option<String>,
+    entrypoint: Option<Vec<String>>,
+    cmd: Option<Vec<String>>,
+}
+
+impl ImageConfig {
+    /// With a group or without; empty for root.
+    pub(super) fn user(&self) -> &str {
+        self.user.as_deref().unwrap_or_default()
+    }
+
+    pub(super) fn entrypoint(&self) -> &[String] {
+        self.entrypoint.as_deref().unwrap_or_default()
+    }
+
+    pub(super) fn cmd(&self) -> &[String] {
+        self.cmd.as_deref().unwrap_or_default()
+    }
+
+    /// One with an entry point and a command.
+    #[cfg(test)]
+    pub(super) fn of(entrypoint: &[&str], cmd: &[&str]) -> Self {
+        let words = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect());
+        Self { user: None, entrypoint: words(entrypoint), cmd: words(cmd) }
+    }
 }
 
 impl Shared {
     /// Looks up what the launch needs; fetches its image if that must be looked into.
     pub(super) async fn settle(&self, launch: &ContainerLaunch) -> Result<Settled, RuntimeError> {
         let security = &launch.security;
-        let of_image = security.user.is_none() && (security.non_root || security.group.is_some());
-        let image_user = if of_image { self.image_user(launch).await? } else { String::new() };
+        let needs_init = init::is_needed(launch);
+        let of_image = needs_init || security.user.is_none() && (security.non_root || security.group.is_some());
+        let image = if of_image { self.image_config(launch).await? } else { ImageConfig::default() };
+        let user = user(security, image.user()).map_err(|message| RuntimeError::Config { message })?;
         let seccomp = match &security.seccomp {
             Seccomp::Profile(file) => Some(read_profile(file).await?),
             Seccomp::RuntimeDefault | Seccomp::Unconfined => None,
@@ -62,24 +92,25 @@ impl Shared {
                 merge(resolver, &host)
             }
         };
-        Ok(Settled { user: user(security, &image_user).map_err(|message| RuntimeError::Config { message })?, seccomp, dns })
+        let init = if needs_init { Some(self.init(launch, &image, user.as_deref()).await?) } else { None };
+        Ok(Settled { user, seccomp, dns, init })
     }
 
-    /// The user that the image names; empty for root.
-    async fn image_user(&self, launch: &ContainerLaunch) -> Result<String, RuntimeError> {
+    /// What the image says.
+    async fn image_config(&self, launch: &ContainerLaunch) -> Result<ImageConfig, RuntimeError> {
         let session = self.engine.session().await?;
-        if let Some(user) = self.user_of(&session, launch).await? {
-            return Ok(user);
+        if let Some(config) = self.config_of(&session, launch).await? {
+            return Ok(config);
         }
         self.fetch_missing(launch, "it is not on this host".to_owned()).await?;
-        Ok(self.user_of(&session, launch).await?.unwrap_or_default())
+        Ok(self.config_of(&session, launch).await?.unwrap_or_default())
     }
 
     /// `None` if the image is not there.
-    async fn user_of(&self, session: &Session, launch: &ContainerLaunch) -> Result<Option<String>, RuntimeError> {
+    async fn config_of(&self, session: &Session, launch: &ContainerLaunch) -> Result<Option<ImageConfig>, RuntimeError> {
         let image = launch.image.as_deref().unwrap_or_default();
         match session.get::<Image>(&format!("/images/{}/json", encode(image))).await {
-            Ok(found) => Ok(Some(found.config.and_then(|config| config.user).unwrap_or_default())),
+            Ok(found) => Ok(Some(found.config.unwrap_or_default())),
             Err(ReadError::Refused { status: StatusCode::NOT_FOUND, .. }) => Ok(None),
             Err(error) => Err(self.engine.read_failed(&format!("inspecting image {image}"), error)),
         }
