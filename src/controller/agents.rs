@@ -85,6 +85,9 @@ impl Controller {
     /// One pod's report. A pod that nobody told is adopted if it comes with a hello and its workload is known.
     fn hear_pod(&mut self, name: &NodeName, report: PodReport, adopt: bool) {
         let uid = report.uid;
+        if self.placements.get(&uid).is_some_and(|placement| placement.node == *name) {
+            self.learn_images(&report);
+        }
         if let Some(placement) = self.placements.get_mut(&uid) {
             if placement.node == *name {
                 let held = placement.holds_capacity();
@@ -107,10 +110,30 @@ impl Controller {
         }
     }
 
+    /// What an image is called is resolved once for each template: by the pod that says so first.
+    fn learn_images(&mut self, report: &PodReport) {
+        let containers = report.init_containers.iter().chain(&report.containers);
+        let resolved: Vec<(&str, &String)> =
+            containers.filter_map(|container| Some((container.name.as_str(), container.image_digest.as_ref()?))).collect();
+        let Some(snapshot) = self.inputs.snapshot(&report.workload, &report.hash).filter(|_| !resolved.is_empty()) else {
+            return;
+        };
+        let Some(work) = self.works.get_mut(&report.workload) else { return };
+        let known = work.images.entry(report.hash.clone()).or_default();
+        for (name, digest) in resolved {
+            let container = snapshot.template.spec.all_containers().find(|container| container.name == name);
+            if let Some(image) = container.and_then(|container| container.image.as_ref()) {
+                known.entry(image.clone()).or_insert_with(|| digest.clone());
+            }
+        }
+    }
+
     fn adopt(&mut self, name: &NodeName, report: PodReport) {
         let workload = report.workload.clone();
         let request = self.request(&workload, &report.hash);
-        let placement = Placement::adopted(name, report, request, self.now);
+        self.learn_images(&report);
+        let images = self.works.get(&workload).and_then(|work| work.images.get(&report.hash)).cloned().unwrap_or_default();
+        let placement = Placement::adopted(name, report, (request, images), self.now);
         if placement.holds_capacity() {
             self.capacity.reserve(name, &placement.request);
         }

@@ -207,7 +207,9 @@ impl Controller {
     /// A new pod: uid and name derive from what makes it that pod. A bare Pod and the pods of a StatefulSet keep their names.
     fn name_pod(&mut self, object: &Object, slot: u32, hash: &TemplateHash) -> PodRun {
         let workload = object.key.clone();
-        let origin = self.works.get(&workload).and_then(|work| work.origins.get(hash)).cloned();
+        let work = self.works.get(&workload);
+        let origin = work.and_then(|work| work.origins.get(hash)).cloned();
+        let images = work.and_then(|work| work.images.get(hash)).cloned().unwrap_or_default();
         let revision = origin.unwrap_or_else(|| object.source.revision.clone());
         loop {
             self.incarnations += 1;
@@ -221,7 +223,7 @@ impl Controller {
                 _ => lasting.unwrap_or_else(usual),
             };
             if is_lasting || self.placements.of_workload(&workload).all(|placement| placement.run.name != name) {
-                return PodRun { uid, name, workload, slot, hash: hash.clone(), revision };
+                return PodRun { uid, name, workload, slot, hash: hash.clone(), revision, images };
             }
         }
     }

@@ -63,7 +63,12 @@ impl Placement {
     }
 
     /// A pod that an agent brought with it.
-    pub(super) fn adopted(node: &NodeName, report: PodReport, request: Arc<Request>, now: Moment) -> Self {
+    pub(super) fn adopted(
+        node: &NodeName,
+        report: PodReport,
+        (request, images): (Arc<Request>, BTreeMap<String, String>),
+        now: Moment,
+    ) -> Self {
         let run = PodRun {
             uid: report.uid,
             name: report.name.clone(),
@@ -71,6 +76,7 @@ impl Placement {
             slot: report.slot,
             hash: report.hash.clone(),
             revision: report.revision.clone(),
+            images,
         };
         let stopping = report.phase == PodPhase::Stopping;
         let retired = stopping.then_some(Retired { reason: StopReason::Superseded, commit: None, told: true });

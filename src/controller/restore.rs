@@ -106,11 +106,18 @@ fn work(pods: &CurrentPods) -> Work {
         replicas: pods.replicas,
         autoscaled: pods.autoscaled,
         origins: origins.collect(),
-        images: pods.images.clone(),
+        images: images(pods),
         remembered,
         numbers: Some(Numbers { replicas: pods.replicas, places: pods.places.clone() }),
         ..Work::default()
     }
+}
+
+/// What the names of images stand for in each template.
+fn images(pods: &CurrentPods) -> BTreeMap<TemplateHash, BTreeMap<String, String>> {
+    let wanted = (&pods.template_hash, &pods.images);
+    let all = pods.sets.iter().map(|(hash, set)| (hash, &set.images)).chain([wanted]);
+    all.filter(|(_, images)| !images.is_empty()).map(|(hash, images)| (TemplateHash::new(hash.clone()), images.clone())).collect()
 }
 
 fn pods_by_node(pods: &CurrentPods) -> BTreeMap<NodeName, u32> {

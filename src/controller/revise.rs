@@ -277,6 +277,7 @@ impl Controller {
         for work in self.works.values_mut() {
             kept.extend(work.memory.targets.keys().chain(&work.memory.job.run.templates).cloned());
             work.origins.retain(|hash, _| kept.contains(hash));
+            work.images.retain(|hash, _| kept.contains(hash));
         }
         self.inputs.snapshots.retain(|hash, _| kept.contains(hash));
     }

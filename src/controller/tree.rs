@@ -5,9 +5,7 @@
 
 use super::core::Controller;
 use super::placements::Placement;
-use crate::model::{
-    ClusterNotes, CurrentObject, CurrentPods, CurrentSet, JobRun, Kind, NodeName, Object, ObjectKey, PodPhase, TemplateHash,
-};
+use crate::model::{ClusterNotes, CurrentObject, CurrentPods, CurrentSet, JobRun, Kind, NodeName, Object, ObjectKey};
 use std::collections::BTreeMap;
 
 /// The text of an object's file.
@@ -58,7 +56,10 @@ impl Controller {
         for placement in self.placements.of_workload(key).filter(counts) {
             let hash = &placement.run.hash;
             let commit = work.origins.get(hash).cloned().or_else(|| Some(placement.run.revision.clone()));
-            let set = sets.entry(hash.as_str().to_owned()).or_insert_with(|| CurrentSet { commit, ..CurrentSet::default() });
+            // Those of the wanted template have a place of their own, also while it has no pods.
+            let images = work.images.get(hash).filter(|_| wanted.as_ref() != Some(hash)).cloned().unwrap_or_default();
+            let set = sets.entry(hash.as_str().to_owned());
+            let set = set.or_insert_with(|| CurrentSet { commit, images, ..CurrentSet::default() });
             *set.nodes.entry(placement.node.clone()).or_default() += 1;
         }
         CurrentPods {
@@ -66,7 +67,7 @@ impl Controller {
             replicas: work.replicas,
             sets,
             places: self.current_places(key),
-            images: self.images(key, wanted.as_ref(), &work.images),
+            images: wanted.as_ref().and_then(|hash| work.images.get(hash)).cloned().unwrap_or_default(),
             promoted: work.memory.promoted.clone(),
             quarantined: work.memory.quarantined.clone(),
             autoscaled: work.autoscaled,
@@ -93,25 +94,6 @@ impl Controller {
             outcome.at = self.to_wall(outcome.at);
         }
         run
-    }
-
-    /// What the image names of the wanted template were resolved to, as agents say; what was known, where they do not.
-    fn images(&self, key: &ObjectKey, hash: Option<&TemplateHash>, known: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-        let Some(snapshot) = hash.and_then(|hash| self.inputs.snapshots.get(hash)) else { return BTreeMap::new() };
-        let containers = || snapshot.template.spec.all_containers();
-        let names: Vec<&String> = containers().filter_map(|container| container.image.as_ref()).collect();
-        let mut found: BTreeMap<String, String> =
-            known.iter().filter(|(name, _)| names.contains(name)).map(|(name, digest)| (name.clone(), digest.clone())).collect();
-        let pods = self.placements.of_workload(key).filter(|placement| Some(&placement.run.hash) == hash);
-        for report in pods.filter_map(|placement| placement.report.as_ref()).filter(|report| report.phase == PodPhase::Running) {
-            for container in report.init_containers.iter().chain(&report.containers) {
-                let image = containers().find(|candidate| candidate.name == container.name).and_then(|c| c.image.clone());
-                if let (Some(image), Some(digest)) = (image, &container.image_digest) {
-                    found.entry(image).or_insert_with(|| digest.clone());
-                }
-            }
-        }
-        found
     }
 
     /// What belongs to no object.

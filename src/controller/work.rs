@@ -25,8 +25,8 @@ pub(super) struct Work {
     pub(super) scaling: Scaling,
     /// The commit that each template came from.
     pub(super) origins: BTreeMap<TemplateHash, Revision>,
-    /// Its digests of images, by name.
-    pub(super) images: BTreeMap<String, String>,
+    /// What the names of images of each template were first resolved to.
+    pub(super) images: BTreeMap<TemplateHash, BTreeMap<String, String>>,
     /// Of a Job: the pods that ran when it was last recorded, on nodes that have not said hello since.
     pub(super) remembered: BTreeMap<NodeName, u32>,
     /// StatefulSet: what the memory says of its pods.

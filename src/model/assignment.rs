@@ -40,6 +40,10 @@ pub struct PodRun {
     pub hash: TemplateHash,
     /// The commit that its template was applied from.
     pub revision: Revision,
+    /// What names of images of its template stand for, as written → digest: those that were known when it was placed. The others it
+    /// resolves itself.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub images: BTreeMap<String, String>,
 }
 
 /// An explicit, reasoned stop.

@@ -68,7 +68,7 @@ pub struct CurrentPods {
     /// StatefulSet: the node of each numbered pod, those on their way out included.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub places: BTreeMap<u32, NodeName>,
-    /// What each image tag was resolved to.
+    /// What each image name of the wanted template was resolved to.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub images: BTreeMap<String, String>,
     /// The promoted template of a blue/green workload: the one that its active Service leads to.
@@ -93,6 +93,9 @@ pub struct CurrentSet {
     pub commit: Option<Revision>,
     /// How many pods each node has.
     pub nodes: BTreeMap<NodeName, u32>,
+    /// What each image name was resolved to, of a template that is not the wanted one.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub images: BTreeMap<String, String>,
 }
 
 /// `current/_cluster/memory.yaml`: what belongs to no object.

@@ -313,6 +313,7 @@ mod tests {
             slot: 4,
             hash: TemplateHash::new("a"),
             revision: Revision::new("r"),
+            images: BTreeMap::new(),
         };
         let uid = PodUid(Uuid::from_u128(1));
         let indexed = PodRun::job_pod_name("sum-3", Some(4), &uid);

@@ -32,6 +32,7 @@ mod kubectl_yaml;
 mod other_engines;
 mod process;
 mod process_only;
+mod registry;
 mod secret_env;
 mod settings;
 mod stage;

@@ -339,6 +339,7 @@ fn pod(made: &Made) -> PodView {
         slot: made.slot,
         hash: hash.clone(),
         revision: revision('a'),
+        images: BTreeMap::new(),
     };
     let report = PodReport {
         uid,

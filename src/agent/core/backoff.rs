@@ -31,6 +31,11 @@ impl Backoff {
         wait
     }
 
+    /// Whether nothing has gone wrong lately.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.next.is_zero()
+    }
+
     /// It could not even be started: how long to wait. Never zero.
     pub(super) fn after_failed_start(&mut self) -> Duration {
         let wait = self.next.max(FIRST);

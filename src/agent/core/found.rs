@@ -7,7 +7,7 @@ use super::event::{ContainerKey, Effect};
 use super::pod::{Member, Pod, PostStart, State, StopCause};
 use crate::agent::runtime::{ContainerId, ContainerStatus, Role, RunState, RuntimeEvent};
 use crate::model::{Exit, Moment, PodRun, RuntimeKind};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -98,6 +98,7 @@ impl Agent {
                 slot: labels.slot,
                 hash: labels.hash.clone(),
                 revision: labels.revision.clone(),
+                images: BTreeMap::new(),
             })
         });
         pod.runtime = Some(container.runtime);

@@ -50,11 +50,13 @@ impl Agent {
             pod.ports.retain(|_, given| given != port);
         }
         let Some(member) = pod.current_mut(key) else { return };
+        let reason = waiting_reason(error, member.backoff.is_fresh());
         let wait = match error {
             // Another port is tried at once, and the engine is asked again soon: neither is the container's fault.
             RuntimeError::PortInUse { .. } => Duration::ZERO,
             RuntimeError::Unavailable { .. } => RETRY,
             RuntimeError::Image { .. }
+            | RuntimeError::ImageAbsent { .. }
             | RuntimeError::Refused { .. }
             | RuntimeError::NotFound(_)
             | RuntimeError::Config { .. }
@@ -63,7 +65,7 @@ impl Agent {
             | RuntimeError::Failed { .. } => member.backoff.after_failed_start(),
         };
         member.state = State::BackOff { until: now + wait };
-        member.waiting = format!("{}: {error}", error.reason());
+        member.waiting = format!("{reason}: {error}");
         member.changed = now;
         let message = format!("Container {} could not be started: {error}", key.container);
         self.note(key.pod, true, error.reason(), message);
@@ -180,6 +182,12 @@ impl Agent {
             });
         }
     }
+}
+
+/// As Kubernetes has it: an image that could not be fetched again is waited for.
+fn waiting_reason(error: &RuntimeError, is_first: bool) -> &'static str {
+    let is_image = matches!(error, RuntimeError::Image { .. });
+    if is_image && !is_first { "ImagePullBackOff" } else { error.reason() }
 }
 
 /// Cpu from one sample to the next, in thousandths of a core.

@@ -69,6 +69,9 @@ impl Agent {
         let services = self.service_addresses(&pod.run.workload.namespace, process);
         let member = pod.member(&template.name);
         let sandbox = pod.sandbox();
+        // Resolved once: by the first pod of the template, else by the first start in this one.
+        let told = template.image.as_ref().and_then(|image| pod.run.images.get(image));
+        let image_digest = told.or(member.and_then(|member| member.image_digest.as_ref())).map(String::as_str);
         make(&LaunchInput {
             cluster: &self.settings.cluster,
             facts: &self.settings.facts,
@@ -78,6 +81,7 @@ impl Agent {
             container: template,
             role: member.map_or(Role::Main, |member| member.role),
             attempt: member.map_or(0, |member| member.attempt),
+            image_digest,
             ports: &pod.ports,
             services: &services,
             host_address: self.settings.host_address,

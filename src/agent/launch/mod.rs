@@ -18,10 +18,11 @@ mod volumes;
 pub use sandbox::{SandboxInput, needs_sandbox, sandbox};
 
 use super::runtime::{
-    ContainerId, ContainerLaunch, Labels, LaunchPort, Limits, LogRetention, PullPolicy, Role, Terminal, VolumeContents,
+    ContainerId, ContainerLaunch, Labels, LaunchPort, Limits, LogRetention, PullPolicy, PullSecret, Role, Terminal,
+    VolumeContents,
 };
 use crate::model::{
-    Container, ContainerPort, Grant, Kind, NodeFacts, NodeName, ObjectKey, PodRun, PodSnapshot, PodUid, RuntimeKind, SecretBytes,
+    Container, ContainerPort, Grant, Kind, NodeFacts, NodeName, ObjectKey, PodRun, PodSnapshot, PodUid, RuntimeKind,
 };
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -118,6 +119,8 @@ pub struct LaunchInput<'a> {
     pub role: Role,
     /// Which start.
     pub attempt: u32,
+    /// What its image was resolved to, if it was.
+    pub image_digest: Option<&'a str>,
     /// Container port → host port, for a process.
     pub ports: &'a BTreeMap<u16, u16>,
     /// The Services of the namespace.
@@ -267,7 +270,7 @@ pub fn resolve(input: &LaunchInput<'_>) -> Result<ContainerLaunch, LaunchError> 
     Ok(ContainerLaunch {
         runtime: if process { RuntimeKind::Process } else { RuntimeKind::Docker },
         labels: labels(input.cluster, &input.facts.name, input.run, who, input.attempt),
-        image: if process { None } else { container.image.clone() },
+        image: container.image.as_ref().filter(|_| !process).map(|image| pinned(image, input.image_digest)),
         pull: pull_policy(container),
         command,
         args,
@@ -297,11 +300,14 @@ pub fn files(input: &LaunchInput<'_>) -> Result<Vec<VolumeContents>, LaunchError
 }
 
 /// What `imagePullSecrets` hold. One that is missing is passed over, as in Kubernetes: the image may be public.
-fn logins(input: &LaunchInput<'_>) -> Vec<SecretBytes> {
+fn logins(input: &LaunchInput<'_>) -> Vec<PullSecret> {
     let names = input.snapshot.template.spec.image_pull_secrets.iter().map(|secret| &secret.name);
-    let secrets = names.filter_map(|name| input.snapshot.config.secrets.get(name));
-    let login = |data: &BTreeMap<String, SecretBytes>| data.get(".dockerconfigjson").or_else(|| data.get(".dockercfg")).cloned();
-    secrets.filter_map(login).collect()
+    let login = |name: &String| {
+        let data = input.snapshot.config.secrets.get(name)?;
+        let content = data.get(".dockerconfigjson").or_else(|| data.get(".dockercfg"))?;
+        Some(PullSecret { name: name.clone(), content: content.clone() })
+    };
+    names.filter_map(login).collect()
 }
 
 /// The labels of one start of a container, given by its name and role.
@@ -332,6 +338,18 @@ fn pull_policy(container: &Container) -> PullPolicy {
             let name = image.rsplit('/').next().unwrap_or(image);
             let floating = !name.contains('@') && name.split_once(':').is_none_or(|(_, tag)| tag == "latest");
             if floating { PullPolicy::Always } else { PullPolicy::IfNotPresent }
+        }
+    }
+}
+
+/// The very image: its name, with the digest in place of the tag.
+fn pinned(image: &str, digest: Option<&str>) -> String {
+    match digest.filter(|_| !image.contains('@')) {
+        None => image.to_owned(),
+        Some(digest) => {
+            // A colon before a slash belongs to the registry's port.
+            let name = image.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).map_or(image, |(name, _)| name);
+            format!("{name}@{digest}")
         }
     }
 }

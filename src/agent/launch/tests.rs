@@ -50,7 +50,7 @@ fn run_of(snapshot: &PodSnapshot) -> PodRun {
     let workload = ObjectKey::new(Kind::Deployment, "shop", "web");
     let uid = PodUid::derive("test", &workload, 0, &snapshot.hash, Incarnation { epoch: Epoch(1), counter: 1 });
     let (name, hash, revision) = ("web-1".to_owned(), snapshot.hash.clone(), Revision::new("c0ffee"));
-    PodRun { uid, name, workload, slot: 0, hash, revision }
+    PodRun { uid, name, workload, slot: 0, hash, revision, images: BTreeMap::new() }
 }
 
 /// Launches one container, in a sandbox if the pod needs one.
@@ -78,6 +78,7 @@ fn launch_on(facts: &NodeFacts, index: usize, spec: Value) -> Result<ContainerLa
         container: &snapshot.template.spec.containers[index],
         role: Role::Main,
         attempt: 0,
+        image_digest: None,
         ports: &[(8080, 21000), (9090, 21001)].into(),
         services: &services,
         host_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -481,9 +482,27 @@ fn a_part_of_a_volume_may_be_named_by_a_variable_that_is_there_and_no_secret() {
 }
 
 #[test]
+fn a_digest_takes_the_place_of_the_tag() {
+    let cases = [
+        ("nginx", "nginx@sha256:1"),
+        ("nginx:1.27", "nginx@sha256:1"),
+        ("localhost:5000/shop/web", "localhost:5000/shop/web@sha256:1"),
+        ("localhost:5000/shop/web:v2", "localhost:5000/shop/web@sha256:1"),
+        ("nginx:1.27@sha256:2", "nginx:1.27@sha256:2"),
+    ];
+    for (image, expected) in cases {
+        assert_eq!(super::pinned(image, Some("sha256:1")), expected);
+        assert_eq!(super::pinned(image, None), image);
+    }
+}
+
+#[test]
 fn logins_of_registries_come_in_order_and_a_missing_one_is_passed_over() {
     let mut spec = one(json!({}));
     spec["imagePullSecrets"] = json!([{ "name": "none" }, { "name": "registry" }, { "name": "db" }]);
     let launch = launch(spec).expect("launches");
-    assert_eq!(launch.logins.iter().map(|login| login.expose().to_vec()).collect::<Vec<_>>(), [b"{\"auths\":{}}".to_vec()]);
+    assert_eq!(
+        launch.logins.iter().map(|login| login.content.expose().to_vec()).collect::<Vec<_>>(),
+        [b"{\"auths\":{}}".to_vec()]
+    );
 }

@@ -105,6 +105,8 @@ pub struct FakeHost {
     pub lose_events: bool,
     /// Writing the ledger fails while this is set.
     pub disk_full: bool,
+    /// The digests that names of images stand for just now; others have none.
+    pub registry: BTreeMap<String, String>,
     /// What was called so far.
     pub calls: Calls,
     /// The claims that have a folder on the disk.
@@ -131,6 +133,7 @@ impl FakeHost {
             down: BTreeSet::new(),
             lose_events: false,
             disk_full: false,
+            registry: BTreeMap::new(),
             calls: Calls::default(),
             claims: BTreeSet::new(),
         }
@@ -272,7 +275,7 @@ impl FakeHost {
                 age: Duration::ZERO,
                 address: Some(IpAddr::V4(address)).filter(|_| launch.sandbox.is_none()),
                 ports: launch.ports.clone(),
-                image_digest: None,
+                image_digest: self.digest_of(launch),
             };
             if let Some((after, code)) = behaviour.exits_after {
                 let exit = Exit { code, reason: if code == 0 { "Completed" } else { "Error" }.to_owned() };
@@ -282,8 +285,16 @@ impl FakeHost {
             self.claims.extend(claims.iter().cloned());
             self.containers.insert(id.clone(), FakeContainer { status, program, claims, started: now });
         }
-        let address = self.containers.get(&id).and_then(|container| container.status.address);
-        Event::Started { key, outcome: Ok(Started { id, address, image_digest: None }) }
+        let status = self.containers.get(&id).map(|container| &container.status);
+        let address = status.and_then(|status| status.address);
+        let image_digest = status.and_then(|status| status.image_digest.clone());
+        Event::Started { key, outcome: Ok(Started { id, address, image_digest }) }
+    }
+
+    fn digest_of(&self, launch: &ContainerLaunch) -> Option<String> {
+        let image = launch.image.as_ref()?;
+        let written = image.split_once('@').map(|(_, digest)| digest.to_owned());
+        written.or_else(|| self.registry.get(image).cloned())
     }
 
     fn ask_stop(&mut self, runtime: RuntimeKind, key: ContainerKey, id: ContainerId, grace: Duration, now: Moment) {

@@ -46,8 +46,8 @@ pub struct ContainerLaunch {
     pub network: PodNetwork,
     /// Standard input and terminal.
     pub terminal: Terminal,
-    /// Logins of registries, tried in this order before the host's own: contents of `kubernetes.io/dockerconfigjson` and `dockercfg`.
-    pub logins: Vec<SecretBytes>,
+    /// `imagePullSecrets`, tried in this order before the host's own logins.
+    pub logins: Vec<PullSecret>,
     /// What people should know of it though it can be launched, each with a reason in Kubernetes' words.
     pub notes: Vec<(&'static str, String)>,
     /// How much of its log is kept.
@@ -92,6 +92,15 @@ pub enum PullPolicy {
     IfNotPresent,
     /// Fail if the image is not there.
     Never,
+}
+
+/// A Secret of type `kubernetes.io/dockerconfigjson` or `kubernetes.io/dockercfg`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PullSecret {
+    /// Its name, for messages.
+    pub name: String,
+    /// Its only entry.
+    pub content: SecretBytes,
 }
 
 /// The value of a variable.

@@ -263,7 +263,13 @@ pub enum RuntimeError {
         /// What was tried and what came back, and what to do.
         message: String,
     },
-    /// The image is not there and could not be fetched (`ErrImagePull`, `ErrImageNeverPull`).
+    /// The image is not there, and may not be fetched (`ErrImageNeverPull`).
+    #[error("image {image} is not on this host, and imagePullPolicy Never forbids to fetch it")]
+    ImageAbsent {
+        /// As the template has it.
+        image: String,
+    },
+    /// The image is not there and could not be fetched (`ErrImagePull`).
     #[error("image {image}: {message}")]
     Image {
         /// As the template has it.
@@ -317,6 +323,7 @@ impl RuntimeError {
     pub fn reason(&self) -> &'static str {
         match self {
             RuntimeError::Image { .. } => "ErrImagePull",
+            RuntimeError::ImageAbsent { .. } => "ErrImageNeverPull",
             RuntimeError::Unavailable { .. } => "RuntimeUnavailable",
             RuntimeError::Refused { .. } => "StartError",
             RuntimeError::Config { .. } => "CreateContainerConfigError",

@@ -184,7 +184,8 @@ fn assignment(generation: u64) -> (Assignment, PodUid) {
     let snapshot = Arc::new(PodSnapshot { hash: hash.clone(), template, config: Arc::default() });
     let workload = ObjectKey::new(Kind::Deployment, "shop", "web");
     let uid = PodUid::derive("test", &workload, 0, &hash, Incarnation { epoch: Epoch(1), counter: 1 });
-    let run = PodRun { uid, name: "web-1".to_owned(), workload, slot: 0, hash: hash.clone(), revision: Revision::new("c0") };
+    let (name, revision, images) = ("web-1".to_owned(), Revision::new("c0"), BTreeMap::new());
+    let run = PodRun { uid, name, workload, slot: 0, hash: hash.clone(), revision, images };
     let assignment = Assignment {
         epoch: Epoch(1),
         generation: Generation(generation),

@@ -2,7 +2,6 @@
 
 use crate::controller::{Commit, Controller, Effect, Event, LoadedRevision, Restored, Settings};
 use crate::model::*;
-use language::letter;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +10,7 @@ mod agent;
 mod language;
 
 pub(super) use agent::FakeAgent;
-pub(super) use language::{desired, hash, key, node};
+pub(super) use language::{desired, hash, key, letter, node};
 
 pub(super) const TICK: Duration = Duration::from_millis(500);
 
@@ -30,6 +29,8 @@ pub(super) struct World {
     pub(super) endpoint_effects: usize,
     /// Templates (by their letter) whose pods never become ready.
     pub(super) broken: BTreeSet<char>,
+    /// The digest that names of images stand for just now, if the registry has one.
+    pub(super) registry: Option<String>,
     pub(super) start: Duration,
     pub(super) stop: Duration,
     pub(super) revisions: u64,
@@ -80,6 +81,7 @@ impl World {
             assigns: 0,
             endpoint_effects: 0,
             broken: BTreeSet::new(),
+            registry: None,
             start: Duration::from_secs(1),
             stop: Duration::from_secs(1),
             revisions: 0,

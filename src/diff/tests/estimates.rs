@@ -66,7 +66,8 @@ fn the_controllers_picture_counts_pods_that_are_told_or_reported_and_not_stoppin
     let pod = |counter, node: &str, stopping| {
         let uid = PodUid::derive("test", &workload, 0, &hash, incarnation(counter));
         let (name, revision) = (String::new(), Revision::new("r"));
-        let told = PodRun { uid, name, workload: workload.clone(), slot: 0, hash: hash.clone(), revision };
+        let (workload, hash, images) = (workload.clone(), hash.clone(), BTreeMap::new());
+        let told = PodRun { uid, name, workload, slot: 0, hash, revision, images };
         PodView { node: NodeName::new(node), told: Some(told), stopping, report: None, since: Moment(0), usage: None }
     };
     let pods = vec![pod(1, "a", None), pod(2, "a", None), pod(3, "b", Some(StopReason::Replaced))];

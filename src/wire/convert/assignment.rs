@@ -42,6 +42,7 @@ fn run_to_proto(pod: &PodRun) -> proto::PodRun {
         slot: pod.slot,
         hash: pod.hash.as_str().to_owned(),
         revision: pod.revision.as_str().to_owned(),
+        images: pod.images.clone(),
     }
 }
 
@@ -53,6 +54,7 @@ fn run(pod: proto::PodRun) -> Result<PodRun, ConvertError> {
         slot: pod.slot,
         hash: TemplateHash::new(pod.hash),
         revision: Revision::new(pod.revision),
+        images: pod.images,
     })
 }
 

@@ -165,6 +165,7 @@ fn assignment() -> impl Strategy<Value = Assignment> {
         uid,
         hash: TemplateHash::new(name.clone()),
         revision: Revision::new(name.clone()),
+        images: BTreeMap::from([(name.clone(), format!("sha256:{slot}"))]),
         name,
         workload,
         slot,

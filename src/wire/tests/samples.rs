@@ -92,6 +92,7 @@ pub(super) fn assignment(generation: u64, templates: &[&str]) -> Arc<Assignment>
         slot,
         hash: hash(text),
         revision: Revision::new("c0ffee"),
+        images: BTreeMap::new(),
     });
     Arc::new(Assignment {
         epoch: Epoch(1),

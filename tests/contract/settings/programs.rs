@@ -6,7 +6,7 @@ use crate::play;
 use crate::stage::{Stage, within};
 use bollard::query_parameters::AttachContainerOptionsBuilder;
 use driftless::agent::runtime::docker::Docker;
-use driftless::agent::runtime::{Runtime, RuntimeError};
+use driftless::agent::runtime::{PullSecret, Runtime, RuntimeError};
 use driftless::model::SecretBytes;
 use serde_json::json;
 use std::sync::Arc;
@@ -121,10 +121,15 @@ async fn logins_of_the_pod_are_tried_before_those_of_the_host() {
             let mut launch = stage.launch("web", "true");
             launch.image = Some(format!("localhost:{port}/shop/web:1"));
             launch.pull = driftless::agent::runtime::PullPolicy::Always;
-            launch.logins = [first.1, second.1].map(|text| SecretBytes::new(text.into_bytes())).into();
+            let secret =
+                |name: &str, text: String| PullSecret { name: name.to_owned(), content: SecretBytes::new(text.into_bytes()) };
+            launch.logins = vec![secret("first", first.1), secret("second", second.1)];
             let error = within("the refusal", runtime.start(&launch)).await.unwrap_err();
             task.abort();
-            assert!(matches!(error, RuntimeError::Image { .. }), "{error:?}");
+            let told = error.to_string();
+            let tried =
+                ["tried with imagePullSecret first: ", "; with imagePullSecret second: ", "config.json: ", "; without a login: "];
+            assert!(matches!(error, RuntimeError::Image { .. }) && tried.iter().all(|way| told.contains(way)), "{told}");
             assert_eq!(*given.lock().unwrap(), [first.0, second.0, host.0]);
         })
     })

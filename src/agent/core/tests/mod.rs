@@ -87,6 +87,7 @@ pub(super) fn pod(slot: u32, snapshot: &PodSnapshot) -> PodRun {
         slot,
         hash: snapshot.hash.clone(),
         revision: Revision::new("c0ffee"),
+        images: BTreeMap::new(),
     }
 }
 

@@ -1,6 +1,7 @@
 use super::{World, simple, template};
 use crate::model::*;
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 #[test]
@@ -64,10 +65,42 @@ fn a_start_that_fails_says_why_and_is_tried_again_with_back_off() {
     assert_eq!(world.report(uid).message, "ErrImagePull: image no:1: not found");
     world.pass(35_000);
     assert_eq!(world.host.calls.starts, 3);
+    assert_eq!(world.report(uid).message, "ImagePullBackOff: image no:1: not found");
     world.behave("no:1", |_| {});
     world.pass(60_000);
     assert_eq!(world.report(uid).phase, PodPhase::Running);
     assert_eq!(world.report(uid).containers[0].restarts, 0, "it never ran before");
+}
+
+#[test]
+fn a_restart_runs_the_image_that_the_first_start_found_or_that_the_controller_says() {
+    let image = |world: &World| {
+        let digests = world.host.containers().map(|container| container.image_digest.clone().unwrap_or_default());
+        digests.collect::<BTreeSet<_>>()
+    };
+    for (told, expected) in [(None, "old"), (Some("told"), "told")] {
+        let mut world = World::new();
+        let crash = |behaviour: &mut crate::agent::runtime::fake::Behaviour| {
+            behaviour.exits_after = Some((Duration::from_secs(1), 3));
+        };
+        for name in ["crash:1", "crash@old", "crash@told"] {
+            world.behave(name, crash);
+        }
+        world.host.registry.insert("crash:1".to_owned(), "old".to_owned());
+        let snapshot = simple("crash:1", json!({}));
+        let mut run = super::pod(0, &snapshot);
+        run.images.extend(told.map(|digest| ("crash:1".to_owned(), digest.to_owned())));
+        world.assignment.templates.insert(snapshot.hash.clone(), snapshot);
+        world.assignment.run.insert(run.uid, run);
+        world.assign();
+        world.pass(500);
+        world.host.registry.insert("crash:1".to_owned(), "new".to_owned());
+        world.pass(1_000);
+        world.restart_agent();
+        world.pass(20_000);
+        assert!(world.host.calls.starts > 2);
+        assert_eq!(image(&world), BTreeSet::from([expected.to_owned()]));
+    }
 }
 
 #[test]

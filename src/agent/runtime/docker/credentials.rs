@@ -1,24 +1,30 @@
-//! Credentials of registries, from the file that `docker login` writes.
+//! Which of many logins is for an image. Pure.
 //!
-//! Read anew for every pull, so that a login takes effect at once and nothing is kept in memory. Credential helpers
-//! (`credsStore`, `credHelpers`) are other programs; they are not run, and a pull without credentials is tried instead.
+//! In: what `docker login` and Secrets of type `kubernetes.io/dockerconfigjson` and `kubernetes.io/dockercfg` hold. Out: the logins whose
+//! entry names the image's registry, by Kubernetes' rules: an entry may have `*` in its host name and a path that the
+//! image's name begins with, and the more exact entry goes first.
+//! <https://kubernetes.io/docs/concepts/containers/images/#config-json>
 
-use crate::model::SecretBytes;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bollard::auth::DockerCredentials;
 use serde::Deserialize;
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::path::Path;
 
-/// What `docker login` calls Docker Hub.
+/// What `docker login` calls Docker Hub, and what its host is called in entries.
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
+const HUB_HOST: &str = "index.docker.io";
 
 /// `config.json`, as far as we read it.
 #[derive(Deserialize, Default)]
-#[serde(default)]
-struct Config {
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct Config {
     auths: BTreeMap<String, Auth>,
+    /// The program that keeps all logins.
+    creds_store: String,
+    /// The programs that keep the logins of some registries.
+    cred_helpers: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -33,6 +39,18 @@ struct Auth {
 }
 
 impl Auth {
+    /// `None` for an entry whose password a helper has.
+    fn credentials(&self, server: &str) -> Option<DockerCredentials> {
+        let (username, password) = self.pair()?;
+        Some(DockerCredentials {
+            username: Some(username),
+            password: Some(password),
+            identitytoken: self.identitytoken.clone(),
+            serveraddress: Some(server.to_owned()),
+            ..DockerCredentials::default()
+        })
+    }
+
     fn pair(&self) -> Option<(String, String)> {
         if let (Some(username), Some(password)) = (&self.username, &self.password) {
             return Some((username.clone(), password.clone()));
@@ -43,106 +61,159 @@ impl Auth {
     }
 }
 
-/// The credentials for the registry of `image`, if the file has any. A file that is absent or unreadable has none.
-pub(super) async fn find(config: &Path, image: &str) -> Option<DockerCredentials> {
-    let bytes = tokio::fs::read(config).await.ok()?;
-    parse(&bytes, image).unwrap_or_else(|error| {
-        // serde's message would quote what it found; where it found it is enough.
-        tracing::warn!("{}, line {}: not a Docker config file; pulling without credentials", config.display(), error.line());
-        None
-    })
-}
+impl Config {
+    /// Reads the file of `docker login`. The error tells where it is, and would quote what is there: only its place may be shown.
+    pub(super) fn read(json: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(json)
+    }
 
-/// The credentials for the registry of `image` in a Secret of `imagePullSecrets`, of either form. One that cannot be read has none.
-pub(super) fn find_in(secret: &SecretBytes, image: &str) -> Option<DockerCredentials> {
-    let json = secret.expose();
-    let old_form = || serde_json::from_slice::<BTreeMap<String, Auth>>(json).map(|auths| of_registry(&auths, image));
-    let found = match serde_json::from_slice::<Config>(json) {
-        Ok(config) if !config.auths.is_empty() => Ok(of_registry(&config.auths, image)),
-        _ => old_form(),
-    };
-    found.unwrap_or_else(|error| {
-        tracing::warn!("an imagePullSecret holds no logins (line {}); it is passed over", error.line());
-        None
-    })
-}
+    /// Reads a Secret, of either form.
+    pub(super) fn read_secret(json: &[u8]) -> Result<Self, serde_json::Error> {
+        match serde_json::from_slice::<Self>(json) {
+            Ok(config) if !config.auths.is_empty() => Ok(config),
+            _ => serde_json::from_slice(json).map(|auths| Self { auths, ..Self::default() }),
+        }
+    }
 
-fn parse(config: &[u8], image: &str) -> Result<Option<DockerCredentials>, serde_json::Error> {
-    let config: Config = serde_json::from_slice(config)?;
-    Ok(of_registry(&config.auths, image))
-}
+    /// The logins for an image, the most exact entry first.
+    pub(super) fn logins(&self, image: &str) -> Vec<DockerCredentials> {
+        let target = Target::of(image);
+        let mut fitting: Vec<_> = self.auths.iter().filter(|(entry, _)| target.is_meant_by(entry)).collect();
+        fitting.sort_by_key(|(entry, _)| (Reverse(entry.len()), *entry));
+        fitting.into_iter().filter_map(|(entry, auth)| auth.credentials(entry)).collect()
+    }
 
-fn of_registry(auths: &BTreeMap<String, Auth>, image: &str) -> Option<DockerCredentials> {
-    let registry = registry(image);
-    let (name, auth) = auths.iter().find(|(name, _)| bare(name) == bare(registry))?;
-    let (username, password) = auth.pair()?;
-    Some(DockerCredentials {
-        username: Some(username),
-        password: Some(password),
-        identitytoken: auth.identitytoken.clone(),
-        serveraddress: Some(name.clone()),
-        ..DockerCredentials::default()
-    })
-}
-
-/// The registry of a reference: its first part, if that can only be a host.
-fn registry(image: &str) -> &str {
-    match image.split_once('/') {
-        Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => host,
-        _ => DOCKER_HUB,
+    /// The program that knows the login for an image, and what it calls the registry. As with `docker pull`, one for this registry goes
+    /// before the one for all.
+    pub(super) fn helper(&self, image: &str) -> Option<(&str, String)> {
+        let target = Target::of(image);
+        let own = self.cred_helpers.iter().find(|(entry, _)| target.is_meant_by(entry)).map(|(_, name)| name.as_str());
+        let name = own.or(Some(self.creds_store.as_str())).filter(|name| !name.is_empty())?;
+        let server = if target.host == HUB_HOST { DOCKER_HUB.to_owned() } else { target.host };
+        Some((name, server))
     }
 }
 
-/// Old entries are URLs, new ones are hosts.
-fn bare(registry: &str) -> &str {
-    let host = registry.trim_start_matches("https://").trim_start_matches("http://").split('/').next().unwrap_or("");
-    if host == "docker.io" { "index.docker.io" } else { host }
+/// Where an image is: the registry's host, with its port, and the path there.
+#[derive(Debug, PartialEq, Eq)]
+struct Target {
+    host: String,
+    path: String,
+}
+
+impl Target {
+    /// The first part of a name is the registry if it can only be a host.
+    fn of(image: &str) -> Self {
+        let (host, path) = match image.split_once('/') {
+            Some((host, path)) if host.contains(['.', ':']) || host == "localhost" => (host, path),
+            _ => (HUB_HOST, image),
+        };
+        Self { host: if host == "docker.io" { HUB_HOST } else { host }.to_owned(), path: path.to_owned() }
+    }
+
+    /// Old entries are URLs, new ones are hosts.
+    fn is_meant_by(&self, entry: &str) -> bool {
+        let bare = entry.trim_start_matches("https://").trim_start_matches("http://");
+        let (host, path) = bare.split_once('/').unwrap_or((bare, ""));
+        let path = path.trim_end_matches('/');
+        let path = if matches!(path, "v1" | "v2") { "" } else { path };
+        let host = if host == "docker.io" { HUB_HOST } else { host };
+        fits_host(host, &self.host) && self.path.starts_with(path)
+    }
+}
+
+/// Label by label; a port must be the same.
+fn fits_host(pattern: &str, host: &str) -> bool {
+    let (pattern, pattern_port) = pattern.split_once(':').unwrap_or((pattern, ""));
+    let (host, port) = host.split_once(':').unwrap_or((host, ""));
+    let (patterns, labels): (Vec<_>, Vec<_>) = (pattern.split('.').collect(), host.split('.').collect());
+    pattern_port == port && patterns.len() == labels.len() && patterns.iter().zip(labels).all(|(p, label)| fits_label(p, label))
+}
+
+/// `*` stands for any characters.
+fn fits_label(pattern: &str, label: &str) -> bool {
+    let Some((before, after)) = pattern.split_once('*') else { return pattern == label };
+    let Some(rest) = label.strip_prefix(before) else { return false };
+    (0..=rest.len()).filter(|at| rest.is_char_boundary(*at)).any(|at| fits_label(after, &rest[at..]))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::{Value, json};
 
-    fn user(image: &str) -> Option<String> {
-        let auth = |pair: &str| serde_json::json!({ "auth": STANDARD.encode(pair) });
-        let auths = serde_json::json!({
+    fn users(config: &Value, image: &str) -> Vec<String> {
+        let config = Config::read(config.to_string().as_bytes()).unwrap();
+        config.logins(image).into_iter().filter_map(|login| login.username).collect()
+    }
+
+    fn auth(pair: &str) -> Value {
+        json!({ "auth": STANDARD.encode(pair) })
+    }
+
+    #[test]
+    fn an_image_gets_the_logins_of_its_registry_only() {
+        let config = json!({ "auths": {
             "https://index.docker.io/v1/": auth("hub:1"),
             "ghcr.io": auth("cat:2"),
             "http://localhost:5000/v2/": auth("local:3"),
             "helper.example": {},
-        });
-        let config = serde_json::json!({ "auths": auths, "credsStore": "desktop" }).to_string();
-        parse(config.as_bytes(), image).unwrap().and_then(|credentials| credentials.username)
+        }});
+        let user = |image: &str| users(&config, image).join(" ");
+        assert_eq!(user("nginx:1.27"), "hub");
+        assert_eq!(user("shop/web"), "hub");
+        assert_eq!(user("docker.io/shop/web"), "hub");
+        assert_eq!(user("ghcr.io/shop/web@sha256:abc"), "cat");
+        assert_eq!(user("localhost:5000/web"), "local");
+        assert_eq!(user("quay.io/shop/web"), "");
+        assert_eq!(user("helper.example/web"), "", "an entry without a password is a helper's");
     }
 
     #[test]
-    fn an_image_gets_the_credentials_of_its_registry_only() {
-        assert_eq!(user("nginx:1.27").as_deref(), Some("hub"));
-        assert_eq!(user("shop/web").as_deref(), Some("hub"));
-        assert_eq!(user("docker.io/shop/web").as_deref(), Some("hub"));
-        assert_eq!(user("ghcr.io/shop/web@sha256:abc").as_deref(), Some("cat"));
-        assert_eq!(user("localhost:5000/web").as_deref(), Some("local"));
-        assert_eq!(user("quay.io/shop/web"), None);
-        assert_eq!(user("helper.example/web"), None, "an entry without a password is a helper's");
+    fn entries_may_have_patterns_and_paths_and_the_more_exact_goes_first() {
+        let config = json!({ "auths": {
+            "*.example": auth("any:1"),
+            "a.example/shop": auth("shop:2"),
+            "a.example": auth("all:3"),
+            "*.b*.example": auth("deep:4"),
+            "c.example:5000": auth("port:5"),
+        }});
+        let user = |image: &str| users(&config, image).join(" ");
+        assert_eq!(user("a.example/shop/web:1"), "shop any all");
+        assert_eq!(user("a.example/other"), "any all");
+        assert_eq!(user("x.bc.example/web"), "deep", "a star is one label, or a part of it");
+        assert_eq!(user("c.example:5000/web"), "port");
+        assert_eq!(user("c.example:5001/web"), "");
     }
 
     #[test]
     fn logins_of_a_secret_are_read_in_both_forms() {
-        let user = |json: serde_json::Value| {
-            let secret = SecretBytes::new(json.to_string().into_bytes());
-            find_in(&secret, "ghcr.io/shop/web:1").and_then(|found| found.username.zip(found.password))
+        let pair = |secret: Value| {
+            let logins = Config::read_secret(secret.to_string().as_bytes()).unwrap_or_default().logins("ghcr.io/shop/web:1");
+            logins.into_iter().next().and_then(|found| found.username.zip(found.password))
         };
-        let pair = Some(("bot".to_owned(), "s3cr3t".to_owned()));
-        let entry = serde_json::json!({ "ghcr.io": { "auth": STANDARD.encode("bot:s3cr3t") } });
-        assert_eq!(user(serde_json::json!({ "auths": entry })), pair);
-        assert_eq!(user(entry), pair, "the form of .dockercfg");
-        let plain = serde_json::json!({ "auths": { "https://ghcr.io": { "username": "bot", "password": "s3cr3t" } } });
-        assert_eq!(user(plain), pair);
-        assert_eq!(user(serde_json::json!(["no", "logins"])), None);
+        let expected = Some(("bot".to_owned(), "s3cr3t".to_owned()));
+        let entry = json!({ "ghcr.io": auth("bot:s3cr3t") });
+        assert_eq!(pair(json!({ "auths": entry })), expected);
+        assert_eq!(pair(entry), expected, "the form of .dockercfg");
+        let plain = json!({ "auths": { "https://ghcr.io": { "username": "bot", "password": "s3cr3t" } } });
+        assert_eq!(pair(plain), expected);
+        assert_eq!(pair(json!(["no", "logins"])), None);
+    }
+
+    #[test]
+    fn a_helper_of_the_registry_goes_before_that_of_all() {
+        let config = json!({ "credsStore": "desktop", "credHelpers": { "gcr.io": "gcloud", "none.example": "" } });
+        let config = Config::read(config.to_string().as_bytes()).unwrap();
+        assert_eq!(config.helper("gcr.io/shop/web"), Some(("gcloud", "gcr.io".to_owned())));
+        assert_eq!(config.helper("ghcr.io/shop/web"), Some(("desktop", "ghcr.io".to_owned())));
+        assert_eq!(config.helper("nginx"), Some(("desktop", DOCKER_HUB.to_owned())));
+        assert_eq!(config.helper("none.example/web"), None, "an empty name means none");
+        assert_eq!(Config::default().helper("nginx"), None);
     }
 
     #[test]
     fn a_broken_file_is_an_error_and_not_a_guess() {
-        assert!(parse(b"{", "nginx").is_err());
+        assert!(Config::read(b"{").is_err());
     }
 }

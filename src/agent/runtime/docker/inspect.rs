@@ -46,6 +46,7 @@ pub(super) struct State {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct Config {
+    image: String,
     labels: Option<BTreeMap<String, String>>,
 }
 
@@ -106,6 +107,11 @@ pub(super) fn exit(code: i64, oom_killed: bool) -> Exit {
 }
 
 impl Container {
+    /// The name of its image, as it was made with.
+    pub(super) fn image_name(&self) -> &str {
+        &self.config.image
+    }
+
     pub(super) fn labels(&self) -> BTreeMap<String, String> {
         self.config.labels.clone().unwrap_or_default()
     }

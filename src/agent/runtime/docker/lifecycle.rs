@@ -60,7 +60,7 @@ impl Shared {
     /// `None` for a container that was removed since it was listed, or that has only some of our labels.
     async fn row_status(&self, session: &Arc<Session>, row: Row) -> Result<Option<ContainerStatus>, RuntimeError> {
         let Some(container) = self.find(session, &row.id).await? else { return Ok(None) };
-        let digest = self.image_digest(session, &container.image).await;
+        let digest = self.image_digest(session, &container).await;
         match container.status(digest, clock::now()) {
             Ok(status) => Ok(Some(status)),
             Err(label) => {
@@ -113,7 +113,7 @@ impl Shared {
             return Err(self.engine.failed(&format!("starting {}", launch.labels.container_name()), &error));
         }
         let container = self.find(&session, &id.0).await?.ok_or_else(|| RuntimeError::NotFound(id.clone()))?;
-        let image_digest = self.image_digest(&session, &container.image).await;
+        let image_digest = self.image_digest(&session, &container).await;
         Ok(Started { id, address: container.address(), image_digest })
     }
 

@@ -16,7 +16,7 @@
 //! The Engine writes the environment of a container to its disk, so it is told of no secret in it: those come by a file (`init`). Mounts
 //! have the semantics of `--mount`: a missing source is an error.
 //!
-//! Deliberately absent: volumes' files (the shell writes them), credential helpers, Swarm, and any wish to clean up what is not
+//! Deliberately absent: volumes' files (the shell writes them), Swarm, and any wish to clean up what is not
 //! ours.
 
 mod create;
@@ -30,6 +30,7 @@ mod init;
 mod inspect;
 mod labels;
 mod lifecycle;
+mod logins;
 mod network;
 mod sandbox;
 mod settle;
@@ -88,8 +89,8 @@ struct Shared {
     logins: Option<PathBuf>,
     engine: Engine,
     starts: Semaphore,
-    /// Digest by image id: what an image id stands for never changes.
-    digests: Mutex<BTreeMap<String, Option<String>>>,
+    /// Digest by image id and name: what they stand for together never changes.
+    digests: Mutex<BTreeMap<(String, String), Option<String>>>,
     /// The ids that we removed lately, whose end is no news to anyone.
     removed: Mutex<VecDeque<String>>,
 }

@@ -18,6 +18,8 @@ pub(crate) struct FakePod {
     /// Whether it succeeded, once it has ended.
     pub(crate) ended: Option<bool>,
     pub(crate) reported: Option<(PodPhase, bool)>,
+    /// What the name of its image was resolved to, once it runs.
+    pub(crate) digest: Option<String>,
 }
 
 /// An agent that does as it is told.
@@ -59,8 +61,15 @@ impl FakeAgent {
         for (uid, run) in &assignment.run {
             let known = self.pods.contains_key(uid) || assignment.templates.contains_key(&run.hash);
             assert!(known, "the template of a new pod is not sent");
-            let fresh =
-                || FakePod { run: run.clone(), started: now, ready_since: None, stopping: None, ended: None, reported: None };
+            let fresh = || FakePod {
+                run: run.clone(),
+                started: now,
+                ready_since: None,
+                stopping: None,
+                ended: None,
+                reported: None,
+                digest: run.images.values().next().cloned(),
+            };
             self.pods.entry(*uid).or_insert_with(fresh);
             let template = assignment.templates.get(&run.hash).map(|snapshot| &snapshot.template.spec);
             self.volumes.extend(template.into_iter().flat_map(|spec| spec.claim_keys(&run.workload.namespace, &run.name)));
@@ -81,6 +90,20 @@ impl FakeAgent {
         self.fresh.insert(set.service.clone(), set.version);
         self.dirty = true;
         self.endpoints.insert(set.service.clone(), set);
+    }
+}
+
+/// The only container of a pod, of an image with a digest.
+fn container_of(digest: &str) -> ContainerReport {
+    ContainerReport {
+        name: "main".to_owned(),
+        id: String::new(),
+        image_digest: Some(digest.to_owned()),
+        state: ContainerState::Running,
+        ready: true,
+        restarts: 0,
+        last_exit: None,
+        started: true,
     }
 }
 
@@ -149,7 +172,7 @@ impl World {
             address: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             ports: [(8080, 30000)].into_iter().collect(),
             init_containers: Vec::new(),
-            containers: Vec::new(),
+            containers: pod.digest.iter().map(|digest| container_of(digest)).collect(),
             reason: String::new(),
             message: if self.broken.contains(&letter(&pod.run.hash)) {
                 "readiness probe fails".to_owned()
@@ -162,11 +185,14 @@ impl World {
     /// One agent goes on by one tick and reports what changed.
     pub(super) fn act(&mut self, name: &NodeName) {
         let (now, start, stop) = (self.now, self.start, self.stop);
-        let broken = self.broken.clone();
+        let (broken, registry) = (self.broken.clone(), self.registry.clone());
         let agent = self.agents.get_mut(name).unwrap();
         let mut ended = Vec::new();
         for (uid, pod) in &mut agent.pods {
             let works = !broken.contains(&letter(&pod.run.hash));
+            if now.since(pod.started) >= start {
+                pod.digest = pod.digest.take().or_else(|| registry.clone());
+            }
             if pod.ready_since.is_none() && works && now.since(pod.started) >= start {
                 pod.ready_since = Some(now);
             }
