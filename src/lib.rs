@@ -23,6 +23,8 @@ pub mod apply;
 
 pub mod controller;
 
+pub mod trust;
+
 pub mod wire;
 
 pub mod agent;

@@ -16,9 +16,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("diff", &["model", "manifest"]),
     ("apply", &["model", "diff"]),
     ("controller", &["model", "diff", "apply"]),
-    ("controller/shell", &["model", "manifest", "controller", "wire", "sync", "status", "causes", "clock"]),
-    ("wire", &["model", "causes", "clock"]),
-    ("agent", &["model", "wire", "causes", "clock"]),
+    ("controller/shell", &["model", "manifest", "controller", "trust", "wire", "sync", "status", "causes", "clock"]),
+    ("trust", &["model"]),
+    ("wire", &["model", "trust", "causes", "clock"]),
+    ("agent", &["model", "trust", "wire", "causes", "clock"]),
     ("sync", &["model", "manifest", "clock"]),
     ("status", &["model", "clock"]),
 ];
