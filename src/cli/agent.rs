@@ -1,28 +1,36 @@
 //! `driftless agent`: the half that runs pods.
 
-use super::CliResult;
+use super::enlist::enlist;
 use super::halves::{self, AgentOptions, Running};
-use super::node::RuntimeChoice;
-use super::options::{AllowArgs, ConfigArgs, StateArgs, cluster_name};
+use super::node::{self, RuntimeChoice};
+use super::options::{AllowArgs, ConfigArgs, StateArgs, StateDir, cluster_name};
+use super::{CliError, CliResult};
 use crate::telemetry;
-use crate::wire::WireAddress;
+use crate::wire::{Connector, WireAddress};
 use clap::Args;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Run the pods that a controller assigns to this node: `driftless up` without the controller.
 ///
-/// In this version controller and agents run on one machine and talk over a unix socket. While the controller is away the agent
-/// keeps what runs running, restarts it when it crashes, and comes back by itself.
+/// On another host than the controller's the agent joins with a token, once; it then has a key and a certificate of its own, which it
+/// renews by itself. While the controller is away the agent keeps what runs running, restarts it when it crashes, and comes back by
+/// itself.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:
-  driftless agent
-  driftless agent --controller unix:/var/lib/driftless/run/agents.sock --runtime docker
+  driftless agent                                                  on the controller's machine
+  driftless agent --controller HOST:7781 --token-file token        on any other; the token is needed the first time only
+  driftless agent --controller HOST:7781 --runtime docker --node db-1
 
 Stopping the agent stops no pod. The next one finds them by their labels and takes them over, untouched.")]
 pub struct AgentArgs {
-    /// Where the controller listens [default: unix:STATE_DIR/run/agents.sock]
-    #[arg(long, env = "DRIFTLESS_CONTROLLER", value_name = "unix:PATH")]
-    controller: Option<WireAddress>,
+    /// Where the controller listens: HOST:PORT, several with commas if it can be reached in several ways, or unix:PATH [default:
+    /// unix:STATE_DIR/run/agents.sock]
+    #[arg(long, env = "DRIFTLESS_CONTROLLER", value_name = "ADDR", value_delimiter = ',')]
+    controller: Vec<WireAddress>,
+    /// A file with the token that lets this host join, as `driftless token create` printed it; - for stdin
+    #[arg(long, env = "DRIFTLESS_TOKEN_FILE", value_name = "FILE")]
+    token_file: Option<PathBuf>,
     /// The cluster's name, as the controller was given it
     #[arg(long, env = "DRIFTLESS_CLUSTER", value_name = "NAME", default_value = "default", value_parser = cluster_name)]
     cluster: String,
@@ -57,17 +65,42 @@ async fn start(args: &AgentArgs) -> CliResult<Running> {
     let state = args.state.open()?;
     let mut running = Running::new();
     running.keep(state.lock_agent().await?);
-    let controller = args.controller.clone().unwrap_or_else(|| WireAddress::unix(state.socket()));
-    running.note("controller", controller.to_string());
+    let connector = connector(args, &mut running, &state).await?;
     let options = AgentOptions {
         cluster: args.cluster.clone(),
         node: args.node.clone(),
         runtime: args.runtime,
         allows: args.allow.allows(),
         state: state.agent(),
-        connector: controller.connector(),
+        connector,
     };
     halves::start_agent(&mut running, options).await?;
     running.note("state", state.root().display().to_string());
     Ok(running)
+}
+
+/// The way to the controller. On another host this one has to be a node first.
+async fn connector(args: &AgentArgs, running: &mut Running, state: &StateDir) -> CliResult<Connector> {
+    let mut hosts = Vec::new();
+    match args.controller.as_slice() {
+        [] => {
+            running.note("controller", format!("unix:{}", state.socket().display()));
+            return Ok(Connector::Unix(state.socket()));
+        }
+        [only @ WireAddress::Unix(path)] => {
+            running.note("controller", only.to_string());
+            return Ok(Connector::Unix(path.clone()));
+        }
+        several => {
+            for address in several {
+                let WireAddress::Tcp(host) = address else {
+                    return Err(CliError::new(format!("{address} cannot be one of several addresses"))
+                        .hint("give one unix:PATH, or one or more HOST:PORT"));
+                };
+                hosts.push(host.clone());
+            }
+        }
+    }
+    running.note("controller", hosts.join(", "));
+    enlist(running, state, node::name(args.node.as_deref()), hosts, args.token_file.as_deref()).await
 }

@@ -56,6 +56,14 @@ impl Running {
         self.kept.push(Box::new(guard));
     }
 
+    /// Runs a task until the end, which it is told of.
+    pub(super) fn spawn<F>(&mut self, task: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = CliResult<()>> + Send + 'static,
+    {
+        self.tasks.spawn(task(self.shutdown.clone()));
+    }
+
     /// Adds a line to the banner.
     pub(super) fn note(&mut self, label: &'static str, text: impl Into<String>) {
         self.notes.push((label, text.into()));
@@ -125,7 +133,12 @@ pub(super) fn run(start: impl AsyncFnOnce() -> CliResult<Running>) -> CliResult<
     let ended = runtime.block_on(async {
         let listen = |kind| signal(kind).map_err(|error| CliError::with_source("cannot listen for signals", error));
         let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
-        let mut running = start().await?;
+        let mut running = tokio::select! {
+            running = start() => running?,
+            // It waits for a controller, and nothing runs yet.
+            _ = interrupt.recv() => return Ok(()),
+            _ = terminate.recv() => return Ok(()),
+        };
         let failed = tokio::select! {
             _ = interrupt.recv() => Ok(()),
             _ = terminate.recv() => Ok(()),
@@ -199,13 +212,13 @@ fn shell_error(error: ShellError) -> CliError {
 /// An error of the socket between the halves.
 pub(super) fn wire_error(error: WireError) -> CliError {
     let hint = match &error {
-        WireError::InUse(_) => "stop the other controller, or choose another socket with --agents unix:PATH",
+        WireError::InUse(_) => "stop the other controller, or choose another place with --agents",
         WireError::Io { .. }
         | WireError::Address(_)
         | WireError::Transport(_)
         | WireError::Refused(_)
         | WireError::Convert(_)
-        | WireError::Closed => "choose a socket that you may make with --agents unix:PATH",
+        | WireError::Closed => "choose another with --agents: HOST:PORT for other hosts, unix:PATH for this machine",
     };
     CliError::with_source("agents cannot come in", error).hint(hint)
 }

@@ -4,12 +4,15 @@
 //! once.
 
 mod agent;
+mod ca;
 mod client;
 mod columns;
 mod completions;
 mod controller;
 mod demo;
 mod demo_server;
+mod doors;
+mod enlist;
 mod error;
 mod events;
 mod get;
@@ -25,6 +28,7 @@ mod plan;
 mod render_jail;
 mod schema;
 mod shim;
+mod token;
 pub mod up;
 mod validate;
 
@@ -52,6 +56,8 @@ pub enum Command {
     Up(up::UpArgs),
     Controller(controller::ControllerArgs),
     Agent(agent::AgentArgs),
+    Token(token::TokenArgs),
+    Ca(ca::CaArgs),
     Plan(plan::PlanArgs),
     Validate(validate::ValidateArgs),
     Get(get::GetArgs),
@@ -81,6 +87,8 @@ pub fn run(cli: Cli) -> CliResult<ExitCode> {
         Command::Up(args) => up::run(&args),
         Command::Controller(args) => controller::run(&args),
         Command::Agent(args) => agent::run(&args),
+        Command::Token(args) => token::run(&args),
+        Command::Ca(args) => ca::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Validate(args) => validate::run(&args),
         Command::Get(args) => get::run(&args),

@@ -1,11 +1,12 @@
 //! `driftless up`: controller and one agent in one process.
 
-use super::CliResult;
 use super::halves::{self, Running};
 use super::node::RuntimeChoice;
 use super::options::{AllowArgs, ConfigArgs, StateArgs, StateDir, WatchArgs};
+use super::{CliResult, doors};
+use crate::controller::shell::ShellSettings;
 use crate::telemetry;
-use crate::wire;
+use crate::wire::{self, Incoming, WireAddress};
 use clap::Args;
 use std::process::ExitCode;
 
@@ -34,6 +35,9 @@ pub struct UpArgs {
     /// Where status and the read-only Kubernetes API listen, on this machine
     #[arg(long, env = "DRIFTLESS_LISTEN", value_name = "HOST:PORT", default_value = "127.0.0.1:7780")]
     listen: String,
+    /// Where agents of other hosts may come in as well: HOST:PORT, as 0.0.0.0:7781 [default: nowhere]
+    #[arg(long, alias = "listen-agents", env = "DRIFTLESS_AGENTS_LISTEN", value_name = "ADDR", value_delimiter = ',')]
+    agents: Vec<WireAddress>,
     /// What to run pods with
     #[arg(long, env = "DRIFTLESS_RUNTIME", value_enum, default_value_t)]
     runtime: RuntimeChoice,
@@ -68,8 +72,11 @@ pub async fn start(args: &UpArgs) -> CliResult<Running> {
     let mut running = Running::new();
     running.keep(state.lock_controller().await?);
     running.keep(state.lock_agent().await?);
-    let (connector, incoming) = wire::local();
-    halves::start_controller(&mut running, args.watch.settings(&state), &args.listen, incoming).await?;
+    let (connector, own) = wire::local();
+    let (mut doors, admission) = doors::open(&mut running, &state, &args.agents, &[]).await?;
+    doors.push(own);
+    let settings = ShellSettings { admission, ..args.watch.settings(&state) };
+    halves::start_controller(&mut running, settings, &args.listen, Incoming::merge(doors)).await?;
     let agent = halves::AgentOptions {
         cluster: args.watch.cluster.clone(),
         node: args.node.clone(),

@@ -146,6 +146,22 @@ impl Controller {
         Ok(found.map(|(_, node)| node.clone()))
     }
 
+    /// What was on a host that is gone for good is lost: its claims begin anew elsewhere, and those that were to be deleted are.
+    pub(super) fn lose_claims(&mut self, name: &NodeName) {
+        let there = self.claims.by_key.iter().filter(|(_, claim)| claim.node.as_ref() == Some(name));
+        for key in there.map(|(key, _)| key.clone()).collect::<Vec<ObjectKey>>() {
+            let deleting = self.claims.by_key.get(&key).is_some_and(|claim| claim.deleting);
+            if deleting {
+                self.claims.by_key.remove(&key);
+            } else if let Some(claim) = self.claims.by_key.get_mut(&key) {
+                claim.node = None;
+            }
+            self.records.touch(&key);
+            let message = format!("its data was on {name}, which a commit has removed: it is lost");
+            self.happenings.note(Happening { about: &key, pod: None, warning: true, reason: "DataLost", message }, self.now);
+        }
+    }
+
     fn is_for_one_pod(&self, key: &ObjectKey) -> bool {
         let spec = self.inputs.object(key).and_then(|object| object.claim());
         spec.is_some_and(|spec| spec.access_modes.iter().any(|mode| mode == "ReadWriteOncePod"))

@@ -5,6 +5,7 @@ use super::endpoints::Services;
 use super::event::{Effect, Event, Settings};
 use super::happenings::Happenings;
 use super::inputs::Inputs;
+use super::membership::Members;
 use super::network::Network;
 use super::nodes::Nodes;
 use super::placements::Placements;
@@ -30,6 +31,7 @@ pub struct Controller {
     pub(super) health: Health,
     pub(super) inputs: Inputs,
     pub(super) nodes: Nodes,
+    pub(super) members: Members,
     pub(super) capacity: schedule::Nodes,
     pub(super) placements: Placements,
     pub(super) nominated: Nominated,
@@ -95,6 +97,7 @@ impl Controller {
             health: Health::Starting,
             inputs: Inputs::of(services),
             nodes: Nodes::default(),
+            members: Members::default(),
             capacity: schedule::Nodes::default(),
             placements: Placements::default(),
             nominated: Nominated::new(),
@@ -141,6 +144,8 @@ impl Controller {
             Event::Loaded(loaded) => self.inputs.queue_revision(*loaded),
             Event::SyncFailed { message, hint } => self.trouble.sync = Some((message, hint)),
             Event::SyncRecovered => self.trouble.sync = None,
+            Event::NodeJoined { node, member, token } => self.join(&node, member, &token),
+            Event::AgentHello { node, hello } if self.is_removed(&node) => drop(hello),
             Event::AgentHello { node, hello } => self.hello(&node, *hello),
             Event::AgentReport { node, report } => self.report(&node, *report),
             Event::AgentHeartbeat { node } => self.heard(&node),
@@ -257,6 +262,7 @@ impl Controller {
 
     /// Hands the effects out, with the next time to wake if it differs from the last wish.
     fn finish(&mut self, woken: bool) -> Vec<Effect> {
+        self.tell_roll();
         if matches!(self.health, Health::StoodDown(_)) {
             self.out.clear();
             return Vec::new();

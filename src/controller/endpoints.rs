@@ -213,6 +213,11 @@ impl Services {
         }
     }
 
+    /// Forgets what a node that is gone has acknowledged.
+    pub(super) fn forget_node(&mut self, name: &NodeName) {
+        self.acknowledged.remove(name);
+    }
+
     /// Forgets a pod that is gone.
     pub(super) fn forget(&mut self, uid: &PodUid) {
         for key in self.leaving_of.remove(uid).into_iter().flatten() {

@@ -2,8 +2,8 @@
 
 use crate::apply::prune;
 use crate::model::{
-    Assignment, AuditRecord, ClusterNotes, CurrentObject, Desired, EndpointSet, Epoch, Hello, Moment, NetworkSettings, NodeName,
-    NodeNetwork, Object, ObjectKey, PodSnapshot, Report, Revision, TemplateHash, Trigger,
+    Assignment, AuditRecord, ClusterNotes, CurrentObject, Desired, EndpointSet, Epoch, Hello, Moment, NetworkSettings,
+    NodeMember, NodeName, NodeNetwork, Object, ObjectKey, PodSnapshot, Report, Revision, Roll, TemplateHash, Trigger,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -41,6 +41,16 @@ pub enum Event {
     },
     /// The repo can be read again.
     SyncRecovered,
+    /// A host has joined with a token: the core said before that it may ([`Controller::admission`](super::Controller::admission)), and
+    /// the use of the token is on disk.
+    NodeJoined {
+        /// The name that it joined as.
+        node: NodeName,
+        /// Its key, and the labels that the token gave it.
+        member: NodeMember,
+        /// The id of the token.
+        token: String,
+    },
     /// An agent's stream began: who it is, and the echo of its ledger.
     AgentHello {
         /// The node that the stream was accepted for.
@@ -158,6 +168,8 @@ pub enum Effect {
         /// The whole of it.
         network: Arc<NodeNetwork>,
     },
+    /// From now on let in whom this names, and nobody else; links of others end.
+    Trust(Arc<Roll>),
     /// Append a record to the audit branch.
     Record(Box<AuditRecord>),
     /// Send [`Event::Wake`] at this time. Replaces every earlier wish, which otherwise stands.

@@ -27,12 +27,16 @@ impl Controller {
         self.written_node(name).and_then(|object| object.node()).cloned().unwrap_or_default()
     }
 
-    /// What an agent says of its host, with the labels of git over it.
+    /// What an agent says of its host, with the labels of its token and those of git over it. Other labels than those that tell the host
+    /// itself do not count from an agent: it could draw pods, and their secrets, to itself.
     pub(super) fn facts(&self, name: &NodeName) -> Option<NodeFacts> {
         let facts = self.nodes.get(name)?.facts.clone()?;
+        let mut labels = facts.labels;
+        labels.retain(|key, _| HOST_LABELS.contains(&key.as_str()));
+        labels.extend(self.members.labels(name));
         Some(match self.written_node(name) {
-            Some(object) => NodeFacts { labels: merged(facts.labels, &object.meta), ..facts },
-            None => facts,
+            Some(object) => NodeFacts { labels: merged(labels, &object.meta), ..facts },
+            None => NodeFacts { labels, ..facts },
         })
     }
 
@@ -69,6 +73,7 @@ impl Controller {
             self.evict(&name);
         }
         if touches(Kind::Node) {
+            self.strike_removed();
             self.touch_placed();
         }
         if [Kind::Node, Kind::Namespace, Kind::PriorityClass, Kind::PodDisruptionBudget].into_iter().any(touches) {

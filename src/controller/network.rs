@@ -45,6 +45,11 @@ impl Network {
         }
     }
 
+    /// A node is gone for good: its range is free.
+    pub(super) fn forget(&mut self, name: &NodeName) {
+        self.ranges.remove(name);
+    }
+
     /// Gives a node its range: by its name, so that it is probably the same after a lost memory, or the next free one. `None` if all are
     /// given out.
     fn allot(&mut self, settings: &NetworkSettings, name: &NodeName) -> Option<Cidr> {
@@ -127,7 +132,7 @@ impl Controller {
     fn peers(&self) -> BTreeMap<NodeName, Peer> {
         let peer = |(name, node): (&NodeName, &Node)| {
             let addresses = node.facts.as_ref().map(|facts| facts.tunnel.clone()).unwrap_or_default();
-            (name.clone(), Peer { addresses, pods: self.network.range(name), key: None })
+            (name.clone(), Peer { addresses, pods: self.network.range(name), key: self.members.key(name).cloned() })
         };
         self.nodes.by_name.iter().map(peer).collect()
     }

@@ -354,6 +354,21 @@ impl Controller {
         self.record(draft, Some(&[]));
     }
 
+    /// A host that joins is on record before it hears that it may.
+    pub(super) fn note_admitted(&mut self, name: &NodeName, token: &str) {
+        let draft = Draft {
+            subject: words::joined_subject(&[name.as_str()]),
+            body: words::admitted_body(name, self.members.key(name)),
+            trigger: Trigger::Node,
+            actor: words::admitted_rule(token),
+            outcome: Outcome::Converged,
+            counts: ChangeCounts::default(),
+            digest: empty_digest(),
+            started: self.now,
+        };
+        self.record(draft, Some(&[]));
+    }
+
     /// Units that began or ceased to be held, or are held for something else, make a record; but not if an earlier controller
     /// made it (`told`).
     pub(super) fn note_held(&mut self, trigger: Trigger, actor: &str, told: bool) {

@@ -21,6 +21,7 @@ impl Controller {
             self.nodes.enter(name, self.now);
             self.network.restore(self.settings.network.as_ref(), name, node.pods);
         }
+        self.members.restore(&notes.members);
         self.inputs.effective.revision.clone_from(&notes.revision);
         self.records.remember_notes(&notes);
         self.inputs.snapshots = restored.snapshots;

@@ -7,6 +7,7 @@ mod deletions;
 mod images;
 mod jobs;
 mod lost_nodes;
+mod members;
 mod network;
 mod placement;
 mod restarts;

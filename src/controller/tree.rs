@@ -109,6 +109,7 @@ impl Controller {
             epoch: self.epoch.0,
             instance: self.settings.instance.clone(),
             nodes: self.nodes.by_name.keys().filter(in_use).map(|name| (name.clone(), self.node_notes(name))).collect(),
+            members: self.members.all().clone(),
         }
     }
 }

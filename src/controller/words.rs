@@ -2,8 +2,8 @@
 
 use super::records::Occasion;
 use crate::model::{
-    Action, Change, JobSpec, Kind, Object, ObjectKey, Outcome, Plan, PodTemplate, Problem, PruneBlock, StalledBy, Strategy,
-    Workload,
+    Action, Change, JobSpec, KeyFingerprint, Kind, NodeName, Object, ObjectKey, Outcome, Plan, PodTemplate, Problem, PruneBlock,
+    StalledBy, Strategy, Workload,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -208,6 +208,16 @@ pub(super) fn joined_subject(nodes: &[&str]) -> String {
         [node] => format!("node {node} joins the cluster"),
         _ => format!("{} nodes join the cluster: {}", nodes.len(), nodes.join(", ")),
     }
+}
+
+/// Who let a node in.
+pub(super) fn admitted_rule(token: &str) -> String {
+    format!("rule: a host with a valid token may join (token {token})")
+}
+
+/// What is to be known of a node that was let in.
+pub(super) fn admitted_body(name: &NodeName, key: Option<&KeyFingerprint>) -> String {
+    key.map(|key| format!("{name} is who has the key {key}\n")).unwrap_or_default()
 }
 
 /// The problems that hold units, one to a line, with their places.

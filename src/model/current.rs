@@ -3,7 +3,7 @@
 //! It holds no addresses of pods, restart counts or timestamps, so that it changes only when the world does. The times at which a Job
 //! began and ended, and a CronJob was due, are no exception: they are what happened.
 
-use super::{Cidr, CronRun, JobRun, MadeBy, NodeName, ObjectKey, Revision, TemplateHash};
+use super::{Cidr, CronRun, JobRun, KeyFingerprint, MadeBy, NodeName, ObjectKey, Revision, TemplateHash};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -113,6 +113,9 @@ pub struct ClusterNotes {
     /// Every node that has been seen.
     #[serde(deserialize_with = "nodes")]
     pub nodes: BTreeMap<NodeName, NodeNotes>,
+    /// Every node that has joined with a token, heard or not.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub members: BTreeMap<NodeName, NodeMember>,
 }
 
 /// What is remembered of a node.
@@ -136,6 +139,17 @@ fn nodes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<NodeName
         Written::Names(names) => names.into_iter().map(|name| (name, NodeNotes::default())).collect(),
         Written::Notes(notes) => notes,
     })
+}
+
+/// Who speaks for a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeMember {
+    /// The key that it joined with.
+    pub key: KeyFingerprint,
+    /// The labels that its token gave it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
 }
 
 impl ClusterNotes {

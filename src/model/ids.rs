@@ -243,6 +243,16 @@ text_id! {
     UnitName
 }
 
+impl NodeName {
+    /// True if it is a DNS label (RFC 1123): what a certificate, and so a node that joins, can have for a name.
+    #[must_use]
+    pub fn is_label(&self) -> bool {
+        let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        let fits = (1..=63).contains(&self.0.len()) && self.0.chars().all(|c| is_word(c) || c == '-');
+        fits && self.0.starts_with(is_word) && self.0.ends_with(is_word)
+    }
+}
+
 impl Revision {
     /// The first 8 digits, for people.
     #[must_use]

@@ -1,19 +1,32 @@
-//! Whose key a node's name is bound to, and why a node may not join.
+//! Whom the controller lets in, and why not others.
 
-use super::NodeName;
-use serde::{Deserialize, Serialize};
-use std::fmt;
+use super::{KeyFingerprint, NodeName};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// The SHA-256 of a public key (its SubjectPublicKeyInfo, RFC 5280 section 4.1.2.7) as hexadecimal digits: what a node's name is
-/// bound to.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct KeyFingerprint(pub String);
+/// Whom the controller lets in with a certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Roll {
+    /// The key on record for each node.
+    pub keys: BTreeMap<NodeName, KeyFingerprint>,
+    /// Nodes that a commit has removed.
+    pub removed: BTreeSet<NodeName>,
+}
 
-impl fmt::Display for KeyFingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+impl Roll {
+    /// Whether a node with this name and key is let in.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn judge(&self, node: &NodeName, key: &KeyFingerprint) -> Result<(), JoinRefusal> {
+        if self.removed.contains(node) {
+            return Err(JoinRefusal::Removed(node.clone()));
+        }
+        match self.keys.get(node) {
+            Some(known) if known == key => Ok(()),
+            Some(_) => Err(JoinRefusal::NameTaken(node.clone())),
+            None => Err(JoinRefusal::NoToken(node.clone())),
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 //! certificates that lead from each generation to the next. The generation before the newest is accepted until the last certificate
 //! that it issued has ended; then it is forgotten by everyone who has renewed, which by then is everyone.
 
-use super::certificate::{CONTROLLER_NAME, Described, fingerprint, key_fingerprint, node_name};
+use super::certificate::{CLOCK_MARGIN, CONTROLLER_NAME, Described, fingerprint, key_fingerprint, node_name};
 use super::{TrustError, files, random};
 use crate::model::{KeyFingerprint, Moment, NodeName};
 use rcgen::{
@@ -24,9 +24,6 @@ pub const NODE_LIFE: Duration = Duration::from_secs(24 * 3600);
 
 /// How long an authority is valid.
 const AUTHORITY_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
-
-/// Certificates are valid since a while ago, for hosts whose clocks are behind.
-const CLOCK_MARGIN: Duration = Duration::from_secs(600);
 
 /// More generations than anybody makes.
 const GENERATIONS_MAX: usize = 1_000;

@@ -3,6 +3,7 @@
 use super::hex;
 use crate::model::{KeyFingerprint, Moment, NodeName};
 use sha2::{Digest, Sha256};
+use std::time::Duration;
 use tokio_rustls::rustls::CommonState;
 use tokio_rustls::rustls::pki_types::{CertificateDer, DnsName, ServerName};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
@@ -10,6 +11,9 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 /// The name that every controller's certificate is for. It is verified instead of a DNS name, so that an agent reaches its controller
 /// at any address: the authority is the cluster's own, and gives this name to nobody else.
 pub const CONTROLLER_NAME: &str = "controller.driftless.internal";
+
+/// Certificates are valid since a while before they were issued, for hosts whose clocks are behind.
+pub(super) const CLOCK_MARGIN: Duration = Duration::from_secs(600);
 
 /// The name of a node's certificate is its own name and this.
 const NODE_SUFFIX: &str = ".node.driftless.internal";
@@ -70,9 +74,10 @@ impl Described {
     /// When a certificate is to be renewed: at a point of the second half of its life, which `chance` (from 0 to 1) chooses.
     #[must_use]
     pub fn renewal(&self, chance: f64) -> Moment {
-        let half = self.ends.since(self.begins) / 2;
+        let issued = self.begins + CLOCK_MARGIN;
+        let half = self.ends.since(issued) / 2;
         // The last tenth is left for trying again.
-        self.begins + half + half.mul_f64(chance.clamp(0.0, 1.0) * 0.9)
+        issued + half + half.mul_f64(chance.clamp(0.0, 1.0) * 0.9)
     }
 }
 

@@ -57,7 +57,6 @@ impl ResolvesServerCert for Shown {
 /// Who shows a certificate, and which authorities count for it. Clones share it. Its `Debug` shows no key.
 #[derive(Clone)]
 pub struct NodeIdentity {
-    key: Arc<dyn SigningKey>,
     shown: Arc<Shown>,
     roots: Arc<ArcSwap<Roots>>,
 }
@@ -75,11 +74,11 @@ impl NodeIdentity {
     /// They are not usable with this key.
     pub fn new(key: PrivateKeyDer<'static>, credentials: &Credentials) -> Result<Self, TrustError> {
         let key = provider().key_provider.load_private_key(key)?;
-        let certified = CertifiedKey::new(credentials.chain.clone(), Arc::clone(&key));
+        let certified = CertifiedKey::new(credentials.chain.clone(), key);
         certified.keys_match()?;
         let roots = Roots::new(&credentials.roots)?;
         let (shown, roots) = (Shown(ArcSwap::from_pointee(certified)), ArcSwap::from_pointee(roots));
-        Ok(Self { key, shown: Arc::new(shown), roots: Arc::new(roots) })
+        Ok(Self { shown: Arc::new(shown), roots: Arc::new(roots) })
     }
 
     /// Shows these credentials from now on. Open connections stay.
@@ -87,12 +86,31 @@ impl NodeIdentity {
     /// # Errors
     /// They are not usable with the key of this identity; then nothing has changed.
     pub fn replace(&self, credentials: &Credentials) -> Result<(), TrustError> {
-        let certified = CertifiedKey::new(credentials.chain.clone(), Arc::clone(&self.key));
+        let key = Arc::clone(&self.shown.0.load().key);
+        self.show(key, credentials)
+    }
+
+    /// Shows another key from now on, with its credentials. Open connections stay.
+    ///
+    /// # Errors
+    /// They are not usable with the key; then nothing has changed.
+    pub fn replace_with_key(&self, key: PrivateKeyDer<'static>, credentials: &Credentials) -> Result<(), TrustError> {
+        self.show(provider().key_provider.load_private_key(key)?, credentials)
+    }
+
+    fn show(&self, key: Arc<dyn SigningKey>, credentials: &Credentials) -> Result<(), TrustError> {
+        let certified = CertifiedKey::new(credentials.chain.clone(), key);
         certified.keys_match()?;
         let roots = Roots::new(&credentials.roots)?;
         self.shown.0.store(Arc::new(certified));
         self.roots.store(Arc::new(roots));
         Ok(())
+    }
+
+    /// How many authorities count.
+    #[must_use]
+    pub fn roots(&self) -> usize {
+        self.roots.load().count
     }
 
     /// What the certificate that is shown says.

@@ -34,6 +34,7 @@ fn other(error: impl std::error::Error + Send + Sync + 'static) -> Error {
 pub(super) struct Roots {
     servers: Arc<WebPkiServerVerifier>,
     clients: Arc<dyn ClientCertVerifier>,
+    pub(super) count: usize,
 }
 
 impl Roots {
@@ -42,11 +43,11 @@ impl Roots {
         for root in roots {
             store.add(root.clone())?;
         }
-        let store = Arc::new(store);
+        let (count, store) = (store.len(), Arc::new(store));
         let unusable = |_| Error::General("there is no authority to verify certificates with".to_owned());
         let servers = WebPkiServerVerifier::builder_with_provider(Arc::clone(&store), provider()).build().map_err(unusable)?;
         let clients = WebPkiClientVerifier::builder_with_provider(store, provider()).build().map_err(unusable)?;
-        Ok(Self { servers, clients })
+        Ok(Self { servers, clients, count })
     }
 }
 

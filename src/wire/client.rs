@@ -1,7 +1,7 @@
 //! The agent's end of the link: dials, says hello, and comes back whenever the link is lost.
 
 use super::convert::{self, Told};
-use super::io::Connector;
+use super::io::{Connector, Io};
 use super::messages::{FromAgent, ToAgent, Version};
 use super::outbox::AgentOutbox;
 use super::proto::agents_client::AgentsClient;
@@ -25,6 +25,9 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from
 
 /// The pause after a refusal that only an upgrade or a person can end.
 const REFUSED_PAUSE: Duration = Duration::from_secs(30);
+
+/// After so many attempts in vain it may be us: a certificate that has ended is refused without words.
+const DOUBTED_AT: u32 = 2;
 
 /// Messages that are ready for the network.
 const SENDING_MAX: usize = 4;
@@ -90,6 +93,9 @@ impl<H: Fn() -> Hello + Send> Client<H> {
             attempt = if welcomed { 0 } else { attempt + 1 };
             let refused = matches!(error, WireError::Refused(_));
             self.tell(&error, welcomed, refused, attempt);
+            if refused || attempt == DOUBTED_AT {
+                self.connector.doubt();
+            }
             let pause = if refused { jitter(REFUSED_PAUSE) } else { pause(attempt) };
             tokio::select! {
                 () = sleep(pause) => {}
@@ -237,29 +243,40 @@ async fn write(
 }
 
 async fn dial(connector: Connector) -> Result<Channel, WireError> {
+    let away = |source| WireError::Io { what: "the controller cannot be reached".to_owned(), source };
+    channel(connector.connect().await.map_err(away)?).await
+}
+
+/// Speaks HTTP/2 over one connection, and notices when it is dead.
+pub(super) async fn channel(io: Io) -> Result<Channel, WireError> {
     let pings = SILENCE / 2;
     // The address is never resolved: the connector knows the way.
     let endpoint = Endpoint::from_static("http://controller")
         .http2_keep_alive_interval(pings)
         .keep_alive_timeout(pings)
         .keep_alive_while_idle(true);
+    // One connection is one session: a new one begins with a hello.
+    let mut io = Some(io);
     let open = tower::service_fn(move |_| {
-        let connector = connector.clone();
-        async move { connector.connect().await.map(TokioIo::new) }
+        let io = io.take().ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotConnected));
+        std::future::ready(io.map(TokioIo::new))
     });
     Ok(endpoint.connect_with_connector(open).await?)
 }
 
 /// What a status means: words of the controller, or the loss of the connection.
-fn refusal(status: &Status) -> WireError {
+pub(super) fn refusal(status: &Status) -> WireError {
     let words = status.message().to_owned();
-    if matches!(status.code(), Code::FailedPrecondition | Code::InvalidArgument | Code::Aborted) {
+    if matches!(
+        status.code(),
+        Code::FailedPrecondition | Code::InvalidArgument | Code::Aborted | Code::PermissionDenied | Code::Unauthenticated
+    ) {
         return WireError::Refused(words);
     }
     WireError::Io { what: "the connection broke".to_owned(), source: std::io::Error::other(words) }
 }
 
-fn silent() -> WireError {
+pub(super) fn silent() -> WireError {
     WireError::Io { what: "the controller does not answer".to_owned(), source: std::io::ErrorKind::TimedOut.into() }
 }
 
@@ -270,7 +287,7 @@ fn pause(attempt: u32) -> Duration {
 }
 
 /// Between half of `pause` and all of it.
-fn jitter(pause: Duration) -> Duration {
+pub(super) fn jitter(pause: Duration) -> Duration {
     // The standard library's only source of chance; which bits come is of no consequence.
     let chance = u32::try_from(RandomState::new().hash_one(0) % 1_000).unwrap_or(0);
     pause / 2 + pause / 2 * chance / 1_000

@@ -1,6 +1,8 @@
 //! The streams of bytes that a link runs over.
 
 use super::WireError;
+use super::tls::Dialer;
+use crate::model::{KeyFingerprint, NodeName};
 use futures_util::Stream;
 use std::fmt;
 use std::fs::{self, DirBuilder, Permissions};
@@ -9,6 +11,7 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{UnixListener, UnixStream};
@@ -23,13 +26,37 @@ trait ByteStream: AsyncRead + AsyncWrite + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Send> ByteStream for T {}
 
+/// Who is at the other end of a connection that came in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Caller {
+    /// A process of this machine that the socket's permissions let in.
+    Local,
+    /// A node with a certificate of the cluster.
+    Node {
+        /// Its name there.
+        node: NodeName,
+        /// Its key.
+        key: KeyFingerprint,
+    },
+    /// Somebody without a certificate.
+    Stranger,
+}
+
 /// A connection, whatever it runs over.
-pub struct Io(Pin<Box<dyn ByteStream>>);
+pub struct Io {
+    stream: Pin<Box<dyn ByteStream>>,
+    caller: Caller,
+}
 
 impl Io {
-    /// Wraps a stream of bytes.
+    /// Wraps a stream of bytes within this machine.
     pub fn new(stream: impl AsyncRead + AsyncWrite + Send + 'static) -> Self {
-        Self(Box::pin(stream))
+        Self::from_caller(stream, Caller::Local)
+    }
+
+    /// Wraps a stream of bytes that somebody opened.
+    pub(super) fn from_caller(stream: impl AsyncRead + AsyncWrite + Send + 'static, caller: Caller) -> Self {
+        Self { stream: Box::pin(stream), caller }
     }
 }
 
@@ -41,32 +68,47 @@ impl fmt::Debug for Io {
 
 impl AsyncRead for Io {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.0.as_mut().poll_read(cx, buf)
+        self.stream.as_mut().poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for Io {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.0.as_mut().poll_write(cx, buf)
+        self.stream.as_mut().poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.as_mut().poll_flush(cx)
+        self.stream.as_mut().poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.as_mut().poll_shutdown(cx)
+        self.stream.as_mut().poll_shutdown(cx)
     }
 }
 
 impl Connected for Io {
-    type ConnectInfo = ();
+    type ConnectInfo = Caller;
 
-    fn connect_info(&self) -> Self::ConnectInfo {}
+    fn connect_info(&self) -> Self::ConnectInfo {
+        self.caller.clone()
+    }
 }
 
 /// The connections that come in at the controller.
 pub struct Incoming(Pin<Box<dyn Stream<Item = io::Result<Io>> + Send>>);
+
+impl Incoming {
+    /// Those that arrive in a queue.
+    pub(super) fn of(queue: mpsc::Receiver<io::Result<Io>>) -> Self {
+        Self(Box::pin(ReceiverStream::new(queue)))
+    }
+
+    /// Those of several doors.
+    #[must_use]
+    pub fn merge(doors: Vec<Incoming>) -> Self {
+        Self(Box::pin(futures_util::stream::select_all(doors)))
+    }
+}
 
 impl fmt::Debug for Incoming {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -89,6 +131,8 @@ pub enum Connector {
     Memory(mpsc::Sender<Io>),
     /// At a unix socket of this machine.
     Unix(PathBuf),
+    /// On another host, over TLS.
+    Tls(Arc<Dialer>),
 }
 
 impl Connector {
@@ -105,6 +149,15 @@ impl Connector {
                 Ok(Io::new(near))
             }
             Connector::Unix(path) => UnixStream::connect(path).await.map(Io::new),
+            Connector::Tls(dialer) => dialer.connect().await,
+        }
+    }
+
+    /// The controller did not let us in: whatever we showed may be out of date.
+    pub(super) fn doubt(&self) {
+        match self {
+            Connector::Memory(_) | Connector::Unix(_) => {}
+            Connector::Tls(dialer) => dialer.doubt(),
         }
     }
 }
@@ -170,32 +223,24 @@ impl Drop for SocketGuard {
     }
 }
 
-/// The address of a controller, as a person writes it: `unix:PATH`.
+/// The port that agents come in at, unless set otherwise.
+const PORT: u16 = 7781;
+
+/// The address of a controller, as a person writes it: `unix:PATH`, or `HOST:PORT`, where the port is 7781 if it is left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WireAddress(PathBuf);
-
-impl WireAddress {
-    /// The address of the socket at `path`.
-    pub fn unix(path: impl Into<PathBuf>) -> Self {
-        Self(path.into())
-    }
-
-    /// The path of the socket.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-
-    /// How to reach it.
-    #[must_use]
-    pub fn connector(&self) -> Connector {
-        Connector::Unix(self.0.clone())
-    }
+pub enum WireAddress {
+    /// A unix socket of this machine.
+    Unix(PathBuf),
+    /// A port of a host, over TLS.
+    Tcp(String),
 }
 
 impl fmt::Display for WireAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "unix:{}", self.0.display())
+        match self {
+            WireAddress::Unix(path) => write!(f, "unix:{}", path.display()),
+            WireAddress::Tcp(address) => f.write_str(address),
+        }
     }
 }
 
@@ -203,13 +248,18 @@ impl FromStr for WireAddress {
     type Err = WireError;
 
     fn from_str(text: &str) -> Result<Self, WireError> {
+        let refused = |why: &str| Err(WireError::Address(format!("{text} is no address of a controller: {why}")));
         match text.strip_prefix("unix:") {
-            Some("") => Err(WireError::Address("no path after unix:".to_owned())),
-            Some(path) => Ok(Self(PathBuf::from(path))),
-            None => Err(WireError::Address(format!(
-                "{text} is not unix:PATH: controllers and agents on different hosts need certificates, which this version does not \
-                 have yet"
-            ))),
+            Some("") => return refused("there is no path after unix:"),
+            Some(path) => return Ok(Self::Unix(PathBuf::from(path))),
+            None => {}
+        }
+        // An IPv6 address with a port is in brackets; one without has more than one colon.
+        let bare = text.starts_with('[') && text.ends_with(']') || !text.contains(':');
+        let full = if bare { format!("{text}:{PORT}") } else { text.to_owned() };
+        match full.rsplit_once(':') {
+            Some((host, port)) if !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok() => Ok(Self::Tcp(full)),
+            _ => refused("write HOST:7781 or unix:PATH"),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The protocol between a controller and its agents.
 //!
 //! Role: one gRPC stream per agent, dialled by the agent, over any stream of bytes: memory ([`local`]) for `up`, a unix socket
-//! ([`unix`]) for two processes, TLS between hosts later. In: [`ToAgent`] from the controller, [`FromAgent`] from agents. Out:
+//! ([`unix`]) for two processes, TLS between hosts ([`Gate`], [`Dialer`]). In: [`ToAgent`] from the controller, [`FromAgent`] from agents. Out:
 //! the same at the other end.
 //!
 //! Invariants:
@@ -14,25 +14,35 @@
 //!   wins over an older one.
 //! - After a reconnect the hello holds the whole state, so nothing but events and ends of pods is sent again.
 //!
-//! Deliberately absent: decisions, certificates (they come with hosts beyond this machine), and any call from the controller to
-//! an agent.
+//! - Over TLS the peer is known before anything that it says is read: an agent speaks for the node of its certificate only, and whoever
+//!   has none may ask to join and nothing else. A node that is struck off the roll is cut off at once.
+//! - A certificate is renewed over a connection of its own; the stream stays.
+//!
+//! Deliberately absent: decisions (who may join, too), keys and certificates themselves (`trust` has them), and any call from the
+//! controller to an agent.
 
 pub mod client;
 mod convert;
+mod enrolment;
 mod held;
 mod io;
 mod logs;
 mod messages;
 mod outbox;
 mod proto;
+mod renewal;
 pub mod server;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 pub use convert::ConvertError;
-pub use io::{Connector, Incoming, Io, SocketGuard, WireAddress, local, unix};
+pub use enrolment::{Applicant, JoinAnswer, JoinAsk, JoinError};
+pub use io::{Caller, Connector, Incoming, Io, SocketGuard, WireAddress, local, unix};
 pub use logs::{LogError, LogStream};
 pub use messages::{FromAgent, LogRequest, ToAgent, Version};
+pub use renewal::keep_fresh;
+pub use tls::{Dialer, Gate, GateSettings, bind};
 
 use std::time::Duration;
 

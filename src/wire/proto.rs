@@ -19,6 +19,12 @@ impl std::fmt::Debug for Template {
     }
 }
 
+impl std::fmt::Debug for JoinToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JoinToken").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
 impl std::fmt::Debug for Data {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Data({} entries, redacted)", self.entries.len())

@@ -1,14 +1,16 @@
 //! The controller's end of the links.
 
 use super::convert::{self, ConvertError};
+use super::enrolment::{JoinAnswer, JoinAsk, Registrar};
 use super::held::Held;
-use super::io::{Incoming, Io};
+use super::io::{Caller, Incoming, Io};
 use super::logs::{LogDesk, LogError, LogStream};
 use super::messages::{FromAgent, LogRequest, ToAgent, Version};
 use super::outbox::ControllerOutbox;
 use super::proto::agents_server::{Agents, AgentsServer};
+use super::tls::Gate;
 use super::{HEARTBEAT, MESSAGE_BYTES_MAX, PROTOCOL, SILENCE, WireError, proto};
-use crate::model::{Assignment, Epoch, Hello, NodeName};
+use crate::model::{Assignment, Epoch, Hello, JoinRefusal, NodeName, Roll};
 use prost::Message;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,13 +38,18 @@ pub struct ServerSettings {
     pub heartbeat: Duration,
     /// After so long without a word a link is lost.
     pub silence: Duration,
+    /// Whom to let in with a certificate. Links of others are ended as soon as it says so.
+    pub roll: watch::Receiver<Arc<Roll>>,
+    /// Where certificates come from; `None` if nobody comes in with one.
+    pub gate: Option<Gate>,
 }
 
 impl ServerSettings {
-    /// The usual times.
+    /// The usual times, and links within this machine only.
     #[must_use]
     pub fn new(epoch: watch::Receiver<Epoch>) -> Self {
-        Self { epoch, heartbeat: HEARTBEAT, silence: SILENCE }
+        let roll = watch::channel(Arc::default()).1;
+        Self { epoch, heartbeat: HEARTBEAT, silence: SILENCE, roll, gate: None }
     }
 }
 
@@ -53,6 +60,13 @@ pub struct LinkId(u64);
 /// What happens on the links. Events of a link that a newer one of the same node has replaced may still arrive: compare `link`.
 #[derive(Debug)]
 pub enum LinkEvent {
+    /// A host wants to be a node, or a node its next certificate.
+    Join {
+        /// Who, and what it shows.
+        ask: JoinAsk,
+        /// Where to say whether it may.
+        answer: JoinAnswer,
+    },
     /// An agent has said hello. It takes the place of an older link of the same node.
     Connected {
         /// The node.
@@ -88,6 +102,7 @@ pub struct Link(Arc<Shared>);
 struct Shared {
     id: LinkId,
     node: NodeName,
+    caller: Caller,
     outbox: ControllerOutbox,
     logs: LogDesk,
     superseded: CancellationToken,
@@ -131,16 +146,29 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> Result<(), WireError> {
     let pings = settings.silence / 2;
+    let gate = settings.gate.clone();
+    let registrar = gate.clone().map(|gate| Registrar::service(gate, events.clone()));
     let desk = Desk { settings, events, shutdown: shutdown.clone(), links: Arc::default() };
     let service =
         AgentsServer::new(desk).max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX);
-    Server::builder()
+    let served = Server::builder()
         .http2_keepalive_interval(Some(pings))
         .http2_keepalive_timeout(Some(pings))
         .add_service(service)
-        .serve_with_incoming_shutdown::<_, Io, std::io::Error, _, _>(incoming, shutdown.cancelled_owned())
-        .await
-        .map_err(WireError::Transport)
+        .add_optional_service(registrar)
+        .serve_with_incoming_shutdown::<_, Io, std::io::Error, _, _>(incoming, shutdown.cancelled_owned());
+    tokio::select! {
+        served = served => served.map_err(WireError::Transport),
+        () = tend(gate) => Ok(()),
+    }
+}
+
+/// Looks after the gate, if there is one. Never ends.
+async fn tend(gate: Option<Gate>) {
+    match gate {
+        Some(gate) => gate.tend().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// The newest link of each node.
@@ -152,11 +180,12 @@ struct Links {
 
 impl Links {
     /// A new link of `node`; an older one is told that it is replaced.
-    fn open(&self, node: NodeName) -> Link {
+    fn open(&self, node: NodeName, caller: Caller) -> Link {
         let id = LinkId(self.last_id.fetch_add(1, Ordering::Relaxed) + 1);
         let link = Link(Arc::new(Shared {
             id,
             node: node.clone(),
+            caller,
             outbox: ControllerOutbox::default(),
             logs: LogDesk::default(),
             superseded: CancellationToken::new(),
@@ -190,13 +219,17 @@ impl Agents for Desk {
     type ConnectStream = ReceiverStream<Result<proto::ToAgent, Status>>;
 
     async fn connect(&self, request: Request<Streaming<proto::FromAgent>>) -> Result<Response<Self::ConnectStream>, Status> {
+        // Who it is comes first: nothing that a stranger sends is read.
+        let caller = request.extensions().get::<Caller>().cloned().unwrap_or(Caller::Stranger);
+        self.check_caller(&caller)?;
         let mut inbound = request.into_inner();
         let (hello, version) = self.hear_hello(&mut inbound).await?;
+        check_name(&caller, &hello)?;
         let (sender, receiver) = mpsc::channel(SENDING_MAX);
         let welcome = ToAgent::Welcome { epoch: *self.settings.epoch.borrow(), heartbeat: self.settings.heartbeat };
         let gone = |_| Status::unavailable("the controller is ending");
         sender.send(Ok(convert::to_agent_to_proto(&welcome, PROTOCOL))).await.map_err(gone)?;
-        let link = self.links.open(hello.facts.name.clone());
+        let link = self.links.open(hello.facts.name.clone(), caller);
         let writer = Writer { held: Held::from_hello(&hello.templates), version, sender };
         let event = LinkEvent::Connected { node: hello.facts.name.clone(), hello: Box::new(hello), link: link.clone() };
         self.events.send(event).await.map_err(|_| Status::unavailable("the controller is ending"))?;
@@ -212,10 +245,39 @@ enum LinkEnd {
     Failed(Status),
     Misread(ConvertError),
     Superseded,
+    Dismissed(JoinRefusal),
     Shutdown,
 }
 
 impl Desk {
+    fn check_caller(&self, caller: &Caller) -> Result<(), Status> {
+        match caller {
+            Caller::Local => Ok(()),
+            Caller::Stranger => {
+                Err(Status::unauthenticated("only nodes with a certificate are heard here; a host joins with a token"))
+            }
+            Caller::Node { node, key } => {
+                let judged = self.settings.roll.borrow().judge(node, key);
+                judged.map_err(|refusal| {
+                    tracing::warn!(%node, "an agent was refused: {refusal}");
+                    Status::permission_denied(with_hint(&refusal))
+                })
+            }
+        }
+    }
+
+    /// Waits until the node of a link is not to be heard any more.
+    async fn dismissed(&self, link: &Link) -> JoinRefusal {
+        let Caller::Node { node, key } = &link.0.caller else { return std::future::pending().await };
+        let mut roll = self.settings.roll.clone();
+        let refused = roll.wait_for(|roll| roll.judge(node, key).is_err()).await.map(|roll| roll.judge(node, key));
+        match refused {
+            Ok(Err(refusal)) => refusal,
+            // Whoever sets the roll has ended, and the server with it.
+            Ok(Ok(())) | Err(_) => std::future::pending().await,
+        }
+    }
+
     async fn hear_hello(&self, inbound: &mut Streaming<proto::FromAgent>) -> Result<(Hello, Version), Status> {
         let silent = |_| Status::deadline_exceeded("no hello came");
         let first = timeout(self.settings.silence, inbound.message()).await.map_err(silent)??;
@@ -237,6 +299,7 @@ impl Desk {
             end = self.read(&link, inbound) => end,
             () = writer.write(&link) => LinkEnd::Closed,
             () = link.0.superseded.cancelled() => LinkEnd::Superseded,
+            refusal = self.dismissed(&link) => LinkEnd::Dismissed(refusal),
             () = self.shutdown.cancelled() => LinkEnd::Shutdown,
         };
         link.0.logs.close();
@@ -276,8 +339,24 @@ impl Desk {
     }
 }
 
+/// An agent speaks for the node of its certificate, and for no other.
+fn check_name(caller: &Caller, hello: &Hello) -> Result<(), Status> {
+    match caller {
+        Caller::Node { node, .. } if *node != hello.facts.name => {
+            let refusal = format!("the certificate is for node {node}, and the agent says that it is {}", hello.facts.name);
+            tracing::warn!("{refusal}");
+            Err(Status::permission_denied(refusal))
+        }
+        Caller::Node { .. } | Caller::Local | Caller::Stranger => Ok(()),
+    }
+}
+
+fn with_hint(refusal: &JoinRefusal) -> String {
+    refusal.hint().map_or_else(|| refusal.to_string(), |hint| format!("{refusal}; {hint}"))
+}
+
 /// Whether we understand a peer, else what to tell it.
-fn check_version(theirs: Version) -> Result<(), String> {
+pub(super) fn check_version(theirs: Version) -> Result<(), String> {
     if PROTOCOL.understands(theirs) {
         return Ok(());
     }
@@ -344,6 +423,7 @@ impl Writer {
                 return;
             }
             LinkEnd::Misread(error) => Status::invalid_argument(error.to_string()),
+            LinkEnd::Dismissed(refusal) => Status::permission_denied(with_hint(&refusal)),
             LinkEnd::Superseded => Status::aborted(format!("a newer agent said hello as node {node}")),
         };
         tracing::warn!(%node, reason = status.message(), "a link was ended");

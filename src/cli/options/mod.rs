@@ -87,6 +87,7 @@ impl WatchArgs {
             audit_remote: self.audit_remote.clone(),
             render: self.render.settings(),
             network: None,
+            admission: None,
         }
     }
 }

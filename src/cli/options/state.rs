@@ -3,7 +3,9 @@
 //! ```text
 //! identity/          the cluster's keys: to be backed up
 //! mirror/            the repository and the audit branch, bare; rebuilt if lost
+//! tokens/            hashes of the tokens that let hosts join
 //! agent/             the agent's ledger, and files of its pods
+//! agent/identity/    the node's key and certificate, once it has joined a controller on another host
 //! agent/volumes/     the data of PersistentVolumeClaims: nobody else has it
 //! run/agents.sock    where `driftless agent` reaches `driftless controller`
 //! controller.lock    held while a controller runs
@@ -85,6 +87,14 @@ impl StateDir {
 
     pub(crate) fn agent(&self) -> PathBuf {
         self.root.join("agent")
+    }
+
+    pub(crate) fn tokens(&self) -> PathBuf {
+        self.root.join("tokens")
+    }
+
+    pub(crate) fn membership(&self) -> PathBuf {
+        self.root.join("agent/identity")
     }
 
     pub(crate) fn socket(&self) -> PathBuf {

@@ -12,6 +12,7 @@
 mod input;
 mod links;
 mod recorder;
+mod registry;
 mod reign;
 mod source;
 #[cfg(test)]
@@ -19,11 +20,13 @@ mod tests;
 
 pub use links::Links;
 
-use crate::model::{Epoch, NetworkSettings, View};
+use crate::model::{Epoch, NetworkSettings, Roll, View};
 use crate::sync::{IdentityError, RenderSettings, RepoSpec, SyncError};
+use crate::trust::TokenStore;
 use crate::wire::server::{self, LinkEvent, ServerSettings};
-use crate::wire::{Incoming, WireError};
+use crate::wire::{Gate, Incoming, WireError};
 use input::Input;
+use registry::Registry;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +35,15 @@ use tokio_util::sync::CancellationToken;
 
 /// Events that wait for the core; a full queue slows agents and the source down, and loses nothing.
 const INPUTS_MAX: usize = 1_024;
+
+/// How hosts join over the network.
+#[derive(Debug, Clone)]
+pub struct Admission {
+    /// Where their certificates come from.
+    pub gate: Gate,
+    /// What lets them in.
+    pub tokens: TokenStore,
+}
 
 /// What a controller is told at its start.
 #[derive(Debug, Clone)]
@@ -52,6 +64,8 @@ pub struct ShellSettings {
     pub render: RenderSettings,
     /// The network of the cluster; `None` if Services have addresses that never leave a host.
     pub network: Option<NetworkSettings>,
+    /// How hosts join; `None` if agents are on this machine only.
+    pub admission: Option<Admission>,
 }
 
 /// Why a controller cannot run at all. Everything that may heal is retried instead.
@@ -100,9 +114,13 @@ pub async fn run(
 ) -> Result<(), ShellError> {
     let (inputs, queue) = mpsc::channel(INPUTS_MAX);
     let (epochs, reigning) = watch::channel(Epoch::default());
+    let (trusted, roll) = watch::channel(Arc::new(Roll::default()));
     let source = source::start(&settings, inputs.clone())?;
-    let reign = reign::Reign::new(source, links, views, epochs, inputs.clone());
-    let server = serve_agents(incoming, reigning, inputs, shutdown.clone());
+    let (gate, tokens) = settings.admission.map(|admission| (admission.gate, admission.tokens)).unzip();
+    let registry = Registry { trusted, tokens };
+    let reign = reign::Reign::new(source, links, views, epochs, registry, inputs.clone());
+    let server_settings = ServerSettings { roll, gate, ..ServerSettings::new(reigning) };
+    let server = serve_agents(incoming, server_settings, inputs, shutdown.clone());
     tokio::select! {
         end = reign.run(queue, shutdown.clone()) => end,
         end = server => end,
@@ -112,15 +130,15 @@ pub async fn run(
 /// Lets agents in once there is a reign that can answer them.
 async fn serve_agents(
     incoming: Incoming,
-    mut reigning: watch::Receiver<Epoch>,
+    mut settings: ServerSettings,
     inputs: mpsc::Sender<Input>,
     shutdown: CancellationToken,
 ) -> Result<(), ShellError> {
-    if reigning.wait_for(|epoch| *epoch > Epoch::default()).await.is_err() {
+    if settings.epoch.wait_for(|epoch| *epoch > Epoch::default()).await.is_err() {
         return Err(ShellError::Ended("reign"));
     }
     let (events, mut happened) = mpsc::channel::<LinkEvent>(INPUTS_MAX);
-    let served = server::serve(incoming, ServerSettings::new(reigning), events, shutdown);
+    let served = server::serve(incoming, settings, events, shutdown);
     let relay = async {
         while let Some(event) = happened.recv().await {
             if inputs.send(Input::Link(event)).await.is_err() {

@@ -6,6 +6,7 @@ use crate::clock;
 use crate::controller::Event;
 use crate::model::{AuditRecord, Epoch};
 use crate::sync::{AuditError, AuditLog};
+use crate::wire::JoinAnswer;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -27,6 +28,7 @@ const LAST_PUSH: Duration = Duration::from_secs(5);
 enum Order {
     Record(Box<AuditRecord>),
     Claim(Epoch),
+    Tell(JoinAnswer),
 }
 
 /// The way to the recorder.
@@ -41,7 +43,8 @@ impl Recorder {
         let (orders, receiver) = channel();
         let (ending, ended) = oneshot::channel();
         let alarm = Alarm { actor: "recorder", inputs: inputs.clone() };
-        let desk = Desk { audit, instance, inputs, claim: None, waiting: VecDeque::new(), told: None, failures: 0 };
+        let desk =
+            Desk { audit, instance, inputs, claim: None, waiting: VecDeque::new(), answers: Vec::new(), told: None, failures: 0 };
         thread::Builder::new().name("audit".to_owned()).spawn(move || {
             let _alarm = alarm;
             desk.run(&receiver);
@@ -56,6 +59,12 @@ impl Recorder {
         if self.orders.send(Order::Record(record)).is_err() {
             tracing::error!("an audit record was lost: the recorder has ended");
         }
+    }
+
+    /// Answers a host that joins once everything so far is on the audit branch, in the mirror at least.
+    pub(super) fn when_recorded(&self, answer: JoinAnswer) {
+        // Without an actor nobody answers, and the host asks again.
+        let _ = self.orders.send(Order::Tell(answer));
     }
 
     /// Asks for an epoch above `epoch`; [`Event::Reclaimed`] is the answer.
@@ -82,6 +91,8 @@ struct Desk {
     claim: Option<Epoch>,
     /// Records that could not be appended yet: the disk is full.
     waiting: VecDeque<Box<AuditRecord>>,
+    /// Hosts that wait for what was recorded before they asked.
+    answers: Vec<JoinAnswer>,
     /// The last state that the core was told.
     told: Option<(usize, Option<String>)>,
     failures: u32,
@@ -114,6 +125,7 @@ impl Desk {
         match order {
             Order::Record(record) => self.waiting.push_back(record),
             Order::Claim(above) => self.claim = self.claim.max(Some(above)),
+            Order::Tell(answer) => self.answers.push(answer),
         }
     }
 
@@ -183,6 +195,10 @@ impl Desk {
                 Err(error) => return Err(error),
             }
             self.waiting.pop_front();
+        }
+        for answer in self.answers.drain(..) {
+            // It may have stopped waiting; it is on record, and asks again.
+            let _ = answer.send(Ok(()));
         }
         Ok(())
     }

@@ -4,12 +4,13 @@ use super::ShellError;
 use super::input::{Begun, Input};
 use super::links::Links;
 use super::recorder::Recorder;
+use super::registry::{Registry, Verdict};
 use super::source::Source;
 use crate::clock;
 use crate::controller::{Controller, Effect, Event};
-use crate::model::{Epoch, Moment, NodeName, View};
+use crate::model::{Epoch, JoinRefusal, Moment, NodeName, View};
 use crate::wire::server::LinkEvent;
-use crate::wire::{FromAgent, ToAgent};
+use crate::wire::{FromAgent, JoinAnswer, JoinAsk, ToAgent};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +39,7 @@ pub(super) struct Reign {
     links: Arc<Links>,
     views: watch::Sender<Arc<View>>,
     epochs: watch::Sender<Epoch>,
+    registry: Registry,
     inputs: mpsc::Sender<Input>,
     /// When the next view may be made, if there is something new to see.
     view_due: Option<Moment>,
@@ -70,10 +72,11 @@ impl Reign {
         links: Arc<Links>,
         views: watch::Sender<Arc<View>>,
         epochs: watch::Sender<Epoch>,
+        registry: Registry,
         inputs: mpsc::Sender<Input>,
     ) -> Self {
         let now = clock::now();
-        Self { acting: None, _source: source, links, views, epochs, inputs, view_due: None, view_not_before: now }
+        Self { acting: None, _source: source, links, views, epochs, registry, inputs, view_due: None, view_not_before: now }
     }
 
     /// Until `shutdown`, or an error that does not heal.
@@ -142,6 +145,7 @@ impl Reign {
 
     fn hear_link(&mut self, event: LinkEvent) {
         match event {
+            LinkEvent::Join { ask, answer } => self.admit(ask, answer),
             LinkEvent::Connected { node, hello, link } => {
                 self.claim_above(&node, hello.assignment.0);
                 tracing::info!(%node, pods = hello.pods.len(), "agent connected");
@@ -156,6 +160,25 @@ impl Reign {
                 }
             }
             LinkEvent::Message { .. } => {}
+        }
+    }
+
+    /// A host hears that it may join when that is on record.
+    fn admit(&mut self, ask: JoinAsk, answer: JoinAnswer) {
+        let node = ask.node.clone();
+        let not_yet = || JoinRefusal::NotNow("it does not reign yet".to_owned());
+        let verdict = self.acting.as_ref().ok_or_else(not_yet).and_then(|acting| self.registry.judge(&acting.core, ask));
+        match verdict {
+            Ok(Verdict::New { member, token }) => {
+                tracing::info!(%node, key = %member.key, token, "a host joins");
+                self.handle(Event::NodeJoined { node, member, token });
+                if let Some(acting) = &self.acting {
+                    acting.recorder.when_recorded(answer);
+                }
+            }
+            // Whoever asked may have gone.
+            Ok(Verdict::Known) => drop(answer.send(Ok(()))),
+            Err(refusal) => drop(answer.send(Err(refusal))),
         }
     }
 
@@ -205,6 +228,7 @@ impl Reign {
                 Effect::Assign { node, assignment } => self.links.send(&node, ToAgent::Assign(assignment)),
                 Effect::Endpoints { node, set } => self.links.send(&node, ToAgent::Endpoints(set)),
                 Effect::Network { node, network } => self.links.send(&node, ToAgent::Network(network)),
+                Effect::Trust(roll) => drop(self.registry.trusted.send_replace(roll)),
                 Effect::Record(record) => {
                     tracing::info!(outcome = %record.outcome, trigger = %record.trigger, "{}", record.subject);
                     acting.recorder.record(record);

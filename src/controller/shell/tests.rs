@@ -1,9 +1,10 @@
 //! The shell with a real repository, and an agent that is a bare end of the wire.
 
-use super::{Links, ShellSettings, run};
+use super::{Admission, Links, ShellSettings, run};
 use crate::model::*;
 use crate::sync::RepoSpec;
-use crate::wire::{Connector, FromAgent, ToAgent, client, local};
+use crate::trust::{Authorities, Membership, NewToken, Token, TokenStore};
+use crate::wire::{Applicant, Connector, FromAgent, Gate, GateSettings, Incoming, ToAgent, client, local};
 use git2::{Repository, Signature};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -44,6 +45,11 @@ struct Shell {
 
 impl Shell {
     fn start(folder: &Path, repo: &Path) -> Self {
+        let (connector, incoming) = local();
+        Self { connector, ..Self::start_with(folder, repo, None, incoming) }
+    }
+
+    fn start_with(folder: &Path, repo: &Path, admission: Option<Admission>, incoming: Incoming) -> Self {
         let settings = ShellSettings {
             repo: RepoSpec { url: repo.display().to_string(), ..RepoSpec::default() },
             cluster: "default".into(),
@@ -53,8 +59,9 @@ impl Shell {
             audit_remote: None,
             render: crate::sync::RenderSettings::default(),
             network: None,
+            admission,
         };
-        let (connector, incoming) = local();
+        let connector = local().0;
         let (sender, views) = watch::channel(Arc::default());
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(run(settings, incoming, Arc::new(Links::new()), sender, shutdown.clone()));
@@ -133,6 +140,61 @@ async fn every_start_is_a_reign_of_its_own_on_the_audit_branch() {
     }
     let audit = Repository::open(&repo).expect("opens").refname_to_id("refs/heads/driftless/audit");
     assert!(audit.is_ok(), "the claim was pushed");
+}
+
+/// How hosts join at a port of this one, and the way there.
+async fn admission(folder: &Path) -> (Admission, Incoming, String) {
+    let cluster_id = crate::sync::Identity::load_or_create(&folder.join("identity")).expect("made").cluster_id().to_owned();
+    let life = crate::trust::NODE_LIFE;
+    let settings = GateSettings { identity_dir: folder.join("identity"), cluster_id, advertised: Vec::new(), life };
+    let gate = Gate::open(settings).expect("an authority");
+    let listener = crate::wire::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound").to_string();
+    let incoming = gate.listen(listener).expect("usable");
+    (Admission { gate, tokens: TokenStore::new(folder.join("tokens")) }, incoming, address)
+}
+
+#[tokio::test]
+async fn a_captured_token_is_of_no_use_and_who_has_joined_is_known_without_the_disk() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (repo, state) = (folder.path().join("shop.git"), folder.path().join("state"));
+    commit(&repo, "shop/ns.yaml", NAMESPACE);
+    std::fs::create_dir_all(&state).expect("made");
+    let (first, incoming, address) = admission(&state).await;
+    let new = NewToken { ttl: Duration::from_secs(600), uses: 1, labels: BTreeMap::new(), node: None };
+    let authority = Authorities::load(&state.join("identity")).expect("readable").expect("made").fingerprint();
+    let token = first.tokens.create(new, authority, crate::clock::wall()).expect("made");
+    let applicant = |node: &str, address: &str, token: Option<&Token>| Applicant {
+        node: NodeName::new(node),
+        membership: Membership::open(&folder.path().join(node)).expect("a key"),
+        addresses: vec![address.to_owned()],
+        token: token.cloned(),
+    };
+    let shell = Shell::start_with(&state, &repo, Some(first), incoming);
+    let joined = async {
+        // Until the reign has begun, nobody is let in.
+        while let Err(error) = applicant("n1", &address, Some(&token)).join(None).await {
+            assert!(error.may_pass(), "{error}");
+        }
+    };
+    timeout(DEADLINE, joined).await.expect("let in");
+    let refused = applicant("n2", &address, Some(&token)).join(None).await.expect_err("refused");
+    assert!(refused.to_string().contains("used up"), "{refused}");
+    shell.stop().await;
+
+    std::fs::remove_dir_all(state.join("mirror")).expect("wiped");
+    let (second, incoming, address) = admission(&state).await;
+    let shell = Shell::start_with(&state, &repo, Some(second), incoming);
+    let identity = applicant("n1", &address, None).membership.identity().expect("readable").expect("joined");
+    let known = async {
+        while let Err(error) = applicant("n1", &address, None).join(Some(&identity)).await {
+            assert!(error.may_pass(), "{error}");
+        }
+    };
+    timeout(DEADLINE, known).await.expect("its key is on the audit branch");
+    let refused = applicant("n2", &address, Some(&token)).join(None).await.expect_err("refused");
+    assert!(refused.to_string().contains("used up"), "{refused}");
+    shell.stop().await;
 }
 
 #[tokio::test]

@@ -25,6 +25,8 @@ pub(super) struct World {
     pub(super) objects: BTreeMap<ObjectKey, Arc<Object>>,
     pub(super) snapshots: BTreeMap<TemplateHash, Arc<PodSnapshot>>,
     pub(super) wake: Option<Moment>,
+    /// Whom the core trusts.
+    pub(super) roll: Arc<Roll>,
     pub(super) assigns: usize,
     pub(super) endpoint_effects: usize,
     /// Templates (by their letter) whose pods never become ready.
@@ -78,6 +80,7 @@ impl World {
             objects: BTreeMap::new(),
             snapshots: BTreeMap::new(),
             wake: None,
+            roll: Arc::default(),
             assigns: 0,
             endpoint_effects: 0,
             broken: BTreeSet::new(),
@@ -200,6 +203,13 @@ impl World {
                 let noted = self.memory().notes.and_then(|notes| notes.nodes.get(&node).cloned());
                 assert_eq!(noted.and_then(|notes| notes.pods), Some(network.pods), "{node} is told before it is recorded");
                 self.agents.get_mut(&node).unwrap().network = Some(network);
+            }
+            Effect::Trust(roll) => {
+                let members = self.memory().notes.unwrap_or_default().members;
+                let is_recorded =
+                    |(name, key): (&NodeName, &KeyFingerprint)| members.get(name).is_some_and(|one| one.key == *key);
+                assert!(roll.keys.iter().all(is_recorded), "a node is trusted before it is recorded");
+                self.roll = roll;
             }
             Effect::Record(record) => {
                 for (path, text) in &record.tree {

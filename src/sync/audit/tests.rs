@@ -79,6 +79,7 @@ fn the_changes_of_a_commit_are_found_again() {
 #[test]
 fn notes_survive_yaml_even_if_an_id_looks_like_a_number() {
     let notes = ClusterNotes {
+        members: BTreeMap::new(),
         cluster_id: "12345678901234567890123456789012".into(),
         revision: Some(Revision::new("1234567890e123456789012345678901234567890")),
         epoch: 7,

@@ -117,10 +117,15 @@ impl World {
     }
 
     pub(crate) fn hello(&mut self, name: &NodeName) {
+        self.hello_with(name, BTreeMap::new());
+    }
+
+    /// The same, of an agent that gives itself labels.
+    pub(crate) fn hello_with(&mut self, name: &NodeName, labels: BTreeMap<String, String>) {
         let agent = &self.agents[name];
         let facts = NodeFacts {
             name: name.clone(),
-            labels: BTreeMap::new(),
+            labels,
             capacity: self.capacity,
             allocatable: self.capacity,
             runtimes: [RuntimeKind::Docker, RuntimeKind::Process].into_iter().collect(),

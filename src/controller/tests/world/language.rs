@@ -38,10 +38,11 @@ pub(crate) fn object(line: &str, revision: &Revision) -> Object {
         .map(|policy| ("driftless.dev/drift".to_owned(), policy.to_owned()));
     let written = json!({ "kind": kind.as_str(), "metadata": { "name": name }, "spec": { "line": words[2..].join(" ") } });
     let zone = words.iter().find_map(|word| word.strip_prefix("zone=")).filter(|_| kind == Kind::Node);
+    let removed = words.contains(&"removed").then(|| ("driftless.dev/removed".to_owned(), "true".to_owned()));
     let labels = zone.map(|zone| ("zone".to_owned(), zone.to_owned()));
     Object {
         key: ObjectKey::new(kind, if kind.is_namespaced() { "shop" } else { "" }, name),
-        meta: Meta { annotations: annotations.into_iter().collect(), labels: labels.into_iter().collect() },
+        meta: Meta { annotations: annotations.into_iter().chain(removed).collect(), labels: labels.into_iter().collect() },
         source: Source {
             unit: UnitName::new("."),
             revision: revision.clone(),
