@@ -2,7 +2,7 @@
 //!
 //! Role: [`budget`] says how many pods a disruption budget lets go, [`prune`] which deletions may go out, [`schedule`] which node takes a
 //! pod, [`scale`] how many pods an autoscaled workload wants. `rollout` takes the next step from the old pods to the new ones, [`cron`]
-//! says when a Job is due.
+//! says when a Job is due, [`drain`] which pod leaves a node next.
 //!
 //! Inputs: desired objects, what was told to the agents and not yet reported (*assigned*), what they reported (*observed*), and the
 //! time. Outputs: decisions as values.
@@ -16,6 +16,7 @@
 
 pub mod budget;
 pub mod cron;
+pub mod drain;
 pub mod prune;
 pub mod rollout;
 pub mod scale;

@@ -3,11 +3,12 @@
 use super::enlist::enlist;
 use super::halves::{self, AgentOptions, Running};
 use super::node::{self, RuntimeChoice};
-use super::options::{AllowArgs, ConfigArgs, StateArgs, StateDir, cluster_name};
+use super::options::{AllowArgs, ConfigArgs, Period, ReserveArgs, StateArgs, StateDir, cluster_name};
 use super::{CliError, CliResult};
+use crate::agent::shell;
 use crate::telemetry;
 use crate::wire::{Connector, WireAddress};
-use clap::Args;
+use clap::{Args, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -17,12 +18,15 @@ use std::process::ExitCode;
 /// renews by itself. While the controller is away the agent keeps what runs running, restarts it when it crashes, and comes back by
 /// itself.
 #[derive(Debug, Clone, Args)]
-#[command(after_help = "Examples:
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:
   driftless agent                                                  on the controller's machine
   driftless agent --controller HOST:7781 --token-file token        on any other; the token is needed the first time only
   driftless agent --controller HOST:7781 --runtime docker --node db-1
 
-Stopping the agent stops no pod. The next one finds them by their labels and takes them over, untouched.")]
+Stopping the agent stops no pod. The next one finds them by their labels and takes them over, untouched."
+)]
 pub struct AgentArgs {
     /// Where the controller listens: HOST:PORT, several with commas if it can be reached in several ways, or unix:PATH [default:
     /// unix:STATE_DIR/run/agents.sock]
@@ -45,7 +49,40 @@ pub struct AgentArgs {
     #[command(flatten)]
     allow: AllowArgs,
     #[command(flatten)]
+    reserve: ReserveArgs,
+    #[command(flatten)]
     config: ConfigArgs,
+    #[command(subcommand)]
+    command: Option<AgentCommand>,
+}
+
+/// What can be asked of the agent that runs on this host.
+#[derive(Debug, Clone, Subcommand)]
+enum AgentCommand {
+    Leave(LeaveArgs),
+}
+
+/// Announce that this host will be away for a while: for a reboot, or other work on it.
+///
+/// The controller then waits that long before it replaces the pods of this host elsewhere. Their Services stop leading to them as soon
+/// as they stop, or the agent does. A host that shuts down in order announces 10 minutes by itself (where systemd runs it). The agent's
+/// next start ends the absence.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
+  driftless agent leave --for 10m && systemctl reboot
+  driftless agent leave --cancel")]
+struct LeaveArgs {
+    /// How long it may be away
+    #[arg(long = "for", value_name = "DURATION", required_unless_present = "cancel", conflicts_with = "cancel")]
+    period: Option<Period>,
+    /// It stays after all
+    #[arg(long)]
+    cancel: bool,
+    /// The cluster's name, as the agent was given it
+    #[arg(long, env = "DRIFTLESS_CLUSTER", value_name = "NAME", default_value = "default", value_parser = cluster_name)]
+    cluster: String,
+    #[command(flatten)]
+    state: StateArgs,
 }
 
 /// Runs until Ctrl-C or SIGTERM.
@@ -53,12 +90,30 @@ pub struct AgentArgs {
 /// # Errors
 /// What keeps it from running; a controller that is away is waited for.
 pub(super) fn run(args: &AgentArgs) -> CliResult<ExitCode> {
+    if let Some(AgentCommand::Leave(args)) = &args.command {
+        return leave(args);
+    }
     telemetry::init();
     halves::run(async || {
         let running = start(args).await?;
         running.banner(&format!("driftless agent {}", env!("CARGO_PKG_VERSION")));
         Ok(running)
     })
+}
+
+/// Tells the agent of this host.
+fn leave(args: &LeaveArgs) -> CliResult<ExitCode> {
+    let folders = node::folders(&args.cluster, &args.state.open()?.agent())?;
+    let period = args.period.filter(|_| !args.cancel).map(Period::duration).unwrap_or_default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| CliError::with_source("cannot start the runtime", error))?;
+    runtime.block_on(shell::leave(&folders.run, period)).map_err(|error| {
+        CliError::with_source("the absence could not be announced", error)
+            .hint("is the agent running, with the same --state-dir and --cluster, as this user?")
+    })?;
+    let said = if args.cancel { "announced: this host stays" } else { "announced: this host is waited for" };
+    super::print_line(said)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn start(args: &AgentArgs) -> CliResult<Running> {
@@ -71,6 +126,7 @@ async fn start(args: &AgentArgs) -> CliResult<Running> {
         node: args.node.clone(),
         runtime: args.runtime,
         allows: args.allow.allows(),
+        reserve: args.reserve.reserve,
         state: state.agent(),
         connector,
     };

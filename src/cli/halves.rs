@@ -1,6 +1,6 @@
 //! The two halves of Driftless as tasks of this process: what `up` runs both of, and `controller` and `agent` one each.
 
-use super::node::{self, RuntimeChoice, Runtimes};
+use super::node::{self, Reserve, RuntimeChoice, Runtimes};
 use super::{CliError, CliResult};
 use crate::agent;
 use crate::agent::core::Settings;
@@ -15,9 +15,10 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -33,6 +34,15 @@ const SAMPLE_PERIOD: Duration = Duration::from_secs(10);
 /// How often a runtime is listed, in case that its events were lost.
 const LIST_PERIOD: Duration = Duration::from_secs(30);
 
+/// How long a host that shuts down is waited for.
+const SHUTDOWN_ABSENCE: Duration = Duration::from_secs(600);
+
+/// How long an announcement may take to be on its way.
+const FAREWELL: Duration = Duration::from_millis(300);
+
+/// How long systemd may take to say whether the host goes down.
+const SYSTEMD_ANSWER: Duration = Duration::from_secs(2);
+
 /// What runs in this process. Dropping it ends it at once; [`Running::stop`] ends it in order. Pods run on in either case.
 #[derive(Debug)]
 pub struct Running {
@@ -42,13 +52,15 @@ pub struct Running {
     notes: Vec<(&'static str, String)>,
     status: Option<SocketAddr>,
     views: Option<watch::Receiver<Arc<View>>>,
+    /// Where the agent's socket is, if one is here.
+    agent: Option<PathBuf>,
 }
 
 impl Running {
     /// Nothing yet.
     pub(super) fn new() -> Self {
         let shutdown = CancellationToken::new();
-        Self { tasks: JoinSet::new(), shutdown, kept: Vec::new(), notes: Vec::new(), status: None, views: None }
+        Self { tasks: JoinSet::new(), shutdown, kept: Vec::new(), notes: Vec::new(), status: None, views: None, agent: None }
     }
 
     /// Keeps a lock or a socket for as long as this runs.
@@ -115,6 +127,19 @@ impl Running {
         })
     }
 
+    /// A host that shuts down in order is waited for: its agent says so.
+    async fn announce_shutdown(&self) {
+        let Some(folder) = self.agent.as_deref() else { return };
+        if !is_shutting_down().await {
+            return;
+        }
+        match agent::shell::leave(folder, SHUTDOWN_ABSENCE).await {
+            // Nobody answers it, and it has to be under way before the link is closed.
+            Ok(()) => tokio::time::sleep(FAREWELL).await,
+            Err(error) => tracing::warn!(%error, "the shutdown of this host could not be announced"),
+        }
+    }
+
     /// How many pods are there, as far as the controller knows.
     fn pods(&self) -> Option<usize> {
         self.views.as_ref().map(|views| views.borrow().pods.len())
@@ -141,7 +166,10 @@ pub(super) fn run(start: impl AsyncFnOnce() -> CliResult<Running>) -> CliResult<
         };
         let failed = tokio::select! {
             _ = interrupt.recv() => Ok(()),
-            _ = terminate.recv() => Ok(()),
+            _ = terminate.recv() => {
+                running.announce_shutdown().await;
+                Ok(())
+            }
             failed = running.ended() => failed,
         };
         let pods = running.pods();
@@ -152,6 +180,14 @@ pub(super) fn run(start: impl AsyncFnOnce() -> CliResult<Running>) -> CliResult<
     // A thread that waits for git does not hold up the end.
     runtime.shutdown_background();
     ended.map(|()| ExitCode::SUCCESS)
+}
+
+/// Whether the host goes down, as systemd says. Where there is no systemd, nobody knows.
+async fn is_shutting_down() -> bool {
+    let mut systemctl = Command::new("systemctl");
+    systemctl.arg("is-system-running").stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    let output = timeout(SYSTEMD_ANSWER, systemctl.output()).await;
+    output.is_ok_and(|output| output.is_ok_and(|output| output.stdout.trim_ascii() == b"stopping"))
 }
 
 fn farewell(pods: Option<usize>) -> String {
@@ -230,6 +266,7 @@ pub(super) struct AgentOptions {
     pub(super) node: Option<String>,
     pub(super) runtime: RuntimeChoice,
     pub(super) allows: Allows,
+    pub(super) reserve: Reserve,
     /// `agent/` of the state directory.
     pub(super) state: PathBuf,
     pub(super) connector: Connector,
@@ -237,7 +274,7 @@ pub(super) struct AgentOptions {
 
 /// Starts an agent.
 pub(super) async fn start_agent(running: &mut Running, options: AgentOptions) -> CliResult<()> {
-    let AgentOptions { cluster, node, runtime, allows, state, connector } = options;
+    let AgentOptions { cluster, node, runtime, allows, reserve, state, connector } = options;
     let name = node::name(node.as_deref());
     DirBuilder::new()
         .recursive(true)
@@ -249,7 +286,8 @@ pub(super) async fn start_agent(running: &mut Running, options: AgentOptions) ->
     if allows.iter().next().is_some() {
         running.note("allows", allows.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
     }
-    let facts = node::facts(&name, &runtimes, allows);
+    let facts = node::facts(&name, &runtimes, allows, reserve);
+    running.agent = Some(folders.run.clone());
     running.note("node", name.to_string());
     running.note("runtimes", runtimes.told);
     let settings = Settings {

@@ -5,7 +5,7 @@ use crate::agent::launch::Folders;
 use crate::agent::runtime::Runtime;
 use crate::agent::runtime::docker::{Docker, DockerSettings, socket_of};
 use crate::agent::runtime::process::{ProcessRuntime, ProcessSettings};
-use crate::model::{Allows, Amounts, NodeFacts, NodeName, RuntimeKind};
+use crate::model::{Allows, Amounts, NodeFacts, NodeName, Quantity, RuntimeKind};
 use clap::ValueEnum;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::DirBuilder;
@@ -13,6 +13,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -47,12 +48,11 @@ fn label(host: &str) -> String {
     }
 }
 
-/// What the agent says of this host.
-pub(super) fn facts(name: &NodeName, runtimes: &Runtimes, allows: Allows) -> NodeFacts {
+/// What the agent says of this host, with so much of it kept from pods.
+pub(super) fn facts(name: &NodeName, runtimes: &Runtimes, allows: Allows, reserve: Reserve) -> NodeFacts {
     let system = rustix::system::uname();
     let arch = go_arch(&system.machine().to_string_lossy());
     let capacity = capacity();
-    let reserve = (capacity.memory_bytes / 10).min(RESERVE_BYTES_MAX);
     NodeFacts {
         name: name.clone(),
         labels: BTreeMap::from([
@@ -61,7 +61,7 @@ pub(super) fn facts(name: &NodeName, runtimes: &Runtimes, allows: Allows) -> Nod
             ("kubernetes.io/arch".to_owned(), arch.clone()),
         ]),
         capacity,
-        allocatable: Amounts { memory_bytes: capacity.memory_bytes - reserve, ..capacity },
+        allocatable: reserve.rest_of(capacity),
         runtimes: runtimes.kinds(),
         allows,
         os: "linux".to_owned(),
@@ -72,6 +72,46 @@ pub(super) fn facts(name: &NodeName, runtimes: &Runtimes, allows: Allows) -> Nod
         address: HOST_ADDRESS.to_string(),
         tunnel: Vec::new(),
         ingress: false,
+    }
+}
+
+/// What is kept from pods: for the system, the engine and the agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Reserve {
+    /// Thousandths of a core; none unless it is said.
+    cpu_milli: Option<u64>,
+    /// A tenth of the memory, at most 256 MiB, unless it is said.
+    memory_bytes: Option<u64>,
+}
+
+impl Reserve {
+    fn rest_of(self, capacity: Amounts) -> Amounts {
+        let memory = self.memory_bytes.unwrap_or_else(|| (capacity.memory_bytes / 10).min(RESERVE_BYTES_MAX));
+        Amounts {
+            cpu_milli: capacity.cpu_milli.saturating_sub(self.cpu_milli.unwrap_or(0)),
+            memory_bytes: capacity.memory_bytes.saturating_sub(memory),
+        }
+    }
+}
+
+impl FromStr for Reserve {
+    type Err = String;
+
+    /// `cpu=500m,memory=1Gi`, either or both.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut reserve = Self::default();
+        for part in text.split(',').filter(|part| !part.is_empty()) {
+            let (name, amount) =
+                part.split_once('=').ok_or_else(|| format!("{part} is no reserve; write cpu=500m,memory=1Gi"))?;
+            let quantity = Quantity::parse(amount).filter(|_| !amount.starts_with('-'));
+            let quantity = quantity.ok_or_else(|| format!("{amount:?} is not a quantity"))?;
+            match name {
+                "cpu" => reserve.cpu_milli = Some(quantity.milli()),
+                "memory" => reserve.memory_bytes = Some(quantity.value()),
+                other => return Err(format!("{other} cannot be reserved; cpu and memory can")),
+            }
+        }
+        Ok(reserve)
     }
 }
 
@@ -251,6 +291,24 @@ fn logins_below(config: Option<PathBuf>, home: Option<PathBuf>) -> Option<PathBu
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_reserved_is_kept_from_pods() {
+        let (gib, host) = (1 << 30, Amounts { cpu_milli: 4_000, memory_bytes: 8 << 30 });
+        for (text, cpu, memory) in [
+            ("", 4_000, 8 * gib - RESERVE_BYTES_MAX),
+            ("cpu=500m", 3_500, 8 * gib - RESERVE_BYTES_MAX),
+            ("cpu=1,memory=2Gi", 3_000, 6 * gib),
+            ("memory=0", 4_000, 8 * gib),
+            ("memory=99Gi", 4_000, 0),
+        ] {
+            let reserve: Reserve = text.parse().expect(text);
+            assert_eq!(reserve.rest_of(host), Amounts { cpu_milli: cpu, memory_bytes: memory }, "{text}");
+        }
+        for bad in ["cpu", "cpu=lots", "disk=1Gi", "memory=-1"] {
+            assert!(bad.parse::<Reserve>().is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn a_host_name_becomes_a_label() {

@@ -2,7 +2,7 @@
 
 use super::halves::{self, Running};
 use super::node::RuntimeChoice;
-use super::options::{AllowArgs, ConfigArgs, StateArgs, StateDir, WatchArgs};
+use super::options::{AllowArgs, ConfigArgs, ReserveArgs, StateArgs, StateDir, WatchArgs};
 use super::{CliResult, doors};
 use crate::controller::shell::ShellSettings;
 use crate::telemetry;
@@ -47,6 +47,8 @@ pub struct UpArgs {
     #[command(flatten)]
     allow: AllowArgs,
     #[command(flatten)]
+    reserve: ReserveArgs,
+    #[command(flatten)]
     config: ConfigArgs,
 }
 
@@ -82,6 +84,7 @@ pub async fn start(args: &UpArgs) -> CliResult<Running> {
         node: args.node.clone(),
         runtime: args.runtime,
         allows: args.allow.allows(),
+        reserve: args.reserve.reserve,
         state: state.agent(),
         connector,
     };

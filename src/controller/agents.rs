@@ -8,11 +8,12 @@ use super::records::Occasion;
 use super::timers::Timer;
 use crate::apply::schedule::Request;
 use crate::model::{
-    DriftPolicy, Epoch, Generation, Hello, Kind, NodeName, ObjectKey, PodEvent, PodReport, PodUid, Report, ServiceProblem,
-    TemplateHash,
+    DriftPolicy, Epoch, Generation, Hello, Kind, NodeConditions, NodeName, ObjectKey, PodEvent, PodReport, PodUid, Report,
+    ServiceProblem, TemplateHash,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 impl Controller {
     /// An agent's stream begins: what it runs is taken over as it is.
@@ -24,6 +25,7 @@ impl Controller {
         let is_first = node.heard.is_none();
         node.facts = Some(hello.facts.clone());
         node.connected = true;
+        node.away_until = None;
         node.acknowledged = if epoch == reign { generation } else { Generation(0) };
         if epoch == reign && generation > node.generation() {
             node.floor = generation;
@@ -181,6 +183,8 @@ impl Controller {
         }
         node.network = report.network;
         self.heard(name);
+        self.hear_absence(name, report.away);
+        self.hear_conditions(name, report.conditions);
         for pod in report.pods {
             self.hear_pod(name, pod, false);
         }
@@ -221,6 +225,36 @@ impl Controller {
         self.happenings.note(Happening { about, pod, warning, reason: &reason, message }, self.now);
     }
 
+    /// A node that announces its absence is waited for; none at all takes that back.
+    fn hear_absence(&mut self, name: &NodeName, away: Option<Duration>) {
+        let (Some(away), now) = (away, self.now) else { return };
+        let Some(node) = self.nodes.get_mut(name) else { return };
+        node.away_until = (!away.is_zero()).then_some(now + away);
+        let message = match away.is_zero() {
+            true => format!("node {name} stays"),
+            false => format!("node {name} may be away for {}, and is waited for", spoken(away)),
+        };
+        let about = about_node(name);
+        self.happenings.note(Happening { about: &about, pod: None, warning: false, reason: "NodeLeaves", message }, now);
+    }
+
+    /// What an agent says of its host's state: pods are kept away from full disks.
+    fn hear_conditions(&mut self, name: &NodeName, conditions: Option<NodeConditions>) {
+        let Some(conditions) = conditions else { return };
+        let Some(node) = self.nodes.get_mut(name).filter(|node| node.conditions != conditions) else { return };
+        node.conditions = conditions.clone();
+        let ready = node.ready && node.connected;
+        self.offer(name, ready);
+        self.dirty.workloads.append(&mut self.dirty.unplaced);
+        let about = about_node(name);
+        let warning = conditions.disk_pressure.is_some();
+        let (reason, message) = match conditions.disk_pressure {
+            Some(why) => ("NodeHasDiskPressure", format!("no new pods go to {name}: {why}")),
+            None => ("NodeHasNoDiskPressure", format!("{name} has room on its disks again")),
+        };
+        self.happenings.note(Happening { about: &about, pod: None, warning, reason, message }, self.now);
+    }
+
     /// Each problem happens once, when it is new.
     fn note_service_problems(&mut self, name: &NodeName, problems: Vec<ServiceProblem>) {
         let Some(node) = self.nodes.get_mut(name) else { return };
@@ -255,6 +289,7 @@ impl Controller {
     /// What was set aside on a node is free: others may fit now.
     fn free_capacity(&mut self, node: &NodeName, request: &Request) {
         self.capacity.release(node, request);
+        self.dirty.drains = true;
         self.dirty.workloads.append(&mut self.dirty.unplaced);
     }
 
@@ -280,8 +315,7 @@ impl Controller {
             return;
         }
         let message = format!("pod {} was removed on {} behind our back and {ending}", placement.run.name, placement.node);
-        self.records.batch(Occasion::Drift, key, message.clone());
-        self.arm_batch();
+        self.batch(Occasion::Drift, key, message.clone());
         let name = placement.run.name.clone();
         self.happenings.note(Happening { about: key, pod: Some(&name), warning: true, reason: "Drift", message }, now);
     }
@@ -302,6 +336,9 @@ impl Controller {
         if let Some(node) = self.nodes.get_mut(name) {
             node.connected = false;
         }
+        if self.nodes.get(name).is_some_and(|node| node.is_away(self.now)) {
+            self.judge();
+        }
         // Where to start a pod is decided for nodes that hear it at once.
         self.capacity.set_ready(name, false);
         self.timers.clear(&Timer::Resend(name.clone()));
@@ -311,14 +348,23 @@ impl Controller {
     pub(super) fn judge_node(&mut self, name: &NodeName) {
         let replace_after = self.inputs.newest_policy().replace_after;
         let Some(node) = self.nodes.get(name) else { return };
-        let at = Nodes::judge_at(node, replace_after, self.now);
+        let patience = self.placements.of_node(name).filter_map(|placement| self.patience(placement));
+        let at = Nodes::judge_at(node, patience.chain([replace_after]), self.now);
         let silent = node.heard.is_none_or(|heard| self.now.since(heard) >= super::nodes::SILENCE);
         if let Some(at) = at {
             self.timers.set(Timer::Node(name.clone()), at);
         }
         if silent || !self.nodes.get(name).is_some_and(|node| node.ready) {
             self.judge();
+            self.touch_impatient(name);
         }
+    }
+
+    /// Pods that wait for their silent node for a time of their own: their workloads look whether it is over.
+    fn touch_impatient(&mut self, name: &NodeName) {
+        let replace_after = Some(self.inputs.newest_policy().replace_after);
+        let own = self.placements.of_node(name).filter(|placement| self.patience(placement) != replace_after);
+        self.dirty.workloads.extend(own.map(|placement| placement.run.workload.clone()).collect::<Vec<_>>());
     }
 
     fn judge(&mut self) {
@@ -344,8 +390,9 @@ impl Controller {
     /// A node became ready or silent, lost or found.
     fn node_changed(&mut self, name: &NodeName) {
         let Some(node) = self.nodes.get(name) else { return };
-        let (ready, lost) = (node.ready, node.lost);
+        let (ready, lost, away) = (node.ready, node.lost, node.is_away(self.now));
         self.capacity.set_ready(name, ready && node.connected);
+        self.dirty.drains = true;
         let workloads = self.placements.workloads_of_node(name);
         if ready {
             self.dirty.workloads.append(&mut self.dirty.unplaced);
@@ -356,6 +403,7 @@ impl Controller {
         self.touch_placed();
         let (reason, message) = match (ready, lost) {
             (true, _) => ("NodeReady", format!("node {name} is heard")),
+            (false, false) if away => ("NodeAway", format!("node {name} is away, as it announced")),
             (false, false) => ("NodeNotReady", format!("node {name} is silent")),
             (false, true) => {
                 ("NodeLost", format!("node {name} has been silent for too long; pods that are not bound to it are replaced"))
@@ -368,8 +416,7 @@ impl Controller {
                 if count == 0 {
                     continue;
                 }
-                self.records.batch(Occasion::Node, workload, format!("{count} pods on {name} are lost and replaced elsewhere"));
-                self.arm_batch();
+                self.batch(Occasion::Node, workload, format!("{count} pods on {name} are lost and replaced elsewhere"));
             }
         }
         let about = about_node(name);
@@ -386,6 +433,14 @@ impl Controller {
     /// Marks a workload.
     pub(super) fn touch_workload(&mut self, key: &ObjectKey) {
         self.dirty.workloads.insert(key.clone());
+    }
+}
+
+/// `10 min`, or `90 s`.
+pub(super) fn spoken(duration: Duration) -> String {
+    match duration.as_secs() {
+        seconds if seconds >= 60 && seconds.is_multiple_of(60) => format!("{} min", seconds / 60),
+        seconds => format!("{seconds} s"),
     }
 }
 

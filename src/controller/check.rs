@@ -26,6 +26,9 @@ impl Controller {
         if let Some(placement) = self.nodes.by_name.keys().find_map(|name| self.overstays(name)) {
             return Err(format!("{} should have left {} for a taint", placement.run.name, placement.node));
         }
+        if let Some((name, step)) = self.nodes.draining.iter().find_map(|name| Some((name, self.lingers(name)?))) {
+            return Err(format!("{step:?} is due on {name}, which is being drained"));
+        }
         for (name, node) in self.nodes.by_name.iter().filter(|(_, node)| node.connected) {
             let Some(assignment) = &node.assignment else { continue };
             let (run, stop) = self.orders(name);

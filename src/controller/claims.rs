@@ -299,8 +299,7 @@ impl Controller {
             self.dirty.nodes.insert(name.clone());
             self.dirty.workloads.append(&mut self.dirty.unplaced);
             let message = format!("its data on {name} is deleted");
-            self.records.batch(Occasion::Erasure, key, message.clone());
-            self.arm_batch();
+            self.batch(Occasion::Erasure, key, message.clone());
             self.happenings.note(Happening { about: key, pod: None, warning: false, reason: "Deleted", message }, self.now);
         }
     }

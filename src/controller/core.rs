@@ -64,6 +64,8 @@ pub(super) struct Dirty {
     pub(super) workloads: BTreeSet<ObjectKey>,
     pub(super) services: BTreeSet<ObjectKey>,
     pub(super) nodes: BTreeSet<NodeName>,
+    /// True if pods may have to leave nodes that are being drained.
+    pub(super) drains: bool,
     /// Retired pods that may be released.
     pub(super) retired: BTreeSet<PodUid>,
     /// Workloads that wait for a node that can take a pod.
@@ -169,6 +171,7 @@ impl Controller {
             Timer::Resend(name) => self.resend(&name),
             Timer::Peers => self.tell_peers(),
             Timer::Evict(name) => self.evict(&name),
+            Timer::Drain(_) => self.dirty.drains = true,
             Timer::Workload(key) => self.touch_workload(&key),
             Timer::Scale(key) => self.autoscale(&key),
             Timer::Cron(key) => drop(self.dirty.crons.insert(key)),

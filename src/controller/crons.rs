@@ -66,8 +66,7 @@ impl Controller {
         let Some(object) = cron.made_job(due).filter(|object| self.inputs.object(&object.key).is_none()) else { return };
         let key = object.key.clone();
         self.take_in_job(cron, object, due, JobRun::default());
-        self.records.batch(Occasion::Run, &key, format!("started by {}", cron.key));
-        self.arm_batch();
+        self.batch(Occasion::Run, &key, format!("started by {}", cron.key));
         let message = format!("Created job {}", key.name);
         let happening = Happening { about: &cron.key, pod: None, warning: false, reason: "SuccessfulCreate", message };
         self.happenings.note(happening, self.now);

@@ -84,8 +84,7 @@ impl Controller {
                 Some((_, Some(outcome))) => format!("failed: {}", outcome.message),
                 Some((_, None)) => continue,
             };
-            self.records.batch(super::records::Occasion::Run, &key, message);
-            self.arm_batch();
+            self.batch(super::records::Occasion::Run, &key, message);
         }
     }
 

@@ -16,15 +16,23 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Labels that only the agent of a host can give it.
 const HOST_LABELS: [&str; 3] = ["kubernetes.io/hostname", "kubernetes.io/os", "kubernetes.io/arch"];
 
+/// The taint of a node whose disks are full.
+const DISK_PRESSURE: &str = "node.kubernetes.io/disk-pressure";
+
 impl Controller {
     /// What git says of a host.
     fn written_node(&self, name: &NodeName) -> Option<&Object> {
         self.inputs.object(&ObjectKey::new(Kind::Node, "", name.as_str())).map(AsRef::as_ref)
     }
 
-    /// The cordon and the taints of a node.
+    /// The cordon and the taints of a node: those of git, and as in Kubernetes one for full disks.
     pub(super) fn marks(&self, name: &NodeName) -> NodeSpec {
-        self.written_node(name).and_then(|object| object.node()).cloned().unwrap_or_default()
+        let mut marks = self.written_node(name).and_then(|object| object.node()).cloned().unwrap_or_default();
+        if self.nodes.get(name).is_some_and(|node| node.conditions.disk_pressure.is_some()) {
+            let (key, effect) = (DISK_PRESSURE.to_owned(), Taint::NO_SCHEDULE.to_owned());
+            marks.taints.push(Taint { key, value: String::new(), effect });
+        }
+        marks
     }
 
     /// What an agent says of its host, with the labels of its token and those of git over it. Other labels than those that tell the host
@@ -46,8 +54,15 @@ impl Controller {
         if let Some(facts) = self.facts(name) {
             self.capacity.set(&facts, &marks, ready);
         }
+        if marks.drain {
+            self.nodes.draining.insert(name.clone());
+        } else {
+            self.nodes.draining.remove(name);
+        }
+        self.dirty.drains = true;
         let now = self.now;
         let Some(node) = self.nodes.get_mut(name) else { return };
+        node.drain = node.drain.take().filter(|_| marks.drain);
         let sending: BTreeSet<Taint> = marks.taints.into_iter().filter(|taint| taint.effect == Taint::NO_EXECUTE).collect();
         node.tainted.retain(|taint, _| sending.contains(taint));
         for taint in sending {
@@ -61,6 +76,7 @@ impl Controller {
         let touches = |kind: Kind| first || changed.iter().any(|key| key.kind == kind);
         if first || !changed.is_empty() {
             self.inputs.rank();
+            self.dirty.drains = true;
         }
         if touches(Kind::Namespace) {
             self.capacity.set_namespaces(self.namespaces());
@@ -125,8 +141,7 @@ impl Controller {
             message: message.clone(),
         };
         self.happenings.note(happening, self.now);
-        self.records.batch(Occasion::Node, &workload, message);
-        self.arm_batch();
+        self.batch(Occasion::Node, &workload, message);
         self.retire(uid, StopReason::Evicted, commit);
         self.touch_workload(&workload);
     }

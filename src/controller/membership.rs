@@ -9,12 +9,9 @@ use super::core::Controller;
 use super::event::Effect;
 use super::happenings::Happening;
 use super::timers::Timer;
-use crate::model::{Health, JoinRefusal, KeyFingerprint, Kind, NodeMember, NodeName, Object, ObjectKey, PodUid, Roll};
+use crate::model::{Health, JoinRefusal, KeyFingerprint, Kind, NodeMember, NodeName, NodeSpec, Object, ObjectKey, PodUid, Roll};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-
-/// Says on a Node in git that the host is gone for good.
-const REMOVED: &str = "driftless.dev/removed";
 
 /// The members, and what the shell was last told of them.
 #[derive(Debug, Default)]
@@ -130,6 +127,7 @@ impl Controller {
             }
         }
         self.nodes.by_name.remove(name);
+        self.nodes.draining.remove(name);
         self.capacity.remove(name);
         self.services.forget_node(name);
         self.network.forget(name);
@@ -176,5 +174,5 @@ impl Controller {
 }
 
 fn says_removed(object: &Object) -> bool {
-    object.meta.annotations.get(REMOVED).is_some_and(|value| value == "true")
+    object.meta.annotations.get(NodeSpec::REMOVED).is_some_and(|value| value == "true")
 }

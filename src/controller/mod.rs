@@ -6,7 +6,7 @@
 //! The rooms of the core: `inputs` (what is wanted), `nodes` (who is heard), `placements` (what was told, and what is
 //! reported), `places` (which node a pod is for), `claims` (which node has the data of a volume claim), `endpoints` (where Services lead,
 //! and who knows), `work` (what each workload carries from pass to pass), `timers`, `priority` (who is placed first, and makes room for
-//! whom), `marks` (what git says of hosts), `membership` (whose key speaks for which node), `records` (what the audit branch is told). What happens in them: `restore` and `revise` take
+//! whom), `marks` (what git says of hosts), `drains` (who leaves a node that is to be empty), `membership` (whose key speaks for which node), `records` (what the audit branch is told). What happens in them: `restore` and `revise` take
 //! the memory and a
 //! revision over, `agents` hears, `pass` takes rollout steps for what is dirty, `retire`, `publish` and `dispatch` tell,
 //! `scale` asks the autoscaler, `jobs` minds that nothing runs twice, `crons` makes Jobs by the clock, `tree` and `words` write, `view` shows, `check` recomputes everything.
@@ -27,6 +27,7 @@ mod claims;
 mod core;
 mod crons;
 mod dispatch;
+mod drains;
 mod endpoints;
 mod event;
 mod happenings;

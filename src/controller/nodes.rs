@@ -1,6 +1,8 @@
 //! Nodes: who is heard, who is silent, who is lost, and what each was last told.
 
-use crate::model::{Assignment, Generation, Moment, NodeFacts, NodeName, ObjectKey, ServiceProblem, Taint};
+use crate::model::{
+    Assignment, DrainView, Generation, Moment, NodeConditions, NodeFacts, NodeName, ObjectKey, ServiceProblem, Taint,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,12 +31,21 @@ pub(super) struct Node {
     pub(super) ready: bool,
     /// True if its pods are to be replaced elsewhere.
     pub(super) lost: bool,
+    /// Pods that bear with so long a silence, or a shorter one, are given up. What was once given up stays so until the node is heard
+    /// again, even if the brake falls in meanwhile.
+    pub(super) given_up: Option<Duration>,
+    /// Until when it said that it may be away.
+    pub(super) away_until: Option<Moment>,
+    /// What it last said of its state.
+    pub(super) conditions: NodeConditions,
     /// What it was last told.
     pub(super) assignment: Option<Arc<Assignment>>,
     /// The newest assignment of this reign that it has acknowledged.
     pub(super) acknowledged: Generation,
     /// Assignments are numbered above this: what the agent has seen of this epoch from elsewhere.
     pub(super) floor: Generation,
+    /// How far its drain is, once that was looked at; `None` if it is not being drained.
+    pub(super) drain: Option<DrainView>,
     /// Its taints that send pods away, and since when they are known.
     pub(super) tainted: BTreeMap<Taint, Moment>,
     /// The version of the network that it has.
@@ -54,14 +65,34 @@ impl Node {
             connected: false,
             ready: false,
             lost: false,
+            given_up: None,
+            away_until: None,
+            conditions: NodeConditions::default(),
             assignment: None,
             acknowledged: Generation(0),
             floor: Generation(0),
+            drain: None,
             tainted: BTreeMap::new(),
             network: 0,
             service_problems: Vec::new(),
             volumes: BTreeSet::new(),
         }
+    }
+
+    /// True while it is waited for because it announced its absence.
+    pub(super) fn is_away(&self, now: Moment) -> bool {
+        self.away_until.is_some_and(|until| now < until)
+    }
+
+    /// One that announced its absence is gone with its stream.
+    fn is_heard(&self, now: Moment) -> bool {
+        let is_leaving = !self.connected && self.is_away(now);
+        !is_leaving && self.heard.is_some_and(|heard| now.since(heard) < SILENCE)
+    }
+
+    /// True if a pod that bears with so long a silence of its node (with any, if `None`) is given up.
+    pub(super) fn has_lost(&self, patience: Option<Duration>) -> bool {
+        patience.zip(self.given_up).is_some_and(|(patience, silence)| silence >= patience)
     }
 
     /// The number of the last assignment.
@@ -74,6 +105,8 @@ impl Node {
 #[derive(Debug, Default)]
 pub(super) struct Nodes {
     pub(super) by_name: BTreeMap<NodeName, Node>,
+    /// Those that git wants empty.
+    pub(super) draining: BTreeSet<NodeName>,
     /// As it was last judged.
     braked: bool,
 }
@@ -107,9 +140,10 @@ impl Nodes {
         self.braked
     }
 
-    fn most_are_silent(&self) -> bool {
-        let heard = || self.by_name.values().filter(|node| node.heard.is_some());
-        let (known, silent) = (heard().count(), heard().filter(|node| !node.ready).count());
+    /// Those that said that they would be away tell nothing of us.
+    fn most_are_silent(&self, now: Moment) -> bool {
+        let counted = || self.by_name.values().filter(|node| node.heard.is_some() && (node.ready || !node.is_away(now)));
+        let (known, silent) = (counted().count(), counted().filter(|node| !node.ready).count());
         known >= BRAKE_NODES_MIN && silent * 2 > known
     }
 
@@ -117,23 +151,24 @@ impl Nodes {
     pub(super) fn judge(&mut self, replace_after: Duration, now: Moment) -> Vec<NodeName> {
         let before: Vec<(bool, bool)> = self.by_name.values().map(|node| (node.ready, node.lost)).collect();
         for node in self.by_name.values_mut() {
-            node.ready = node.heard.is_some_and(|heard| now.since(heard) < SILENCE);
+            node.ready = node.is_heard(now);
         }
         let others = self.by_name.values().any(|node| node.ready);
-        self.braked = self.most_are_silent();
+        self.braked = self.most_are_silent(now);
         let may_replace = others && !self.braked;
         for node in self.by_name.values_mut() {
-            let away = node.heard.is_some_and(|heard| now.since(heard) >= replace_after);
-            // What was once given up stays so until the node is heard again, even if the brake falls in meanwhile.
-            node.lost = !node.ready && ((away && may_replace) || node.lost);
+            let silence = node.heard.map(|heard| now.since(heard)).filter(|_| may_replace && !node.is_away(now));
+            node.given_up = if node.ready { None } else { node.given_up.max(silence) };
+            node.lost = node.has_lost(Some(replace_after));
         }
         let after = self.by_name.iter().zip(before);
         after.filter(|((_, node), before)| (node.ready, node.lost) != *before).map(|((name, _), _)| name.clone()).collect()
     }
 
-    /// When a node is to be judged again, if it stays silent.
-    pub(super) fn judge_at(node: &Node, replace_after: Duration, now: Moment) -> Option<Moment> {
+    /// When a node is to be judged again, if it stays silent; its pods bear with silences of these lengths.
+    pub(super) fn judge_at(node: &Node, patience: impl IntoIterator<Item = Duration>, now: Moment) -> Option<Moment> {
         let heard = node.heard?;
-        [heard + SILENCE, heard + replace_after].into_iter().filter(|at| *at > now).min()
+        let ends = patience.into_iter().map(|patience| heard + patience);
+        ends.chain([heard + SILENCE]).chain(node.away_until).filter(|at| *at > now).min()
     }
 }

@@ -25,6 +25,8 @@ impl Controller {
                 for key in self.in_turn() {
                     self.work_on(&key);
                 }
+            } else if self.dirty.drains && self.drain() {
+                // What moves changes what its workload wants.
             } else if let Some(key) = self.dirty.services.pop_first() {
                 self.publish(&key);
             } else if let Some(uid) = self.dirty.retired.pop_first() {
@@ -44,6 +46,7 @@ impl Controller {
     }
 
     fn work_on(&mut self, key: &ObjectKey) {
+        self.dirty.drains |= !self.nodes.draining.is_empty();
         self.mark_services(key);
         self.records.look_at(key);
         self.withdraw(key);
@@ -95,7 +98,7 @@ impl Controller {
         let known: BTreeSet<TemplateHash> = targets.filter(|hash| self.inputs.snapshots.contains_key(*hash)).cloned().collect();
         let nodes = self.nodes_for(key, workload);
         let unheard = self.unheard_numbers(key, workload);
-        let replicas = self.wanted(key, workload);
+        let replicas = self.wanted(key, workload).saturating_add(u32::from(work.moving.is_some()));
         let (memory, now) = (&work.memory, self.now);
         Some(step(&RolloutInput {
             workload,
@@ -112,7 +115,8 @@ impl Controller {
     fn state<'a>(&self, placement: &'a Placement) -> PodState<'a> {
         let node = self.nodes.get(&placement.node);
         let bound = self.is_bound(placement);
-        placement.state(node.is_some_and(|node| node.ready), node.is_some_and(|node| node.lost), bound)
+        let state = placement.state(node.is_some_and(|node| node.ready), self.is_lost(placement), bound);
+        PodState { drained: self.is_draining(&placement.node), ..state }
     }
 
     /// How many pods are wanted: what is written or what the autoscaler says, without those that drift took and policy leaves; for a
@@ -159,11 +163,14 @@ impl Controller {
     }
 
     /// The commit that asks for a stop; none where it was not a commit.
-    fn commit_for(&self, reason: StopReason) -> Option<Revision> {
+    pub(super) fn commit_for(&self, reason: StopReason) -> Option<Revision> {
         match reason {
-            StopReason::Replaced | StopReason::ScaledDown | StopReason::Pruned | StopReason::RolledBack | StopReason::Evicted => {
-                self.inputs.effective.revision.clone()
-            }
+            StopReason::Replaced
+            | StopReason::ScaledDown
+            | StopReason::Pruned
+            | StopReason::RolledBack
+            | StopReason::Evicted
+            | StopReason::Drained => self.inputs.effective.revision.clone(),
             StopReason::Superseded | StopReason::Misplaced | StopReason::Finished | StopReason::Preempted => None,
         }
     }

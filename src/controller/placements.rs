@@ -136,6 +136,7 @@ impl Placement {
             node: &self.node,
             heard: node_ready,
             bound,
+            drained: false,
             standing: self.standing(node_ready, node_lost && !bound),
             retired: self.retired.is_some(),
             end: self.end(),

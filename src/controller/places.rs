@@ -6,9 +6,10 @@
 use super::core::Controller;
 use super::placements::Placement;
 use crate::apply::schedule::{Request, matches};
-use crate::model::{Kind, NodeName, ObjectKey, Strategy, WaitingOn, Workload};
+use crate::model::{Kind, NodeName, ObjectKey, Strategy, Taint, WaitingOn, Workload};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 impl Controller {
     /// The request of a pod that is for one node (`on`), or whose volumes are on one (`bound`); what it waits for if that one is not heard.
@@ -72,9 +73,26 @@ impl Controller {
         kind == Kind::StatefulSet || (kind != Kind::DaemonSet && self.claims.uses_any(&placement.run.uid))
     }
 
-    /// True if a pod is replaced elsewhere when its node is lost.
+    /// How long a pod waits for its silent node: as its tolerations of that say, else as long as any; `None` for ever.
+    /// <https://kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration/#taint-based-evictions>
+    pub(super) fn patience(&self, placement: &Placement) -> Option<Duration> {
+        let tolerations = &placement.request.rules.tolerations;
+        let states = ["node.kubernetes.io/unreachable", "node.kubernetes.io/not-ready"].map(Taint::evicting);
+        match states.iter().find(|state| state.is_tolerated(tolerations)) {
+            // One of a DaemonSet tolerates everything, and is replaced nowhere; whether its node counts is another question.
+            Some(state) if placement.run.workload.kind != Kind::DaemonSet => state.patience(tolerations),
+            Some(_) | None => Some(self.inputs.newest_policy().replace_after),
+        }
+    }
+
+    /// True if the node of a pod has been silent for longer than the pod waits.
+    pub(super) fn is_lost(&self, placement: &Placement) -> bool {
+        self.nodes.get(&placement.node).is_some_and(|node| node.has_lost(self.patience(placement)))
+    }
+
+    /// True if a pod is replaced elsewhere, since its node is lost.
     pub(super) fn is_replaceable(&self, placement: &Placement) -> bool {
-        placement.run.workload.kind != Kind::DaemonSet && !self.is_bound(placement)
+        placement.run.workload.kind != Kind::DaemonSet && !self.is_bound(placement) && self.is_lost(placement)
     }
 
     /// Workloads for which it matters which nodes there are.

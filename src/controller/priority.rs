@@ -65,6 +65,17 @@ impl Inputs {
         spec.priority_class_name.as_ref().and_then(|name| self.ranks.classes.get(name)).unwrap_or(&self.ranks.default)
     }
 
+    /// The disruption budgets that count a pod.
+    pub(super) fn protectors(&self, placement: &Placement) -> Vec<ObjectKey> {
+        let run = &placement.run;
+        let template = self.snapshot(&run.workload, &run.hash).map(|snapshot| &snapshot.template);
+        let protects = |key: &&ObjectKey| {
+            let budget = self.object(key).and_then(|object: &Arc<Object>| object.budget());
+            key.namespace == run.workload.namespace && budget.is_some_and(|budget| selects(budget.selector.as_ref(), template))
+        };
+        self.ranks.budgets.iter().filter(protects).cloned().collect()
+    }
+
     fn class_of(&self, workload: &ObjectKey, hash: &TemplateHash) -> &PriorityClass {
         self.snapshot(workload, hash).map_or(&self.ranks.default, |snapshot| self.class(&snapshot.template.spec))
     }
@@ -143,8 +154,7 @@ impl Controller {
         let happening =
             Happening { about: &workload, pod: Some(&pod), warning: true, reason: "Preempted", message: message.clone() };
         self.happenings.note(happening, self.now);
-        self.records.batch(Occasion::Node, &workload, message);
-        self.arm_batch();
+        self.batch(Occasion::Node, &workload, message);
         self.retire(uid, StopReason::Preempted, None);
         self.touch_workload(&workload);
     }
@@ -205,18 +215,13 @@ impl Controller {
 /// A pod that might make room.
 fn resident(placement: &Placement, inputs: &Inputs) -> Resident {
     let run = &placement.run;
-    let labels = inputs.snapshot(&run.workload, &run.hash).map(|snapshot| &snapshot.template);
-    let protects = |key: &&ObjectKey| {
-        let budget = inputs.object(key).and_then(|object: &Arc<Object>| object.budget());
-        key.namespace == run.workload.namespace && budget.is_some_and(|budget| selects(budget.selector.as_ref(), labels))
-    };
     Resident {
         uid: run.uid,
         request: Arc::clone(&placement.request),
         priority: inputs.class_of(&run.workload, &run.hash).value,
         leaving: placement.retired.is_some(),
         since: placement.since,
-        budgets: inputs.ranks.budgets.iter().filter(protects).cloned().collect(),
+        budgets: inputs.protectors(placement),
     }
 }
 

@@ -150,11 +150,6 @@ impl Records {
         self.told_block = Some(block.objects.clone());
     }
 
-    /// Something to be told with the next batch.
-    pub(super) fn batch(&mut self, occasion: Occasion, about: &ObjectKey, message: String) {
-        self.batch.entry(occasion).or_default().push((about.clone(), message));
-    }
-
     /// True if the memory says this of a node.
     pub(super) fn is_noted(&self, name: &NodeName, notes: &NodeNotes) -> bool {
         self.nodes.get(name) == Some(notes)
@@ -420,7 +415,9 @@ impl Controller {
         self.record(draft, Some(&block.objects));
     }
 
-    pub(super) fn arm_batch(&mut self) {
+    /// Something to be told with the next batch.
+    pub(super) fn batch(&mut self, occasion: Occasion, about: &ObjectKey, message: String) {
+        self.records.batch.entry(occasion).or_default().push((about.clone(), message));
         self.records.batch_since.get_or_insert(self.now);
         self.timers.set_if_none(Timer::Batch, self.now + BATCH_AFTER);
     }

@@ -89,5 +89,6 @@ fn why(reason: StopReason) -> &'static str {
         StopReason::Misplaced => "its node is not one for it any more",
         StopReason::Evicted => "a taint of its node sends it away",
         StopReason::Preempted => "a pod of higher priority needs its room",
+        StopReason::Drained => "its node is being drained",
     }
 }

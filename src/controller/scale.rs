@@ -62,8 +62,7 @@ impl Controller {
 
     /// The record is about the workload, the event about the autoscaler, as in Kubernetes.
     fn note_scaled(&mut self, key: &ObjectKey, current: u32, wanted: u32, because: &str) {
-        self.records.batch(Occasion::Scale, key, format!("scaled {current} → {wanted} by its autoscaler: {because}"));
-        self.arm_batch();
+        self.batch(Occasion::Scale, key, format!("scaled {current} → {wanted} by its autoscaler: {because}"));
         self.records.touch(key);
         self.touch_workload(key);
         let Some(about) = self.inputs.autoscalers.get(key) else { return };

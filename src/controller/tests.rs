@@ -4,6 +4,7 @@
 mod claims;
 mod crons;
 mod deletions;
+mod drains;
 mod images;
 mod jobs;
 mod lost_nodes;

@@ -16,6 +16,8 @@ pub(super) enum Timer {
     Peers,
     /// A pod may have stayed on a tainted node for as long as it may.
     Evict(NodeName),
+    /// A replacement of a pod on a node that is being drained may have taken too long.
+    Drain(PodUid),
     /// A rollout changes with time alone.
     Workload(ObjectKey),
     /// An autoscaler is due.

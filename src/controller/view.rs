@@ -1,5 +1,6 @@
 //! The picture for status. Made when someone looks: it costs as much as there is to see.
 
+use super::agents::spoken;
 use super::core::Controller;
 use super::placements::Placement;
 use super::words;
@@ -7,7 +8,7 @@ use crate::model::{
     AutoscalerView, BudgetView, Health, Kind, NodeName, NodeView, Object, ObjectKey, PodReport, PodView, ProblemView, Progress,
     ServiceView, StalledBy, UnitState, View, WaitingOn, WorkloadView,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -127,6 +128,9 @@ impl Controller {
             since: node.map(|node| node.since).unwrap_or_default(),
             pods: self.placements.count_of_node(name),
             marks: self.marks(name),
+            away_until: node.and_then(|node| node.away_until.filter(|until| self.now < *until)),
+            conditions: node.map(|node| node.conditions.clone()).unwrap_or_default(),
+            drain: node.and_then(|node| node.drain.clone()),
         }
     }
 
@@ -267,9 +271,18 @@ impl Controller {
             found.push(problem("nodes", message, None));
         }
         for (name, node) in self.nodes.by_name.iter().filter(|(_, node)| !node.ready) {
-            let message = if node.lost { "lost: its pods are replaced elsewhere" } else { "not heard" };
-            found.push(problem(&format!("node {name}"), message.to_owned(), None));
+            let message = match node.away_until.filter(|until| self.now < *until) {
+                Some(until) => format!("away for {}, as it announced; it is waited for", spoken(until.since(self.now))),
+                None if node.lost => "lost: its pods are replaced elsewhere".to_owned(),
+                None => "not heard".to_owned(),
+            };
+            found.push(problem(&format!("node {name}"), message, None));
         }
+        for (name, node) in &self.nodes.by_name {
+            let full = node.conditions.disk_pressure.iter();
+            found.extend(full.map(|why| problem(&format!("node {name}"), format!("no new pods go there: {why}"), None)));
+        }
+        found.extend(self.drain_problems());
         let written = self.inputs.effective.objects.keys().filter(|key| key.kind == Kind::Node);
         for key in written.filter(|key| self.nodes.get(&NodeName::new(key.name.clone())).is_none()) {
             let hint = Some("Start an agent of this name, or remove the Node; what it says is in force once it joins.");
@@ -282,6 +295,18 @@ impl Controller {
                 message,
                 Some("Add its workload to the repo, or stop it by hand."),
             ));
+        }
+        found
+    }
+
+    /// What drains wait for that may take long, each once.
+    fn drain_problems(&self) -> Vec<ProblemView> {
+        let mut found = Vec::new();
+        for (name, drain) in self.nodes.by_name.iter().filter_map(|(name, node)| Some((name, node.drain.as_ref()?))) {
+            let reasons: BTreeSet<String> =
+                drain.left.iter().filter(|(_, why)| why.is_obstacle()).map(|(_, why)| why.to_string()).collect();
+            let waits = |why: &String| problem(&format!("node {name}"), format!("drain of {name} waits: {why}"), None);
+            found.extend(reasons.iter().map(waits));
         }
         found
     }

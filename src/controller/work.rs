@@ -2,7 +2,7 @@
 
 use crate::apply::rollout::RolloutMemory;
 use crate::apply::scale::ScaleHistory;
-use crate::model::{Autoscaler, Moment, NodeName, Progress, Revision, ScaleDecision, TemplateHash};
+use crate::model::{Autoscaler, Moment, NodeName, PodUid, Progress, Revision, ScaleDecision, TemplateHash};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -19,6 +19,8 @@ pub(super) struct Work {
     pub(super) forgone: u32,
     /// How often its pods vanished or ended lately.
     pub(super) churn: Churn,
+    /// The pod that leaves its node as soon as one more is ready elsewhere.
+    pub(super) moving: Option<Moving>,
     /// What the autoscaler last asked for.
     pub(super) autoscaled: Option<u32>,
     /// For its autoscaler.
@@ -33,6 +35,15 @@ pub(super) struct Work {
     pub(super) numbers: Option<Numbers>,
     /// StatefulSet: the numbers of which a pod was known in this reign.
     pub(super) seen: BTreeSet<u32>,
+}
+
+/// A pod that waits for its replacement, so that one more than otherwise is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Moving {
+    /// The pod.
+    pub(super) uid: PodUid,
+    /// Since when one more is wanted.
+    pub(super) since: Moment,
 }
 
 /// What an autoscaler carries from look to look.
@@ -64,6 +75,7 @@ impl Default for Work {
             replicas: 0,
             forgone: 0,
             churn: Churn::default(),
+            moving: None,
             autoscaled: None,
             scaling: Scaling::default(),
             origins: BTreeMap::new(),

@@ -56,6 +56,7 @@ fn source(placed: &Placed<'_>) -> Source {
 
 fn body(draft: &Draft, config: &Config<'_>) -> Body {
     match &draft.body {
+        DraftBody::Plain(Body::Node(spec)) => Body::Node(spec.clone().annotated(&draft.meta.annotations)),
         DraftBody::Plain(body) => body.clone(),
         DraftBody::Workload(workload) => Body::Workload(self::workload(draft, workload, config)),
         DraftBody::CronJob(cron) => Body::CronJob(Box::new(cron_job(draft, cron, config))),

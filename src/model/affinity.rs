@@ -245,6 +245,12 @@ impl Taint {
         tolerations.iter().any(|toleration| toleration.tolerates(self))
     }
 
+    /// A taint without a value that sends pods away.
+    #[must_use]
+    pub fn evicting(key: &str) -> Self {
+        Self { key: key.to_owned(), value: String::new(), effect: Self::NO_EXECUTE.to_owned() }
+    }
+
     /// How long a pod with these tolerations may stay where this taint sends pods away: not at all, for a while, or (`None`) for ever.
     #[must_use]
     pub fn patience(&self, tolerations: &[Toleration]) -> Option<Duration> {

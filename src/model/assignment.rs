@@ -78,13 +78,15 @@ pub enum StopReason {
     Evicted,
     /// A pod of higher priority needs its room.
     Preempted,
+    /// Its node is being drained.
+    Drained,
 }
 
 impl StopReason {
     /// True if a pod that is needed after all may be taken back while it was not told to stop. One that has to leave its node may not.
     #[must_use]
     pub fn is_negotiable(self) -> bool {
-        !matches!(self, StopReason::Evicted | StopReason::Preempted)
+        !matches!(self, StopReason::Evicted | StopReason::Preempted | StopReason::Drained)
     }
 }
 

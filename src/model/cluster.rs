@@ -2,6 +2,7 @@
 
 use super::{IntOrString, LabelSelector, Taint};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// `spec` of a `v1 Node` in git. Its labels are those of its metadata.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -13,6 +14,25 @@ pub struct NodeSpec {
     /// Keep pods away that do not tolerate them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub taints: Vec<Taint>,
+    /// Sends pods away one by one: the annotation `driftless.dev/drain`, which implies `unschedulable`.
+    #[serde(skip)]
+    pub drain: bool,
+}
+
+impl NodeSpec {
+    /// The annotation that removes a node from the cluster.
+    pub const REMOVED: &'static str = "driftless.dev/removed";
+
+    /// The annotation that drains a node.
+    pub const DRAIN: &'static str = "driftless.dev/drain";
+
+    /// The same with what the annotations of the Node ask for.
+    #[must_use]
+    pub fn annotated(mut self, annotations: &BTreeMap<String, String>) -> Self {
+        self.drain = annotations.get(Self::DRAIN).is_some_and(|value| value == "true");
+        self.unschedulable |= self.drain;
+        self
+    }
 }
 
 /// A `scheduling.k8s.io/v1 PriorityClass`: <https://kubernetes.io/docs/concepts/scheduling-eviction/pod-priority-preemption/>.

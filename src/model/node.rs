@@ -41,6 +41,13 @@ pub struct NodeFacts {
     pub ingress: bool,
 }
 
+/// What an agent says of the state of its host.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct NodeConditions {
+    /// Why no new pods should come for want of room on its disks; `None` if there is enough.
+    pub disk_pressure: Option<String>,
+}
+
 /// The runtimes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -1,6 +1,6 @@
 //! What agents report.
 
-use super::{Epoch, Generation, NetworkEcho, NodeFacts, ObjectKey, PodUid, Revision, TemplateHash};
+use super::{Epoch, Generation, NetworkEcho, NodeConditions, NodeFacts, ObjectKey, PodUid, Revision, TemplateHash};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -56,6 +56,10 @@ pub struct Report {
     pub service_problems: Option<Vec<ServiceProblem>>,
     /// The volume claims whose data is on this host, the whole list, if it changed.
     pub volumes: Option<BTreeSet<ObjectKey>>,
+    /// For how long the host may be away from now on, if that was announced; zero takes it back.
+    pub away: Option<Duration>,
+    /// The state of the host, if it changed.
+    pub conditions: Option<NodeConditions>,
 }
 
 /// What a pod uses, as its agent measured it.

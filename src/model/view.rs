@@ -1,8 +1,9 @@
 //! What status shows: one frozen picture of everything the controller knows, made after each pass.
 
 use super::{
-    AutoscalerView, ChangeCounts, Epoch, JobRun, Moment, NodeFacts, NodeName, NodeSpec, Object, ObjectKey, Outcome, PodReport,
-    PodRun, PodSnapshot, PodUid, PodUsage, Problem, Revision, StopReason, TemplateHash, Trigger, UnitName, UnitState,
+    AutoscalerView, ChangeCounts, DrainView, Epoch, JobRun, Moment, NodeConditions, NodeFacts, NodeName, NodeSpec, Object,
+    ObjectKey, Outcome, PodReport, PodRun, PodSnapshot, PodUid, PodUsage, Problem, Revision, StopReason, TemplateHash, Trigger,
+    UnitName, UnitState,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -212,6 +213,12 @@ pub struct NodeView {
     pub pods: usize,
     /// Its cordon and taints, from git.
     pub marks: NodeSpec,
+    /// Until when it is waited for, if it announced its absence.
+    pub away_until: Option<Moment>,
+    /// What its agent last said of its state.
+    pub conditions: NodeConditions,
+    /// How far its drain is, if it is being drained and that was looked at.
+    pub drain: Option<DrainView>,
 }
 
 /// `status` of a disruption budget.

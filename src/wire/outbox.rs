@@ -173,4 +173,11 @@ fn merge(waiting: &mut Report, newer: Report) {
     if newer.service_problems.is_some() {
         waiting.service_problems = newer.service_problems;
     }
+    if newer.volumes.is_some() {
+        waiting.volumes = newer.volumes;
+    }
+    waiting.away = newer.away.or(waiting.away);
+    if newer.conditions.is_some() {
+        waiting.conditions = newer.conditions;
+    }
 }

@@ -402,9 +402,22 @@ fn nodes() -> BTreeMap<NodeName, NodeView> {
         heard: Some(ago(1)),
         since: ago(7200),
         pods,
-        marks: NodeSpec { unschedulable: name == "two", taints: Vec::new() },
+        marks: NodeSpec { unschedulable: name == "two", ..NodeSpec::default() },
+        away_until: None,
+        conditions: NodeConditions::default(),
+        drain: None,
     };
-    let remembered = NodeView { facts: None, ready: false, heard: None, since: ago(7200), pods: 0, marks: NodeSpec::default() };
+    let remembered = NodeView {
+        facts: None,
+        ready: false,
+        heard: None,
+        since: ago(7200),
+        pods: 0,
+        marks: NodeSpec::default(),
+        away_until: None,
+        conditions: NodeConditions::default(),
+        drain: None,
+    };
     BTreeMap::from([
         (NodeName::new("one"), node("one", true, 4)),
         (NodeName::new("two"), node("two", true, 1)),

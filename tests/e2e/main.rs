@@ -8,6 +8,7 @@ mod bad_input;
 mod claims;
 mod docker;
 mod harness;
+mod hosts;
 mod jobs;
 mod journal;
 mod kinds;

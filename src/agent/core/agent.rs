@@ -8,8 +8,8 @@ use super::proxied::Proxied;
 use crate::agent::launch::Folders;
 use crate::agent::runtime::{ContainerId, Usage};
 use crate::model::{
-    Epoch, Exit, Generation, Hello, Moment, NetworkEcho, NodeFacts, NodeNetwork, ObjectKey, PodEvent, PodSnapshot, PodUid,
-    PodUsage, RuntimeKind, ServiceProblem, StopOrder, TemplateHash,
+    Epoch, Exit, Generation, Hello, Moment, NetworkEcho, NodeConditions, NodeFacts, NodeNetwork, ObjectKey, PodEvent,
+    PodSnapshot, PodUid, PodUsage, RuntimeKind, ServiceProblem, StopOrder, TemplateHash,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -69,6 +69,12 @@ pub struct Agent {
     pub(super) service_problems: Vec<ServiceProblem>,
     /// The network as it was last told.
     pub(super) network: Option<Arc<NodeNetwork>>,
+    /// The state of the host, as it is told, and where that comes from.
+    pub(super) conditions: NodeConditions,
+    pub(super) full_disk: Option<String>,
+    pub(super) unsaved: Option<String>,
+    /// Until when the host said that it may be away.
+    pub(super) away_until: Option<Moment>,
     /// The volume claims whose data is here.
     pub(super) volumes: BTreeSet<ObjectKey>,
     /// Those that are ordered to be deleted, and when to try.
@@ -110,6 +116,8 @@ pub(super) struct Outbox {
     pub(super) acknowledge: bool,
     pub(super) service_problems: bool,
     pub(super) volumes: bool,
+    pub(super) conditions: bool,
+    pub(super) away: bool,
     pub(super) not_before: Moment,
 }
 
@@ -131,6 +139,10 @@ impl Agent {
             services: ledger.services,
             service_problems: Vec::new(),
             network: ledger.network,
+            conditions: NodeConditions::default(),
+            full_disk: None,
+            unsaved: None,
+            away_until: None,
             volumes: ledger.volumes,
             erase: BTreeMap::new(),
             erasing: BTreeSet::new(),
@@ -194,6 +206,8 @@ impl Agent {
             Event::Rewritten { key, outcome } => self.rewritten(&key, outcome),
             Event::Erased { volume, outcome } => self.erased(volume, outcome, now),
             Event::LedgerSaved(outcome) => self.saved(outcome, now),
+            Event::Disks(disks) => self.measured(&disks),
+            Event::Leave(away) => self.leave(away, now),
             Event::Wake => self.alarm = None,
         }
     }
@@ -203,6 +217,12 @@ impl Agent {
     #[must_use]
     pub fn can_greet(&self) -> bool {
         self.hosts.values().all(|host| host.listed || (self.intact && host.answered))
+    }
+
+    /// Whether a controller hears what is reported.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.connected
     }
 
     /// The first word to a controller: everything that is known.

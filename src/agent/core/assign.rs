@@ -29,6 +29,8 @@ impl Agent {
         self.outbox.endpoints.extend(self.proxied.iter().map(|(service, proxied)| (service.clone(), proxied.in_use())));
         self.outbox.service_problems = true;
         self.outbox.volumes = true;
+        self.outbox.conditions = true;
+        self.outbox.away = self.away_until.is_some();
     }
 
     pub(super) fn take_service_problems(&mut self, problems: Vec<ServiceProblem>) {

@@ -8,6 +8,7 @@ use crate::agent::runtime::{
 use crate::model::{Assignment, EndpointSet, Exit, Moment, NodeNetwork, ObjectKey, PodUid, Report, RuntimeKind, ServiceProblem};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -132,8 +133,27 @@ pub enum Event {
     },
     /// The outcome of [`Effect::SaveLedger`].
     LedgerSaved(Result<(), String>),
+    /// How full the disks are.
+    Disks(Vec<Disk>),
+    /// The host will be away for so long from now on; zero takes that back.
+    Leave(Duration),
     /// The time of the last [`Effect::WakeAt`] has come.
     Wake,
+}
+
+/// How full a disk is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disk {
+    /// A folder on it.
+    pub path: PathBuf,
+    /// What we may still write.
+    pub free_bytes: u64,
+    /// Its size.
+    pub total_bytes: u64,
+    /// How many files we may still make.
+    pub free_files: u64,
+    /// How many it can have; 0 if it does not say.
+    pub total_files: u64,
 }
 
 /// What the shell must do. Effects are begun in order; those that take time run beside each other. About one container the core

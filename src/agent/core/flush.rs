@@ -56,6 +56,8 @@ impl Agent {
             || !outbox.usage.is_empty()
             || outbox.service_problems
             || outbox.volumes
+            || outbox.conditions
+            || outbox.away
     }
 
     fn take_report(&mut self, now: Moment) -> Report {
@@ -70,6 +72,8 @@ impl Agent {
             usage: outbox.usage,
             service_problems: outbox.service_problems.then(|| self.service_problems.clone()),
             volumes: outbox.volumes.then(|| self.volumes.clone()),
+            away: self.absence(now).filter(|_| outbox.away),
+            conditions: outbox.conditions.then(|| self.conditions.clone()),
         }
     }
 

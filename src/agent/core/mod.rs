@@ -8,7 +8,7 @@
 //!
 //! `agent` is the state and its one door; `assign`, `found` and `outcome` take events in; `step` decides for one pod at a time, with
 //! `start`, `stop` and `ask` (probes and hooks) to do it; `refresh` does for changed configuration,
-//! `report` says what became of it; `flush` ends every call.
+//! `report` says what became of it; `pressure` knows the state of the host; `flush` ends every call.
 
 mod agent;
 mod ask;
@@ -21,6 +21,7 @@ mod ledger;
 mod outcome;
 mod pod;
 mod ports;
+mod pressure;
 mod probe;
 mod proxied;
 mod refresh;
@@ -34,7 +35,7 @@ mod volumes;
 
 pub use agent::{Agent, Settings};
 pub use event::{
-    ContainerKey, Effect, Event, HookAction, HookKind, HookRequest, HttpTarget, ProbeAction, ProbeKind, ProbeOutcome,
+    ContainerKey, Disk, Effect, Event, HookAction, HookKind, HookRequest, HttpTarget, ProbeAction, ProbeKind, ProbeOutcome,
     ProbeRequest,
 };
 pub use ledger::{ContainerRecord, Failure, Ledger, PodRecord, ServiceRecord};

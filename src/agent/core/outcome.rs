@@ -170,6 +170,7 @@ impl Agent {
 
     pub(super) fn saved(&mut self, outcome: Result<(), String>, now: Moment) {
         self.saving = false;
+        self.note_saving(outcome.as_ref().err().map(String::as_str));
         if let Err(message) = outcome {
             self.ledger_dirty = true;
             self.save_at = now + SAVE_RETRY;

@@ -5,6 +5,8 @@
 //! ends, in whatever way, leaves every pod running; one host folder has one agent; an agent without memory says no hello before
 //! its runtimes were listed. Deliberately absent: decisions, and waiting: what takes time is a task that comes back as an event.
 
+mod control;
+mod disks;
 mod grpc;
 mod hook;
 mod http;
@@ -16,6 +18,7 @@ mod probe;
 mod tests;
 mod volumes;
 
+pub use control::leave;
 pub use volumes::prepare;
 
 use super::core::{Agent, Event, Settings};
@@ -39,6 +42,9 @@ const LINK_MAX: usize = 64;
 
 /// Where no timer is set.
 const FAR: Duration = Duration::from_secs(3600);
+
+/// Where a Docker Engine keeps images and containers, unless it was told otherwise.
+const ENGINE_DATA: &str = "/var/lib/docker";
 
 /// Why an agent cannot run. What runs keeps running in any case.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +92,11 @@ pub async fn run(
     for (kind, runtime) in &runtimes {
         watch(*kind, Arc::clone(runtime), events.clone(), shutdown.clone());
     }
+    if let Err(error) = control::listen(&folders.run, Arc::clone(&agent), events.clone(), shutdown.clone()) {
+        tracing::warn!(%error, "`driftless agent leave` cannot reach this agent: its socket could not be made");
+    }
+    let disks = [folders.state.clone(), PathBuf::from(ENGINE_DATA)].into_iter().filter(|folder| folder.exists()).collect();
+    disks::measure(disks, events.clone(), shutdown.clone());
     let (outgoing, to_wire) = mpsc::channel(LINK_MAX);
     let (from_wire, incoming) = mpsc::channel(LINK_MAX);
     volumes::sweep(folders.clone());

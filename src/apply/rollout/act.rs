@@ -41,7 +41,7 @@ fn is_ready_to_return(standing: Standing) -> bool {
     matches!(standing, Standing::Draining { since: Some(_) })
 }
 
-/// Retires what has ended, and `surplus` more: those that serve least go first.
+/// Retires what has ended, and `surplus` more: those that serve least go first, then those that are to leave their node.
 fn retire(input: &RolloutInput<'_>, memory: &RolloutMemory, hash: &TemplateHash, surplus: u32, actions: &mut Vec<Action>) {
     let of_template = || input.pods.iter().filter(|pod| pod.hash == hash);
     let ended = of_template().filter(|pod| pod.standing == Standing::Ended && !is_alive(input, pod.standing));
@@ -50,7 +50,7 @@ fn retire(input: &RolloutInput<'_>, memory: &RolloutMemory, hash: &TemplateHash,
     alive.sort_by_key(|pod| {
         let since = if let Standing::Ready { since } = pod.standing { since.0 } else { 0 };
         let ready = matches!(pod.standing, Standing::Ready { .. });
-        (is_available(input, pod.standing), ready, Reverse(since), Reverse(pod.slot), pod.uid)
+        (is_available(input, pod.standing), ready, !pod.drained, Reverse(since), Reverse(pod.slot), pod.uid)
     });
     let reason = reason(input, memory, hash);
     actions.extend(alive.iter().take(surplus as usize).map(|pod| Action::Retire { uid: pod.uid, reason }));

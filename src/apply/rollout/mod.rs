@@ -81,6 +81,8 @@ pub struct PodState<'a> {
     pub heard: bool,
     /// Whether it waits for its node, and is never replaced elsewhere: for its number or its volumes.
     pub bound: bool,
+    /// Whether its node is being drained.
+    pub drained: bool,
     /// Where it stands.
     pub standing: Standing,
     /// True once it is to go, wherever it stands.

@@ -4,7 +4,7 @@ use super::nodes::{Node, Nodes, Offer};
 use super::outlook::{Outlook, Sight};
 use super::refusal::{Refusal, Refusals};
 use super::request::Request;
-use crate::model::{NodeName, Taint, Toleration};
+use crate::model::{Kind, NodeName, Taint, Toleration};
 
 /// What a `PreferNoSchedule` taint weighs that is not tolerated: as much as the heaviest preference of a pod.
 const SOFT_TAINT_WEIGHT: i64 = 100;
@@ -33,6 +33,9 @@ pub(super) fn mismatch(request: &Request, offer: &Offer, name: &NodeName) -> Opt
     }
     if let Some(grant) = offer.allows.first_lacking(&request.needs) {
         return Some(Refusal::NotAllowed(grant.clone()));
+    }
+    if offer.marks.drain && !request.assigned && request.workload.kind != Kind::DaemonSet {
+        return Some(Refusal::Unschedulable);
     }
     if !request.assigned
         && let Some(refusal) = repelled(&request.rules.tolerations, offer)

@@ -11,6 +11,7 @@ pub(crate) use listen::bind_status;
 pub(crate) use period::Period;
 pub(crate) use state::{StateArgs, StateDir};
 
+use super::node::Reserve;
 use crate::controller::shell::ShellSettings;
 use crate::model::{Allows, Grant};
 use crate::sync::{Confinement, RenderSettings, RepoSpec};
@@ -65,6 +66,14 @@ pub(crate) struct AllowArgs {
     /// default
     #[arg(long, env = "DRIFTLESS_ALLOW", value_name = "GRANT", value_delimiter = ',')]
     allow: Vec<Grant>,
+}
+
+/// What pods may not request.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct ReserveArgs {
+    /// What of this host is kept from pods, as cpu=500m,memory=1Gi [default: no cpu, and a tenth of the memory up to 256Mi]
+    #[arg(long, env = "DRIFTLESS_RESERVE", value_name = "AMOUNTS", default_value = "", hide_default_value = true)]
+    pub(crate) reserve: Reserve,
 }
 
 impl AllowArgs {

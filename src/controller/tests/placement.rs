@@ -5,7 +5,7 @@ use super::*;
 
 impl World {
     /// `n1: db web*2`: what every agent runs that it was not told to stop.
-    fn layout(&self) -> String {
+    pub(super) fn layout(&self) -> String {
         let places = self.agents.iter().map(|(name, agent)| {
             let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
             for pod in agent.pods.values().filter(|pod| pod.stopping.is_none()) {
@@ -19,7 +19,7 @@ impl World {
     }
 
     /// Pushes, lets time pass, and says where pods are.
-    fn after(&mut self, text: &str, seconds: u64) -> String {
+    pub(super) fn after(&mut self, text: &str, seconds: u64) -> String {
         self.push(text);
         self.seconds(seconds);
         self.layout()
@@ -30,7 +30,7 @@ impl World {
         if let Progress::Waiting(WaitingOn::Placement(refusals)) = progress { refusals } else { format!("{progress:?}") }
     }
 
-    fn bodies(&self) -> String {
+    pub(super) fn bodies(&self) -> String {
         self.records.iter().map(|record| record.body.clone()).collect()
     }
 }

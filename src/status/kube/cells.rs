@@ -5,8 +5,16 @@ use crate::model::Moment;
 use serde_json::{Value, json};
 
 pub(super) fn node_status(node: &Value) -> String {
-    let ready = if node["status"]["conditions"][0]["status"] == "True" { "Ready" } else { "NotReady" };
-    if node["spec"]["unschedulable"] == true { format!("{ready},SchedulingDisabled") } else { ready.to_owned() }
+    let ready = match &node["status"]["conditions"][0] {
+        ready if ready["status"] == "True" => "Ready",
+        ready if ready["reason"] == super::nodes::AWAY => "NotReady,Away",
+        _ => "NotReady",
+    };
+    let cordoned = if node["spec"]["unschedulable"] == true { ",SchedulingDisabled" } else { "" };
+    let conditions = node["status"]["conditions"].as_array().into_iter().flatten();
+    let drained = conditions.filter(|condition| condition["type"] == super::nodes::DRAINED);
+    let drain = drained.map(|condition| format!(",{}", condition["reason"].as_str().unwrap_or_default()));
+    format!("{ready}{cordoned}{}", drain.collect::<String>())
 }
 
 pub(super) fn bound(value: &Value) -> String {

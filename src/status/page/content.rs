@@ -366,7 +366,12 @@ fn service(view: &View, key: &ObjectKey) -> Service {
 
 fn shown_node<'a>(name: &'a str, node: &'a NodeView, now: Moment) -> Node<'a> {
     let (tone, word) = match (node.ready, node.heard) {
+        (true, _) if node.conditions.disk_pressure.is_some() => (Tone::Bad, "disk full"),
+        (true, _) if node.drain.as_ref().is_some_and(|drain| drain.left.is_empty()) => (Tone::Quiet, "drained"),
+        (true, _) if node.drain.is_some() => (Tone::Busy, "draining"),
+        (true, _) if node.marks.unschedulable => (Tone::Quiet, "cordoned"),
         (true, _) => (Tone::Good, "ready"),
+        (false, Some(_)) if node.away_until.is_some() => (Tone::Busy, "away"),
         (false, Some(_)) => (Tone::Bad, "not heard"),
         (false, None) => (Tone::Busy, "awaited"),
     };

@@ -67,13 +67,14 @@ fn stop_to_proto(order: &StopOrder) -> proto::StopOrder {
         StopReason::Superseded => proto::StopReason::Superseded,
         StopReason::Finished => proto::StopReason::Finished,
         StopReason::Misplaced => proto::StopReason::Misplaced,
-        StopReason::Evicted => proto::StopReason::Evicted,
+        StopReason::Evicted | StopReason::Drained => proto::StopReason::Evicted,
         StopReason::Preempted => proto::StopReason::Preempted,
     };
     proto::StopOrder {
         uid: uid_to_proto(&order.uid),
         reason: reason.into(),
         commit: order.commit.as_ref().map(|commit| commit.as_str().to_owned()),
+        drained: order.reason == StopReason::Drained,
     }
 }
 
@@ -87,6 +88,7 @@ fn stop(order: proto::StopOrder) -> Result<StopOrder, ConvertError> {
         proto::StopReason::Superseded => StopReason::Superseded,
         proto::StopReason::Finished => StopReason::Finished,
         proto::StopReason::Misplaced => StopReason::Misplaced,
+        proto::StopReason::Evicted if order.drained => StopReason::Drained,
         proto::StopReason::Evicted => StopReason::Evicted,
         proto::StopReason::Preempted => StopReason::Preempted,
     };

@@ -2,9 +2,9 @@
 
 use super::{ConvertError, invalid, key, key_to_proto, optional, parsed, port, uid, uid_to_proto};
 use crate::model::{
-    Amounts, ContainerReport, ContainerState, ContainerUsage, Epoch, Exit, Generation, Hello, NetworkEcho, NodeFacts, NodeName,
-    ObjectKey, PodEvent, PodPhase, PodReport, PodUid, PodUsage, Report, Revision, RuntimeKind, ServiceProblem, TemplateHash,
-    UsedEndpoints, millis,
+    Amounts, ContainerReport, ContainerState, ContainerUsage, Epoch, Exit, Generation, Hello, NetworkEcho, NodeConditions,
+    NodeFacts, NodeName, ObjectKey, PodEvent, PodPhase, PodReport, PodUid, PodUsage, Report, Revision, RuntimeKind,
+    ServiceProblem, TemplateHash, UsedEndpoints, millis,
 };
 use crate::wire::proto;
 use std::collections::{BTreeMap, BTreeSet};
@@ -70,6 +70,8 @@ pub(super) fn report_to_proto(report: &Report) -> proto::Report {
         service_problems: report.service_problems.as_deref().map(problems_to_proto),
         volumes: report.volumes.as_ref().map(|all| proto::Volumes { all: all.iter().map(key_to_proto).collect() }),
         usage: report.usage.iter().filter(|(_, usage)| !usage.containers.is_empty()).map(usage_to_proto).collect(),
+        away_ms: report.away.map(millis),
+        conditions: report.conditions.as_ref().map(|state| proto::NodeConditions { disk_pressure: state.disk_pressure.clone() }),
     }
 }
 
@@ -84,6 +86,8 @@ pub(super) fn report(report: proto::Report) -> Result<Report, ConvertError> {
         usage: usages(report.cpu, report.usage)?,
         service_problems: report.service_problems.map(problems).transpose()?,
         volumes: report.volumes.map(|message| volumes(message.all)).transpose()?,
+        away: report.away_ms.map(Duration::from_millis),
+        conditions: report.conditions.map(|state| NodeConditions { disk_pressure: state.disk_pressure }),
     })
 }
 

@@ -3,8 +3,8 @@
 use super::samples;
 use crate::model::{
     Assignment, Backend, Cidr, ConfigSnapshot, ContainerReport, ContainerState, ContainerUsage, EndpointPort, EndpointSet, Epoch,
-    Exit, Generation, Hello, KeyFingerprint, Kind, Member, NetworkEcho, NodeName, NodeNetwork, ObjectKey, Peer, PodEvent,
-    PodPhase, PodReport, PodRun, PodSnapshot, PodUid, PodUsage, Protocol, Report, Revision, RuntimeKind, SecretBytes,
+    Exit, Generation, Hello, KeyFingerprint, Kind, Member, NetworkEcho, NodeConditions, NodeName, NodeNetwork, ObjectKey, Peer,
+    PodEvent, PodPhase, PodReport, PodRun, PodSnapshot, PodUid, PodUsage, Protocol, Report, Revision, RuntimeKind, SecretBytes,
     ServiceProblem, StopOrder, StopReason, TemplateHash, Traffic, UsedEndpoints,
 };
 use crate::wire::convert::{self, ConvertError, Told};
@@ -125,17 +125,22 @@ fn report() -> impl Strategy<Value = Report> {
         of(vec((key(), text()).prop_map(|(service, message)| ServiceProblem { service, message }), 0..3)),
         of(btree_set(key(), 0..3)),
         any::<u64>(),
+        (of(any::<u32>()), of(of(text()))),
     )
-        .prop_map(|((epoch, generation), pods, gone, endpoints, events, usage, service_problems, volumes, network)| Report {
-            assignment: (Epoch(epoch), Generation(generation)),
-            pods,
-            gone,
-            endpoints,
-            events,
-            usage,
-            service_problems,
-            volumes,
-            network,
+        .prop_map(|((epoch, generation), pods, gone, endpoints, events, usage, service_problems, volumes, network, host)| {
+            Report {
+                assignment: (Epoch(epoch), Generation(generation)),
+                pods,
+                gone,
+                endpoints,
+                events,
+                usage,
+                service_problems,
+                volumes,
+                network,
+                away: host.0.map(|millis| Duration::from_millis(millis.into())),
+                conditions: host.1.map(|disk_pressure| NodeConditions { disk_pressure }),
+            }
         })
 }
 
@@ -180,6 +185,7 @@ fn assignment() -> impl Strategy<Value = Assignment> {
         StopReason::Misplaced,
         StopReason::Evicted,
         StopReason::Preempted,
+        StopReason::Drained,
     ]);
     let stop = (uid(), reason, of(text())).prop_map(|(uid, reason, commit)| StopOrder {
         uid,
@@ -353,7 +359,7 @@ fn a_secret_is_not_printed_with_a_message() {
 
 #[test]
 fn a_stop_without_a_reason_that_we_know_is_refused() {
-    let order = proto::StopOrder { uid: samples::uid(1).0.as_bytes().to_vec(), reason: 99, commit: None };
+    let order = proto::StopOrder { uid: samples::uid(1).0.as_bytes().to_vec(), reason: 99, commit: None, drained: false };
     let refused = convert::assignment(proto::Assignment { stop: vec![order], ..proto::Assignment::default() });
     assert_eq!(refused.expect_err("refused"), ConvertError::Invalid { field: "stop.reason", expected: "a known reason" });
 }

@@ -3,6 +3,7 @@
 mod adopt;
 mod chaos;
 mod converge;
+mod host_state;
 mod order;
 mod restart;
 mod usage;
@@ -30,6 +31,9 @@ pub(super) struct World {
     pub(super) events: Vec<PodEvent>,
     /// What each pod was last said to use.
     pub(super) usage: BTreeMap<PodUid, PodUsage>,
+    /// The state of the host as it was last told, and every absence that was announced.
+    pub(super) conditions: NodeConditions,
+    pub(super) absences: Vec<Duration>,
     /// Every effect that changes the host, with its time.
     pub(super) transcript: Vec<String>,
     pub(super) assignment: Assignment,
@@ -113,6 +117,8 @@ impl World {
             acknowledged: (Epoch(0), Generation(0)),
             events: Vec::new(),
             usage: BTreeMap::new(),
+            conditions: NodeConditions::default(),
+            absences: Vec::new(),
             transcript: Vec::new(),
             assignment: Assignment {
                 epoch: Epoch(1),
@@ -170,6 +176,8 @@ impl World {
         }
         self.events.extend(report.events);
         self.usage.extend(report.usage);
+        self.conditions = report.conditions.unwrap_or(std::mem::take(&mut self.conditions));
+        self.absences.extend(report.away);
     }
 
     /// Lets so many milliseconds pass.

@@ -105,6 +105,7 @@ fn take(workload: &Workload, parallelism: u32, pods: &[Pod], job: &JobMemory, no
             node: &node,
             heard: true,
             bound: false,
+            drained: false,
             uid: pod.uid,
             slot: pod.slot,
             hash: &pod.hash,

@@ -104,7 +104,8 @@ fn states(pods: &[Pod]) -> Vec<PodState<'_>> {
             let (uid, slot, standing, heard) = state(pod);
             let (hash, node, bound) = (&pod.hash, &pod.node, !heard);
             let (retired, end, restarts, message) = (false, None, 0, "no answer");
-            PodState { uid, slot, hash, node, heard, bound, standing, retired, end, restarts, message }
+            let drained = pod.node.as_str() == "drained";
+            PodState { uid, slot, hash, node, heard, bound, drained, standing, retired, end, restarts, message }
         })
         .collect()
 }

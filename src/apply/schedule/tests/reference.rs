@@ -180,7 +180,7 @@ fn make_host(index: usize, (cores, zone, rack, taint, cordoned, ready): (u64, u8
     }
     let effect = ["NoSchedule", "NoExecute", "PreferNoSchedule"].get(usize::from(taint));
     let taints = effect.map(|effect| Taint { key: "team".into(), value: taint.to_string(), effect: (*effect).into() });
-    let marks = NodeSpec { unschedulable: cordoned, taints: taints.into_iter().collect() };
+    let marks = NodeSpec { unschedulable: cordoned, taints: taints.into_iter().collect(), ..NodeSpec::default() };
     Host { facts: facts(&name, cores * 100, 0, &labels), marks, ready }
 }
 

@@ -27,7 +27,7 @@ pub(crate) fn letter(hash: &TemplateHash) -> char {
 
 /// One object from a line: `deployment web a 3 surge=1`, `rollout api b 2 manual delay=30`, `service web`, `config settings x`,
 /// `hpa web 1 5`, `hpa db 1 5 of=StatefulSet memory=100 window=0`, `recreate job a 2`, `job sum a 3 parallel=2 limit=1 ttl=60`,
-/// `cron tick a */10_*_*_*_* Forbid`, `node n1 cordoned taint=key:NoExecute zone=x`, `class high 1000 never`, `budget web 2`.
+/// `cron tick a */10_*_*_*_* Forbid`, `node n1 cordoned drained taint=key:NoExecute zone=x`, `class high 1000 never`, `budget web 2`.
 pub(crate) fn object(line: &str, revision: &Revision) -> Object {
     let words: Vec<&str> = line.split_whitespace().collect();
     let name = words[1];
@@ -106,7 +106,8 @@ fn body(words: &[&str]) -> (Kind, Body) {
         "node" => (
             Kind::Node,
             Body::Node(NodeSpec {
-                unschedulable: words.contains(&"cordoned"),
+                unschedulable: words.contains(&"cordoned") || words.contains(&"drained"),
+                drain: words.contains(&"drained"),
                 taints: words.iter().filter_map(|word| taint(word.strip_prefix("taint=")?)).collect(),
             }),
         ),
