@@ -23,6 +23,7 @@ fn compile_protocol() -> Result<(), Box<dyn Error>> {
         .build_transport(false)
         .bytes(".driftless.agents.v1.LogChunk.data")
         .boxed(".driftless.agents.v1.FromAgent.message.hello")
+        .boxed(".driftless.agents.v1.FromAgent.message.report")
         // What holds secrets is not printed: `wire::proto` gives these a Debug of their own.
         .skip_debug([".driftless.agents.v1.Template", ".driftless.agents.v1.Data", ".driftless.agents.v1.JoinToken"])
         .emit_rerun_if_changed(false)

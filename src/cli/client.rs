@@ -68,7 +68,8 @@ impl Client {
             Form::Json => "application/json, */*;q=0.1",
             Form::Table => "application/json;as=Table;v=v1;g=meta.k8s.io",
         };
-        let request = Request::get(format!("{}{path}", self.url)).header("Accept", accept).body(Empty::new());
+        let request =
+            Request::get(format!("{}{path}", self.url)).header("Accept", accept).header("TE", "trailers").body(Empty::new());
         let request = request.map_err(|error| {
             CliError::with_source(format!("{} is no address of a server", self.url), error)
                 .hint("write --server HOST:PORT, as 127.0.0.1:7780")

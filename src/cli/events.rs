@@ -5,7 +5,7 @@ use super::client::{Client, Form, ServerArgs, block_on};
 use super::columns::{Columns, note, write_stdout};
 use super::get::{Output, ScopeArgs, cell, print_value};
 use crate::status::{Resource, age_of};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde_json::{Value, json};
@@ -15,22 +15,62 @@ use std::time::Duration;
 
 /// Show what happened: starts, failed probes, scaling, restarts
 ///
-/// Events are kept while the controller runs; what must be remembered is on the audit branch (`driftless history`).
+/// What happens again is counted. Events are kept for an hour, at most 1,000 of them, and while the controller runs; what must be
+/// remembered is on the audit branch (`driftless history`).
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   driftless events -n shop
-  driftless events -A -f")]
+  driftless events -n shop --for deploy/web
+  driftless events -A --types Warning -w")]
 pub struct EventsArgs {
     #[command(flatten)]
     wanted: ScopeArgs,
+    /// Only what is about this: KIND/NAME
+    #[arg(long = "for", value_name = "KIND/NAME", value_parser = about)]
+    about: Option<About>,
+    /// Only these types: Normal, Warning, or both with a comma
+    #[arg(long, value_name = "TYPES", value_delimiter = ',', ignore_case = true)]
+    types: Vec<Type>,
     /// Stay, and print what happens from now on
-    #[arg(short = 'f', long)]
-    follow: bool,
+    #[arg(short = 'w', long, visible_short_alias = 'f', visible_alias = "follow")]
+    watch: bool,
     /// How to print
-    #[arg(short = 'o', long, value_enum, default_value_t = Output::Text, conflicts_with = "follow")]
+    #[arg(short = 'o', long, value_enum, default_value_t = Output::Text, conflicts_with = "watch")]
     output: Output,
     #[command(flatten)]
     server: ServerArgs,
+}
+
+/// `Normal` or `Warning`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Type {
+    /// As it should be
+    #[value(name = "Normal")]
+    Normal,
+    /// Something to look at
+    #[value(name = "Warning")]
+    Warning,
+}
+
+/// What events are about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct About {
+    kind: &'static str,
+    name: String,
+}
+
+fn about(text: &str) -> Result<About, String> {
+    let Some((kind, name)) = text.split_once('/') else { return Err("write KIND/NAME, as deploy/web".to_owned()) };
+    let resource = Resource::named(kind).ok_or_else(|| format!("there is no kind {kind:?}"))?;
+    Ok(About { kind: resource.facts().kind, name: name.to_owned() })
+}
+
+/// Whether an event is one of those that are asked for.
+fn wanted(args: &EventsArgs, event: &Value) -> bool {
+    let of_type = |wanted: &Type| event["type"] == if *wanted == Type::Warning { "Warning" } else { "Normal" };
+    let involved = &event["involvedObject"];
+    let is_about = |about: &About| involved["kind"] == about.kind && involved["name"] == about.name.as_str();
+    (args.types.is_empty() || args.types.iter().any(of_type)) && args.about.as_ref().is_none_or(is_about)
 }
 
 /// How long a lost controller is waited for before it is asked again.
@@ -49,6 +89,7 @@ async fn events(args: &EventsArgs) -> CliResult<ExitCode> {
     let path = Resource::Events.path(args.wanted.namespace().as_deref());
     let mut answer = client.get(&path, Form::Json).await?;
     let mut items = answer["items"].as_array_mut().map(std::mem::take).unwrap_or_default();
+    items.retain(|event| wanted(args, event));
     items.sort_by(|a, b| a["lastTimestamp"].as_str().cmp(&b["lastTimestamp"].as_str()));
     if matches!(args.output, Output::Json | Output::Yaml) {
         let list = json!({ "apiVersion": "v1", "kind": "List", "metadata": { "resourceVersion": "" }, "items": items });
@@ -57,12 +98,12 @@ async fn events(args: &EventsArgs) -> CliResult<ExitCode> {
     }
     let mut table = empty(args);
     items.iter().for_each(|event| table.push(row(args, event)));
-    if table.is_empty() && !args.follow {
-        note("No events; -A looks in all namespaces");
+    if table.is_empty() && !args.watch {
+        note("No such events within the last hour; -A looks in all namespaces");
         return Ok(ExitCode::SUCCESS);
     }
     write_stdout(&table.render())?;
-    if args.follow {
+    if args.watch {
         let seen = items.iter().map(|event| (cell(&event["metadata"]["name"]), event["count"].as_u64())).collect();
         follow(args, &client, &path, &table, seen).await?;
     }
@@ -99,7 +140,7 @@ async fn print_stream(args: &EventsArgs, mut body: Incoming, table: &Columns, se
 fn print_new(args: &EventsArgs, change: &Value, table: &Columns, seen: &mut Seen) -> CliResult<()> {
     let event = &change["object"];
     let (name, count) = (cell(&event["metadata"]["name"]), event["count"].as_u64());
-    if change["type"] == "DELETED" || seen.insert(name, count) == Some(count) {
+    if change["type"] == "DELETED" || !wanted(args, event) || seen.insert(name, count) == Some(count) {
         return Ok(());
     }
     let mut rows = empty(args);

@@ -119,7 +119,8 @@ fn wanted(kind: &str, names: &[String]) -> CliResult<Vec<Ask>> {
 /// The resource that a user means.
 pub(super) fn resource(name: &str) -> CliResult<Resource> {
     Resource::named(name).ok_or_else(|| {
-        let known: Vec<&str> = Resource::ALL.into_iter().map(|resource| resource.facts().plural).collect();
+        let own = |resource: &Resource| Resource::named(resource.facts().plural) == Some(*resource);
+        let known: Vec<&str> = Resource::ALL.into_iter().filter(own).map(|resource| resource.facts().plural).collect();
         CliError::new(format!("there is no kind {name:?}"))
             .hint(format!("kinds are {}, all, reconciles, units and problems", known.join(", ")))
     })

@@ -5,7 +5,7 @@ use super::{CliError, CliResult};
 use crate::agent;
 use crate::agent::core::Settings;
 use crate::controller::shell::{self, Links, ShellError, ShellSettings};
-use crate::model::{Allows, View};
+use crate::model::{Allows, SAMPLE_PERIOD, View};
 use crate::status;
 use crate::sync;
 use crate::wire::{Connector, Incoming, WireError};
@@ -27,9 +27,6 @@ use tokio_util::sync::CancellationToken;
 
 /// How long the end may take: a last push of the audit branch, and open streams.
 const END: Duration = Duration::from_secs(8);
-
-/// How often cpu and memory of pods are sampled: what autoscalers see.
-const SAMPLE_PERIOD: Duration = Duration::from_secs(10);
 
 /// How often a runtime is listed, in case that its events were lost.
 const LIST_PERIOD: Duration = Duration::from_secs(30);

@@ -29,6 +29,7 @@ mod render_jail;
 mod schema;
 mod shim;
 mod token;
+mod top;
 pub mod up;
 mod validate;
 
@@ -62,6 +63,7 @@ pub enum Command {
     Validate(validate::ValidateArgs),
     Get(get::GetArgs),
     Logs(logs::LogsArgs),
+    Top(top::TopArgs),
     Events(events::EventsArgs),
     History(history::HistoryArgs),
     Kubeconfig(kubeconfig::KubeconfigArgs),
@@ -93,6 +95,7 @@ pub fn run(cli: Cli) -> CliResult<ExitCode> {
         Command::Validate(args) => validate::run(&args),
         Command::Get(args) => get::run(&args),
         Command::Logs(args) => logs::run(&args),
+        Command::Top(args) => top::run(&args),
         Command::Events(args) => events::run(&args),
         Command::History(args) => history::run(&args),
         Command::Kubeconfig(args) => kubeconfig::run(&args),

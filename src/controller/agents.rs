@@ -182,6 +182,7 @@ impl Controller {
             node.acknowledged = node.acknowledged.max(report.assignment.1);
         }
         node.network = report.network;
+        node.usage = report.host.map(|host| (host, self.now)).or(node.usage);
         self.heard(name);
         self.hear_absence(name, report.away);
         self.hear_conditions(name, report.conditions);
@@ -222,7 +223,7 @@ impl Controller {
             Some(Some(placement)) => (&placement.run.workload, Some(placement.run.name.as_str())),
             Some(None) => return,
         };
-        self.happenings.note(Happening { about, pod, warning, reason: &reason, message }, self.now);
+        self.happenings.note_from(name, Happening { about, pod, warning, reason: &reason, message }, self.now);
     }
 
     /// A node that announces its absence is waited for; none at all takes that back.
@@ -262,7 +263,7 @@ impl Controller {
             let message = format!("node {name}: {}", problem.message);
             let about = &problem.service;
             let happening = Happening { about, pod: None, warning: true, reason: "CannotListen", message };
-            self.happenings.note(happening, self.now);
+            self.happenings.note_from(name, happening, self.now);
         }
         node.service_problems = problems;
     }

@@ -1,7 +1,7 @@
 //! Nodes: who is heard, who is silent, who is lost, and what each was last told.
 
 use crate::model::{
-    Assignment, DrainView, Generation, Moment, NodeConditions, NodeFacts, NodeName, ObjectKey, ServiceProblem, Taint,
+    Assignment, DrainView, Generation, HostUsage, Moment, NodeConditions, NodeFacts, NodeName, ObjectKey, ServiceProblem, Taint,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -54,6 +54,8 @@ pub(super) struct Node {
     pub(super) service_problems: Vec<ServiceProblem>,
     /// The volume claims whose data its agent last said it has.
     pub(super) volumes: BTreeSet<ObjectKey>,
+    /// What the host uses, and when its agent said so.
+    pub(super) usage: Option<(HostUsage, Moment)>,
 }
 
 impl Node {
@@ -76,6 +78,7 @@ impl Node {
             network: 0,
             service_problems: Vec::new(),
             volumes: BTreeSet::new(),
+            usage: None,
         }
     }
 

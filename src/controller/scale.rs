@@ -14,7 +14,7 @@ use std::time::Duration;
 const PERIOD: Duration = Duration::from_secs(15);
 
 /// A sample that is older says nothing.
-const SAMPLE_AGE_MAX: Duration = Duration::from_secs(60);
+pub(super) const SAMPLE_AGE_MAX: Duration = Duration::from_secs(60);
 
 impl Controller {
     /// Puts a workload under its autoscaler, or takes it out.

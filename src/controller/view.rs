@@ -3,10 +3,11 @@
 use super::agents::spoken;
 use super::core::Controller;
 use super::placements::Placement;
+use super::scale::SAMPLE_AGE_MAX;
 use super::words;
 use crate::model::{
-    AutoscalerView, BudgetView, Health, Kind, NodeName, NodeView, Object, ObjectKey, PodReport, PodView, ProblemView, Progress,
-    ServiceView, StalledBy, UnitState, View, WaitingOn, WorkloadView,
+    AutoscalerView, BudgetView, Health, Kind, Moment, NodeName, NodeView, Object, ObjectKey, PodReport, PodView, ProblemView,
+    Progress, ServiceView, StalledBy, UnitState, View, WaitingOn, WorkloadView,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -40,7 +41,7 @@ impl Controller {
             claims: self.claims.views(),
             services: self.service_views(),
             reconciles: self.records.ring.iter().cloned().collect(),
-            events: self.happenings.all(),
+            events: self.happenings.all(self.now),
             problems: self.problems(),
             counters: self.counters,
             audit_queued: self.trouble.audit_queued,
@@ -95,7 +96,7 @@ impl Controller {
             stopping: placement.retired.as_ref().map(|retired| retired.reason),
             report: placement.report.as_ref().map(|report| self.current_report(report, placement.ready_since, placement.since)),
             since: placement.since,
-            usage: placement.usage.as_ref().map(|(usage, _)| usage.clone()),
+            usage: placement.usage.clone().filter(|(_, at)| self.is_fresh(*at)),
         });
         let unclaimed = self.placements.unclaimed.values().map(|(node, report)| PodView {
             node: node.clone(),
@@ -131,7 +132,13 @@ impl Controller {
             away_until: node.and_then(|node| node.away_until.filter(|until| self.now < *until)),
             conditions: node.map(|node| node.conditions.clone()).unwrap_or_default(),
             drain: node.and_then(|node| node.drain.clone()),
+            usage: node.and_then(|node| node.usage).filter(|(_, at)| self.is_fresh(*at)),
         }
+    }
+
+    /// Whether a sample of that time still says something.
+    fn is_fresh(&self, at: Moment) -> bool {
+        self.now.since(at) < SAMPLE_AGE_MAX
     }
 
     fn autoscaler_views(&self) -> BTreeMap<ObjectKey, AutoscalerView> {

@@ -52,6 +52,8 @@ pub struct Report {
     pub events: Vec<PodEvent>,
     /// What pods use, when a sample was taken.
     pub usage: BTreeMap<PodUid, PodUsage>,
+    /// What the host uses as a whole, when a sample was taken.
+    pub host: Option<HostUsage>,
     /// What is wrong with Services on this node, the whole list, if it changed.
     pub service_problems: Option<Vec<ServiceProblem>>,
     /// The volume claims whose data is on this host, the whole list, if it changed.
@@ -81,6 +83,18 @@ pub struct ContainerUsage {
     /// The working set in bytes: memory in use without the page cache that could be dropped at once.
     pub memory_bytes: u64,
 }
+
+/// What a host uses as a whole, by pods and by everything else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct HostUsage {
+    /// Cpu since the sample before, in thousandths of a core; `None` in the first one.
+    pub cpu_milli: Option<u64>,
+    /// Bytes of memory that a new program could not have.
+    pub memory_bytes: u64,
+}
+
+/// How often agents sample what pods and hosts use.
+pub const SAMPLE_PERIOD: Duration = Duration::from_secs(10);
 
 impl FromIterator<(String, ContainerUsage)> for PodUsage {
     fn from_iter<I: IntoIterator<Item = (String, ContainerUsage)>>(samples: I) -> Self {

@@ -1,9 +1,9 @@
 //! What status shows: one frozen picture of everything the controller knows, made after each pass.
 
 use super::{
-    AutoscalerView, ChangeCounts, DrainView, Epoch, JobRun, Moment, NodeConditions, NodeFacts, NodeName, NodeSpec, Object,
-    ObjectKey, Outcome, PodReport, PodRun, PodSnapshot, PodUid, PodUsage, Problem, Revision, StopReason, TemplateHash, Trigger,
-    UnitName, UnitState,
+    AutoscalerView, ChangeCounts, DrainView, Epoch, HostUsage, JobRun, Moment, NodeConditions, NodeFacts, NodeName, NodeSpec,
+    Object, ObjectKey, Outcome, PodReport, PodRun, PodSnapshot, PodUid, PodUsage, Problem, Revision, StopReason, TemplateHash,
+    Trigger, UnitName, UnitState,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -194,8 +194,8 @@ pub struct PodView {
     pub report: Option<PodReport>,
     /// When it was first assigned or seen.
     pub since: Moment,
-    /// What it uses, once that was measured.
-    pub usage: Option<PodUsage>,
+    /// What it uses, and when that was reported, if it was lately.
+    pub usage: Option<(PodUsage, Moment)>,
 }
 
 /// A node.
@@ -219,6 +219,8 @@ pub struct NodeView {
     pub conditions: NodeConditions,
     /// How far its drain is, if it is being drained and that was looked at.
     pub drain: Option<DrainView>,
+    /// What the host uses, and when that was reported, if it was lately.
+    pub usage: Option<(HostUsage, Moment)>,
 }
 
 /// `status` of a disruption budget.
@@ -288,6 +290,8 @@ pub struct EventView {
     pub about: ObjectKey,
     /// The pod's name, if it is about a pod.
     pub pod: Option<String>,
+    /// The node whose agent says it; `None` if the controller does.
+    pub node: Option<NodeName>,
     /// True for `Warning`.
     pub warning: bool,
     /// `Started`, `ScalingReplicaSet`, `Unhealthy` …

@@ -1,9 +1,12 @@
 //! Where pod logs come from: a trait, because only the controller's shell knows how to ask an agent.
 
-use crate::model::{NodeName, PodUid};
+use crate::model::{LogSince, NodeName, PodUid};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
+
+/// The trailer that says why a log broke off, for clients that take trailers.
+pub const LOG_ERROR: &str = "driftless-log-error";
 
 /// Which log is wanted. The pod has been looked up: it is in the view.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +27,10 @@ pub struct LogQuery {
     pub follow: bool,
     /// The log of the run before the last restart.
     pub previous: bool,
+    /// Only lines that were written later.
+    pub since: Option<LogSince>,
+    /// Whether each line begins with the time when it was written.
+    pub timestamps: bool,
 }
 
 /// The chunks of a log. An error ends it.
@@ -47,7 +54,10 @@ pub enum LogError {
     /// There is no such container or no such run.
     #[error("{0}")]
     NotFound(String),
-    /// Reading failed.
-    #[error("the log cannot be read: {0}")]
-    Failed(String),
+    /// Too many read already.
+    #[error("{0}")]
+    Busy(String),
+    /// It was cut off, with the reason.
+    #[error("the log breaks off: {0}")]
+    BrokeOff(String),
 }

@@ -20,6 +20,9 @@ use std::sync::Arc;
 type ByState = Family<[(&'static str, &'static str); 1], Gauge>;
 type ByObject = Family<Vec<(&'static str, String)>, Gauge>;
 
+/// With more pods than this there are no series of single pods.
+const POD_SERIES_MAX: usize = 1_000;
+
 /// A view as metrics.
 #[derive(Debug)]
 struct Snapshot(Arc<View>);
@@ -54,7 +57,13 @@ impl Collector for Snapshot {
             family.encode(encoder.encode_descriptor(name, help, None, family.metric_type())?)?;
         }
         let [replicas, usage, target] = autoscalers(view);
+        let [pod_cpu, pod_memory] = pod_usage(view);
+        let [node_cpu, node_memory] = node_usage(view);
         for (name, help, family) in [
+            ("pod_cpu_millicores", "Cpu that a pod uses, in thousandths of a core", pod_cpu),
+            ("pod_memory_bytes", "Working set of a pod", pod_memory),
+            ("node_cpu_millicores", "Cpu that a node uses as a whole, in thousandths of a core", node_cpu),
+            ("node_memory_bytes", "Memory of a node that a new program could not have", node_memory),
             ("autoscaler_replicas", "Pods that an autoscaler wants", replicas),
             ("autoscaler_usage", "What a metric of an autoscaler is now, in its unit, where that is known", usage),
             ("autoscaler_target", "What a metric of an autoscaler should be, in its unit", target),
@@ -141,6 +150,43 @@ fn nodes(view: &View) -> ByState {
         family.get_or_create(&[("ready", if node.ready { "true" } else { "false" })]).inc();
     }
     family
+}
+
+/// What pods use. With very many there is none: a series for each would be more than a Prometheus wants of one target.
+fn pod_usage(view: &View) -> [ByObject; 2] {
+    let [cpu, memory] = [(); 2].map(|()| ByObject::default());
+    if view.pods.len() > POD_SERIES_MAX {
+        return [cpu, memory];
+    }
+    for pod in pods::all(view) {
+        let Some((usage, _)) = &pod.view.usage else { continue };
+        let labels = vec![
+            ("namespace", pod.namespace().to_owned()),
+            ("pod", pod.name.to_owned()),
+            ("workload", pod.workload.name.clone()),
+            ("node", pod.node.to_string()),
+        ];
+        put(&cpu, &labels, usage.cpu_milli);
+        put(&memory, &labels, usage.memory_bytes);
+    }
+    [cpu, memory]
+}
+
+fn node_usage(view: &View) -> [ByObject; 2] {
+    let [cpu, memory] = [(); 2].map(|()| ByObject::default());
+    for (name, node) in &view.nodes {
+        let Some((usage, _)) = node.usage else { continue };
+        let labels = vec![("node", name.to_string())];
+        put(&cpu, &labels, usage.cpu_milli);
+        put(&memory, &labels, Some(usage.memory_bytes));
+    }
+    [cpu, memory]
+}
+
+fn put(family: &ByObject, labels: &Vec<(&'static str, String)>, value: Option<u64>) {
+    if let Some(value) = value {
+        family.get_or_create(labels).set(i64::try_from(value).unwrap_or(i64::MAX));
+    }
 }
 
 /// What autoscalers want, and each of their metrics: what it is, and what it should be.

@@ -18,7 +18,7 @@ mod server;
 mod words;
 
 pub use kube::{Group, Resource, ResourceFacts};
-pub use logs::{LogError, LogQuery, LogSource, LogStream};
+pub use logs::{LOG_ERROR, LogError, LogQuery, LogSource, LogStream};
 pub use words::age_of;
 
 use crate::model::View;

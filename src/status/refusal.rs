@@ -68,6 +68,11 @@ impl Refusal {
         Self::new(500, "InternalError", message)
     }
 
+    /// Too much is asked for at once.
+    pub(super) fn too_many(message: impl Into<String>) -> Self {
+        Self::new(429, "TooManyRequests", message)
+    }
+
     fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
         Self { code, reason, message: message.into(), details: json!({}) }
     }

@@ -9,7 +9,7 @@ mod observed;
 
 use super::messages::{FromAgent, LogRequest, ToAgent, Version};
 use super::proto;
-use crate::model::{Epoch, Hello, Kind, ObjectKey, PodUid, millis};
+use crate::model::{Epoch, Hello, Kind, LogSince, Moment, ObjectKey, PodUid, millis};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -102,7 +102,7 @@ pub(crate) fn from_agent_to_proto(message: &FromAgent, version: Version) -> prot
     use proto::from_agent::Message;
     let message = match message {
         FromAgent::Hello(hello) => Message::Hello(Box::new(hello_to_proto(hello, version))),
-        FromAgent::Report(report) => Message::Report(observed::report_to_proto(report)),
+        FromAgent::Report(report) => Message::Report(Box::new(observed::report_to_proto(report))),
         FromAgent::Heartbeat => Message::Heartbeat(proto::Heartbeat {}),
         FromAgent::LogChunk { id, data, end } => Message::Log(proto::LogChunk {
             id: *id,
@@ -119,7 +119,7 @@ pub(crate) fn from_agent(message: proto::FromAgent) -> Result<FromAgent, Convert
     use proto::from_agent::Message;
     Ok(match message.message.ok_or(ConvertError::Missing("message"))? {
         Message::Hello(message) => FromAgent::Hello(Box::new(hello(*message)?)),
-        Message::Report(report) => FromAgent::Report(Box::new(observed::report(report)?)),
+        Message::Report(report) => FromAgent::Report(Box::new(observed::report(*report)?)),
         Message::Heartbeat(proto::Heartbeat {}) => FromAgent::Heartbeat,
         Message::Log(chunk) => {
             FromAgent::LogChunk { id: chunk.id, data: chunk.data, end: chunk.end.then(|| chunk.error.map_or(Ok(()), Err)) }
@@ -144,6 +144,9 @@ pub(crate) fn to_agent_to_proto(message: &ToAgent, version: Version) -> proto::T
             tail: request.tail.and_then(|lines| u64::try_from(lines).ok()),
             follow: request.follow,
             previous: request.previous,
+            since_ago_ms: request.since.and_then(LogSince::ago).map(millis),
+            since_ms: request.since.and_then(LogSince::at).map(|at| at.0),
+            timestamps: request.timestamps,
         }),
         ToAgent::CancelLogs(id) => Message::CancelLogs(proto::CancelLogs { id: *id }),
     };
@@ -176,6 +179,12 @@ pub(crate) fn to_agent(message: proto::ToAgent) -> Result<Told, ConvertError> {
             tail: request.tail.map(|lines| usize::try_from(lines).unwrap_or(usize::MAX)),
             follow: request.follow,
             previous: request.previous,
+            since: request
+                .since_ago_ms
+                .map(Duration::from_millis)
+                .map(LogSince::Ago)
+                .or(request.since_ms.map(Moment).map(LogSince::At)),
+            timestamps: request.timestamps,
         }),
         Message::CancelLogs(cancel) => ToAgent::CancelLogs(cancel.id),
     }))

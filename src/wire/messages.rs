@@ -1,6 +1,6 @@
 //! What the two sides say, as the rest of the crate speaks of it.
 
-use crate::model::{Assignment, EndpointSet, Epoch, Hello, NodeNetwork, PodUid, Report};
+use crate::model::{Assignment, EndpointSet, Epoch, Hello, LogSince, NodeNetwork, PodUid, Report};
 use bytes::Bytes;
 use std::fmt;
 use std::sync::Arc;
@@ -76,6 +76,10 @@ pub struct LogRequest {
     pub follow: bool,
     /// The logs of the container before its last restart.
     pub previous: bool,
+    /// Only lines that were written later.
+    pub since: Option<LogSince>,
+    /// Whether each line begins with the time when it was written.
+    pub timestamps: bool,
 }
 
 /// A version of the protocol.

@@ -170,6 +170,7 @@ fn merge(waiting: &mut Report, newer: Report) {
     let excess = waiting.events.len().saturating_sub(EVENTS_MAX);
     waiting.events.drain(..excess);
     waiting.usage.extend(newer.usage);
+    waiting.host = newer.host.or(waiting.host);
     if newer.service_problems.is_some() {
         waiting.service_problems = newer.service_problems;
     }

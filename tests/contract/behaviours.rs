@@ -2,7 +2,7 @@
 
 use crate::stage::{Stage, read_all, until, within};
 use driftless::agent::runtime::{EnvValue, LaunchPort, LogOptions, Mount, RunState, RuntimeError, RuntimeEvent};
-use driftless::model::{NodeName, Protocol, SecretBytes};
+use driftless::model::{Moment, NodeName, Protocol, SecretBytes};
 use futures_util::StreamExt;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
@@ -131,8 +131,22 @@ pub(crate) async fn both_streams_are_in_the_log_and_tail_cuts_it(stage: &Stage) 
 
 pub(crate) async fn a_followed_log_ends_with_its_container(stage: &Stage) {
     let started = stage.start(&stage.launch("web", "echo first; sleep 0.5; echo last")).await;
-    let chunks = stage.runtime.logs(&started.id, LogOptions { tail: None, follow: true }).await.unwrap();
+    let chunks = stage.runtime.logs(&started.id, LogOptions { follow: true, ..LogOptions::default() }).await.unwrap();
     assert_eq!(within("the end of the log", read_all(chunks)).await, "first\nlast\n");
+}
+
+pub(crate) async fn a_log_is_cut_by_time_and_says_when_its_lines_were_written(stage: &Stage) {
+    let started = stage.start(&stage.launch("web", "echo early; sleep 2.1; echo late; echo end")).await;
+    stage.says(&started.id, "end").await;
+    let read = async |options| read_all(stage.runtime.logs(&started.id, options).await.unwrap()).await;
+    let stamped = read(LogOptions { timestamps: true, ..LogOptions::default() }).await;
+    let times: Vec<jiff::Timestamp> =
+        stamped.lines().map(|line| line.split(' ').next().unwrap().parse().expect("a time")).collect();
+    assert_eq!(times.len(), 3, "{stamped}");
+    let late = Moment(times[1].as_millisecond().try_into().unwrap());
+    assert_eq!(read(LogOptions { since: Some(late - Duration::from_secs(1)), ..LogOptions::default() }).await, "late\nend\n");
+    let both = LogOptions { since: Some(late - Duration::from_secs(1)), tail: Some(1), ..LogOptions::default() };
+    assert_eq!(read(both).await, "end\n");
 }
 
 pub(crate) async fn a_new_client_adopts_what_runs(stage: &Stage) {

@@ -2,15 +2,17 @@
 
 use crate::docker::{self, docker, engine, socket};
 use crate::play;
-use crate::stage::{Stage, hear, own_cluster, until, within};
+use crate::stage::{Stage, hear, own_cluster, read_all, until, within};
 use bollard::models::{ContainerCreateBody, ContainerInspectResponse, NetworkCreateRequest};
 use bollard::query_parameters::CreateContainerOptionsBuilder;
 use driftless::agent::net::{ExtraAddress, Proxy};
 use driftless::agent::runtime::{
-    ContainerId, ContainerLaunch, Labels, LaunchPort, Limits, Mount, PullPolicy, Role, RunState, Runtime, RuntimeError, SANDBOX,
+    ContainerId, ContainerLaunch, Labels, LaunchPort, Limits, LogOptions, LogRetention, Mount, PullPolicy, Role, RunState,
+    Runtime, RuntimeError, SANDBOX,
 };
 use driftless::model::{Backend, EndpointPort, EndpointSet, Kind, NodeName, ObjectKey, Protocol};
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
@@ -65,6 +67,7 @@ on_docker! {
     a_missing_mount_source_is_refused_and_not_made,
     a_read_only_mount_cannot_be_written,
     limits_reach_the_engine_even_above_what_the_host_has,
+    a_followed_log_goes_on_over_a_rotation,
     page_cache_is_not_among_the_memory_in_use,
     containers_in_a_sandbox_talk_over_localhost_and_its_network_survives_their_restart,
     containers_of_a_sandbox_see_each_others_processes_only_if_they_share_them,
@@ -179,6 +182,24 @@ async fn limits_reach_the_engine_even_above_what_the_host_has(stage: &Stage) {
     assert_eq!(host.cpu_shares, Some(256));
     let log = host.log_config.unwrap();
     assert_eq!((log.typ.as_deref(), log.config.unwrap().get("max-file").map(String::as_str)), (Some("json-file"), Some("3")));
+}
+
+async fn a_followed_log_goes_on_over_a_rotation(stage: &Stage) {
+    let mut launch = stage.launch("web", "i=0; while [ $i -lt 400 ]; do echo line $i; i=$((i+1)); sleep 0.002; done");
+    // The Engine's own encoding makes a line of ours about ninety bytes long.
+    launch.log = LogRetention { file_bytes_max: 8 * 1024, files_max: 9 };
+    let started = stage.start(&launch).await;
+    let chunks = stage.runtime.logs(&started.id, LogOptions { follow: true, ..LogOptions::default() }).await.unwrap();
+    let log = within("the end of the log", read_all(chunks)).await;
+    let mut numbers: Vec<u32> = log.lines().map(|line| line.strip_prefix("line ").unwrap().parse().unwrap()).collect();
+    // Engine 20.10 repeats a few of the lines that it has sent when it turns a file. None is lost.
+    numbers.sort_unstable();
+    numbers.dedup();
+    assert_eq!(numbers, (0..400).collect::<Vec<_>>(), "{log}");
+    let path = PathBuf::from(inspect(&started.id.0).await.log_path.unwrap());
+    let names = std::fs::read_dir(path.parent().unwrap()).unwrap().map(|entry| entry.unwrap().file_name());
+    let rotated = names.filter(|name| name.to_string_lossy().contains("-json.log.")).count();
+    assert!(rotated > 1, "the Engine has rotated: {rotated}");
 }
 
 /// The sandbox of the pod of `launch`, with these ports.

@@ -171,6 +171,62 @@ fn logs_come_from_the_pod_that_was_asked_for() {
 }
 
 #[test]
+fn logs_are_cut_by_time_lines_and_bytes_as_kubectl_asks_for_it() {
+    let server = TestServer::start();
+    let logs = |arguments: &[&str]| out(&server, &[&["logs", "-n", "shop"], arguments].concat());
+    assert_has(&logs(&["api-333333-tfxsc", "--since", "10m", "--timestamps"]), &["since Some(Ago(600s)) timestamps true"]);
+    assert_has(&logs(&["api-333333-tfxsc", "--since-time", "2026-01-31T09:30:00Z"]), &["since Some(At(Moment(1769851800000)))"]);
+    assert_eq!(logs(&["api-333333-tfxsc", "--limit-bytes", "11"]), "log of shop");
+    let all = logs(&["-l", "app=web", "--prefix", "--ignore-errors"]);
+    assert_has(&all, &["[pod/web-111111-6r8hn/web] log of shop/web-111111-6r8hn", "[pod/web-111111-sgdmr/web]", "tail Some(10)"]);
+}
+
+#[test]
+fn a_log_that_breaks_off_says_why_and_is_not_taken_for_whole() {
+    let server = TestServer::start();
+    let output = run(&server, &["logs", "-n", "shop", "web-222222-47ss2"]);
+    assert!(!output.status.success());
+    assert_has(&String::from_utf8_lossy(&output.stdout), &["driftless: the log breaks off: the connection to the node was lost"]);
+}
+
+#[test]
+fn top_shows_what_pods_and_nodes_use() {
+    let server = TestServer::start();
+    let pods = out(&server, &["top", "pods", "-n", "shop"]);
+    assert_has(&pods, &["NAME CPU(cores) MEMORY(bytes)", "web-111111-sgdmr 200m 64Mi"]);
+    assert!(!pods.contains("web-222222-zmqc6"), "a pod that was measured once has no cpu yet:\n{pods}");
+    assert_has(
+        &out(&server, &["top", "pods", "-A", "--containers", "--sort-by", "cpu"]),
+        &["shop web-111111-6r8hn web 300m 64Mi"],
+    );
+    let nodes = out(&server, &["top", "nodes"]);
+    assert_has(&nodes, &["one 950m 25% 3072Mi 42%"]);
+    let raw = out(&server, &["get", "--raw", "/apis/metrics.k8s.io/v1beta1/nodes"]);
+    let metrics: serde_json::Value = serde_json::from_str(&raw).expect("JSON");
+    assert_eq!((&metrics["kind"], &metrics["items"][0]["window"]), (&"NodeMetricsList".into(), &"10s".into()));
+}
+
+#[test]
+fn events_say_how_often_and_by_whom() {
+    let server = TestServer::start();
+    assert_has(&out(&server, &["get", "events", "-n", "shop", "-o", "wide"]), &["driftless-agent, one", "5 api-333333-tfxsc."]);
+    assert_has(&out(&server, &["get", "events.events.k8s.io", "-n", "shop"]), &["Warning BackOff pod/api-333333-tfxsc Back-off"]);
+    assert_has(
+        &out(&server, &["describe", "pod", "api-333333-tfxsc", "-n", "shop"]),
+        &["(x5 over ", "driftless-agent Back-off restarting api"],
+    );
+    let series = out(&server, &["get", "--raw", "/apis/events.k8s.io/v1/namespaces/shop/events"]);
+    assert_has(
+        &series,
+        &["\"deprecatedCount\":5", "\"reportingController\":\"driftless-agent\"", "\"reportingInstance\":\"one\""],
+    );
+    if client_minor(&server) >= 28 {
+        assert_has(&out(&server, &["events", "-n", "shop", "--for", "pod/api-333333-tfxsc"]), &["(x5 over", "BackOff"]);
+        assert_has(&out(&server, &["events", "-n", "shop", "--types", "Normal"]), &["ScalingReplicaSet"]);
+    }
+}
+
+#[test]
 fn whatever_changes_something_is_refused_and_told_to_go_through_git() {
     let server = TestServer::start();
     for arguments in [

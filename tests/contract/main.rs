@@ -98,6 +98,7 @@ contract_of_real_ones! {
     a_second_stop_with_a_shorter_grace_shortens_the_first,
     both_streams_are_in_the_log_and_tail_cuts_it,
     a_followed_log_ends_with_its_container,
+    a_log_is_cut_by_time_and_says_when_its_lines_were_written,
     a_command_inside_says_how_it_ended,
     a_command_inside_that_takes_too_long_is_given_up,
     usage_counts_the_cpu_that_was_spent,

@@ -255,7 +255,7 @@ async fn a_followed_log_goes_on_over_a_rotation() {
             let mut launch = stage.launch("web", "i=0; while [ $i -lt 400 ]; do echo line $i; i=$((i+1)); sleep 0.002; done");
             launch.log = LogRetention { file_bytes_max: 4 * 1024, files_max: 9 };
             let started = stage.start(&launch).await;
-            let chunks = stage.runtime.logs(&started.id, LogOptions { tail: None, follow: true }).await.unwrap();
+            let chunks = stage.runtime.logs(&started.id, LogOptions { follow: true, ..LogOptions::default() }).await.unwrap();
             let log = within("the end of the log", read_all(chunks)).await;
             let expected: String = (0..400).map(|index| format!("line {index}\n")).collect();
             assert_eq!(log, expected);

@@ -92,7 +92,7 @@ impl Stage {
 
     /// The whole log so far.
     pub(crate) async fn log(&self, id: &ContainerId, tail: Option<usize>) -> String {
-        let chunks = self.runtime.logs(id, LogOptions { tail, follow: false }).await.expect("a log");
+        let chunks = self.runtime.logs(id, LogOptions { tail, ..LogOptions::default() }).await.expect("a log");
         read_all(chunks).await
     }
 

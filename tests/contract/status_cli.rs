@@ -64,6 +64,63 @@ fn logs_of_a_workload_choose_a_pod_that_is_ready() {
 }
 
 #[test]
+fn logs_of_several_pods_are_told_apart_and_cut_as_asked_for() {
+    let server = TestServer::start();
+    let text = out(&server, &["logs", "-n", "shop", "-l", "app=api", "--prefix", "--since", "10m", "--timestamps"]);
+    assert_has(
+        &text,
+        &["[pod/api-333333-tfxsc/api] log of shop/api-333333-tfxsc", "tail Some(10)", "since Some(Ago(600s)) timestamps true"],
+    );
+    let address = server.address.to_string();
+    let many = refused(&address, &["logs", "-n", "shop", "deploy/web", "--all-pods", "-f", "--max-log-requests", "1"]);
+    assert_has(&many, &["4 logs would be followed, and --max-log-requests allows 1"]);
+    assert_has(
+        &refused(&address, &["logs", "-n", "shop", "-l", "app=nope"]),
+        &["no pods in namespace shop have the labels app=nope"],
+    );
+}
+
+#[test]
+fn a_log_that_breaks_off_is_an_error_and_says_why() {
+    let server = TestServer::start();
+    let output = run(&server.address.to_string(), &["logs", "web-222222-47ss2", "-n", "shop"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 1, "words go to stderr");
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_has(&words, &["web-222222-47ss2: the log breaks off: the connection to the node was lost"]);
+    let all = run(&server.address.to_string(), &["logs", "deploy/web", "--all-pods", "-n", "shop", "-f"]);
+    assert_has(&String::from_utf8_lossy(&all.stdout), &["web-111111-6r8hn", "web-111111-sgdmr"]);
+    assert_has(&String::from_utf8_lossy(&all.stderr), &["of 4 logs could not be read to their end"]);
+}
+
+#[test]
+fn top_shows_the_largest_first_and_what_is_not_known() {
+    let server = TestServer::start();
+    let pods = out(&server, &["top", "pods", "-A", "--sort-by", "cpu"]);
+    let lines: Vec<Vec<&str>> = pods.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[0], ["NAMESPACE", "NAME", "CPU(CORES)", "MEMORY(BYTES)"]);
+    assert_eq!(lines[1], ["shop", "web-111111-6r8hn", "300m", "64Mi"]);
+    assert_has(&out(&server, &["top", "pods", "-n", "shop", "--containers"]), &["web-111111-sgdmr   web    200m"]);
+    let nodes = out(&server, &["top", "no"]);
+    assert_has(&nodes, &["one     950m         25%         3072Mi          42%", "three   <unknown>"]);
+    let json = out(&server, &["top", "nodes", "-o", "json"]);
+    assert_has(&json, &["\"kind\": \"NodeMetrics\"", "\"cpu\": \"950m\""]);
+    let refusal = refused(&server.address.to_string(), &["top", "pods", "nope", "-n", "shop"]);
+    assert_has(&refusal, &["pods.metrics.k8s.io \"nope\" not found", "is not measured"]);
+}
+
+#[test]
+fn events_are_chosen_by_what_they_are_about_and_by_type() {
+    let server = TestServer::start();
+    let about = out(&server, &["events", "-n", "shop", "--for", "po/api-333333-tfxsc"]);
+    assert!(about.contains("BackOff") && !about.contains("ScalingReplicaSet"), "{about}");
+    let normal = out(&server, &["events", "-A", "--types", "normal"]);
+    assert!(!normal.contains("BackOff") && normal.contains("ScalingReplicaSet"), "{normal}");
+    let json = out(&server, &["events", "-A", "--types", "Warning", "-o", "json"]);
+    assert_has(&json, &["\"host\": \"one\"", "\"count\": 5"]);
+}
+
+#[test]
 fn errors_say_what_to_do() {
     let server = TestServer::start();
     let address = server.address.to_string();

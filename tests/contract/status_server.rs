@@ -116,7 +116,7 @@ fn unchunk(mut body: &str) -> String {
     whole
 }
 
-/// A log that says what was asked for.
+/// A log that says what was asked for. That of a pod which is not ready yet breaks off.
 struct EchoLogs;
 
 impl LogSource for EchoLogs {
@@ -124,11 +124,16 @@ impl LogSource for EchoLogs {
         let answer = if query.previous {
             Err(LogError::NotFound("there was no run before this one".into()))
         } else {
-            let text = format!(
+            let mut text = format!(
                 "log of {}/{} container {:?} tail {:?} follow {}\n",
                 query.namespace, query.pod, query.container, query.tail, query.follow
             );
-            Ok(stream::iter([Ok(text.into())]).boxed())
+            if query.since.is_some() || query.timestamps {
+                text.push_str(&format!("since {:?} timestamps {}\n", query.since, query.timestamps));
+            }
+            let lost = || LogError::BrokeOff("the connection to the node was lost".into());
+            let end = query.pod.starts_with("web-222222").then(|| Err(lost()));
+            Ok(stream::iter([Ok(text.into())].into_iter().chain(end)).boxed())
         };
         async move { answer }.boxed()
     }

@@ -359,7 +359,20 @@ fn pod(made: &Made) -> PodView {
         reason: String::new(),
         message: made.message.into(),
     };
-    PodView { node: NodeName::new(made.node), told: Some(run), stopping: None, report: Some(report), since: ago(90), usage: None }
+    PodView {
+        node: NodeName::new(made.node),
+        told: Some(run),
+        stopping: None,
+        report: Some(report),
+        since: ago(90),
+        usage: ready.then(|| usage(made)),
+    }
+}
+
+/// The first sample of a pod's life tells no cpu.
+fn usage(made: &Made) -> (PodUsage, Moment) {
+    let container = ContainerUsage { cpu_milli: (made.slot > 0).then_some(u64::from(made.slot) * 100), memory_bytes: 64 << 20 };
+    ([(made.workload.name.clone(), container)].into_iter().collect(), ago(4))
 }
 
 fn container(made: &Made, ready: bool) -> ContainerReport {
@@ -406,6 +419,7 @@ fn nodes() -> BTreeMap<NodeName, NodeView> {
         away_until: None,
         conditions: NodeConditions::default(),
         drain: None,
+        usage: ready.then_some((HostUsage { cpu_milli: (name == "one").then_some(950), memory_bytes: 3 << 30 }, ago(4))),
     };
     let remembered = NodeView {
         facts: None,
@@ -417,6 +431,7 @@ fn nodes() -> BTreeMap<NodeName, NodeView> {
         away_until: None,
         conditions: NodeConditions::default(),
         drain: None,
+        usage: None,
     };
     BTreeMap::from([
         (NodeName::new("one"), node("one", true, 4)),
@@ -452,6 +467,7 @@ fn events() -> Vec<EventView> {
         EventView {
             about: key(Kind::Deployment, "web"),
             pod: None,
+            node: None,
             warning: false,
             reason: "ScalingReplicaSet".into(),
             message: "Scaled up template 222222 to 2".into(),
@@ -462,6 +478,7 @@ fn events() -> Vec<EventView> {
         EventView {
             about: key(Kind::Rollout, "api"),
             pod: Some(pods()[4].told.as_ref().expect("told").name.clone()),
+            node: Some(NodeName::new("one")),
             warning: true,
             reason: "BackOff".into(),
             message: "Back-off restarting api <b>".into(),

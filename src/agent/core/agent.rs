@@ -8,7 +8,7 @@ use super::proxied::Proxied;
 use crate::agent::launch::Folders;
 use crate::agent::runtime::{ContainerId, Usage};
 use crate::model::{
-    Epoch, Exit, Generation, Hello, Moment, NetworkEcho, NodeConditions, NodeFacts, NodeNetwork, ObjectKey, PodEvent,
+    Epoch, Exit, Generation, Hello, HostUsage, Moment, NetworkEcho, NodeConditions, NodeFacts, NodeNetwork, ObjectKey, PodEvent,
     PodSnapshot, PodUid, PodUsage, RuntimeKind, ServiceProblem, StopOrder, TemplateHash,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -94,6 +94,7 @@ pub struct Agent {
     pub(super) early: BTreeMap<ContainerId, Exit>,
     pub(super) foreign_ports: Ports,
     pub(super) samples: BTreeMap<super::ContainerKey, (Moment, Usage)>,
+    pub(super) host_sample: Option<(Moment, Usage)>,
     pub(super) sample_at: Moment,
     pub(super) connected: bool,
     pub(super) outbox: Outbox,
@@ -113,6 +114,7 @@ pub(super) struct Outbox {
     pub(super) endpoints: BTreeMap<ObjectKey, u64>,
     pub(super) events: Vec<PodEvent>,
     pub(super) usage: BTreeMap<PodUid, PodUsage>,
+    pub(super) host: Option<HostUsage>,
     pub(super) acknowledge: bool,
     pub(super) service_problems: bool,
     pub(super) volumes: bool,
@@ -154,6 +156,7 @@ impl Agent {
             early: BTreeMap::new(),
             foreign_ports: Ports::default(),
             samples: BTreeMap::new(),
+            host_sample: None,
             sample_at,
             connected: false,
             outbox: Outbox::default(),
@@ -203,6 +206,7 @@ impl Agent {
             Event::Probed { key, kind, outcome } => self.probed(&key, kind, outcome, now),
             Event::Hooked { key, kind, outcome } => self.hooked(&key, kind, outcome, now),
             Event::Sampled(usage) => self.sampled(usage, now),
+            Event::HostSampled(usage) => self.host_sampled(usage, now),
             Event::Rewritten { key, outcome } => self.rewritten(&key, outcome),
             Event::Erased { volume, outcome } => self.erased(volume, outcome, now),
             Event::LedgerSaved(outcome) => self.saved(outcome, now),

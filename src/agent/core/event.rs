@@ -117,6 +117,8 @@ pub enum Event {
     },
     /// The answer to [`Effect::Sample`]; containers that could not be asked are absent.
     Sampled(BTreeMap<ContainerKey, Usage>),
+    /// The answer to [`Effect::SampleHost`]: what the host has used since its start, and uses now.
+    HostSampled(Usage),
     /// The outcome of [`Effect::Rewrite`].
     Rewritten {
         /// Which start.
@@ -203,6 +205,8 @@ pub enum Effect {
     Hook(Box<HookRequest>),
     /// Ask what these containers have used; answered by [`Event::Sampled`].
     Sample(Vec<(RuntimeKind, ContainerKey, ContainerId)>),
+    /// Ask what the host as a whole has used; answered by [`Event::HostSampled`].
+    SampleHost,
     /// Send to the controller.
     Report(Box<Report>),
     /// Hand to the proxy; answered by [`Event::EndpointsInUse`].

@@ -6,13 +6,14 @@ use crate::agent::runtime::Role;
 use crate::model::{Moment, Report};
 
 impl Agent {
-    /// Asks for what containers and sidecars use when its time has come.
+    /// Asks for what the host, containers and sidecars use when its time has come.
     pub(super) fn sample(&mut self, now: Moment) {
         let Some(every) = self.settings.sample_every else { return };
         if now < self.sample_at {
             return;
         }
         self.sample_at = now + every;
+        self.effects.push(Effect::SampleHost);
         let mut wanted = Vec::new();
         for pod in self.pods.values() {
             let Some(runtime) = pod.runtime else { continue };
@@ -54,6 +55,7 @@ impl Agent {
             || !outbox.endpoints.is_empty()
             || !outbox.events.is_empty()
             || !outbox.usage.is_empty()
+            || outbox.host.is_some()
             || outbox.service_problems
             || outbox.volumes
             || outbox.conditions
@@ -70,6 +72,7 @@ impl Agent {
             endpoints: outbox.endpoints,
             events: outbox.events,
             usage: outbox.usage,
+            host: outbox.host,
             service_problems: outbox.service_problems.then(|| self.service_problems.clone()),
             volumes: outbox.volumes.then(|| self.volumes.clone()),
             away: self.absence(now).filter(|_| outbox.away),

@@ -6,7 +6,7 @@ use super::found::vanished;
 use super::pod::{PostStart, State, StopCause, StopStep};
 use super::probe::Verdict;
 use crate::agent::runtime::{Role, RuntimeError, Started, Usage};
-use crate::model::{ContainerUsage, Exit, Moment, PodUid, RuntimeKind};
+use crate::model::{ContainerUsage, Exit, HostUsage, Moment, PodUid, RuntimeKind};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -158,6 +158,13 @@ impl Agent {
         }
         self.samples = usage.into_iter().map(|(key, sample)| (key, (now, sample))).collect();
         self.outbox.usage.extend(by_pod.into_iter().map(|(uid, containers)| (uid, containers.into_iter().collect())));
+    }
+
+    /// The same of the host.
+    pub(super) fn host_sampled(&mut self, sample: Usage, now: Moment) {
+        let before = self.host_sample.replace((now, sample));
+        let cpu_milli = before.and_then(|(before, last)| cpu_since(before, &last, now, &sample));
+        self.outbox.host = Some(HostUsage { cpu_milli, memory_bytes: sample.memory_bytes });
     }
 
     /// Files of volumes were brought up to date, or not: then the next change or start does it.

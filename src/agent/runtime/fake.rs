@@ -167,6 +167,7 @@ impl FakeHost {
             Effect::Probe(request) => self.probe(&request, now),
             Effect::Hook(request) => self.hook(*request, now),
             Effect::Sample(wanted) => self.sample(wanted, now),
+            Effect::SampleHost => self.sample_host(now),
             Effect::Endpoints { set, .. } => {
                 self.answer(now, Event::EndpointsInUse { service: set.service.clone(), version: set.version });
             }
@@ -370,13 +371,23 @@ impl FakeHost {
     }
 
     fn sample(&mut self, wanted: Vec<(RuntimeKind, ContainerKey, ContainerId)>, now: Moment) {
-        let usage = |id: &ContainerId| {
-            let container = self.containers.get(id)?;
-            let Behaviour { cpu_milli, memory_bytes, .. } = self.behaviour(&container.program);
-            Some(Usage { cpu_nanos: now.since(container.started).as_millis() as u64 * cpu_milli * 1000, memory_bytes })
-        };
+        let usage = |id: &ContainerId| Some(self.usage_of(self.containers.get(id)?, now));
         let samples = wanted.into_iter().filter_map(|(_, key, id)| Some((key, usage(&id)?))).collect();
         self.answer(now, Event::Sampled(samples));
+    }
+
+    fn sample_host(&mut self, now: Moment) {
+        let all = self.containers.values().map(|container| self.usage_of(container, now));
+        let whole = all.fold(Usage::default(), |sum, of| Usage {
+            cpu_nanos: sum.cpu_nanos + of.cpu_nanos,
+            memory_bytes: sum.memory_bytes + of.memory_bytes,
+        });
+        self.answer(now, Event::HostSampled(whole));
+    }
+
+    fn usage_of(&self, container: &FakeContainer, now: Moment) -> Usage {
+        let Behaviour { cpu_milli, memory_bytes, .. } = self.behaviour(&container.program);
+        Usage { cpu_nanos: now.since(container.started).as_millis() as u64 * cpu_milli * 1000, memory_bytes }
     }
 }
 

@@ -19,7 +19,7 @@ mod settings;
 pub use launch::*;
 pub use settings::{PodNetwork, Resolver, Seccomp, Security, Terminal};
 
-use crate::model::{Exit, NodeName, ObjectKey, PodUid, Revision, RuntimeKind, TemplateHash};
+use crate::model::{Exit, Moment, NodeName, ObjectKey, PodUid, Revision, RuntimeKind, TemplateHash};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
@@ -241,6 +241,10 @@ pub struct LogOptions {
     pub tail: Option<usize>,
     /// Go on while the container runs.
     pub follow: bool,
+    /// Only lines that were written then or later; to the second.
+    pub since: Option<Moment>,
+    /// Each line begins with the time when it was written, in RFC 3339, and a space.
+    pub timestamps: bool,
 }
 
 /// What a container has used so far.

@@ -25,7 +25,12 @@ async fn copy(
     container: &ContainerId,
     outgoing: &mpsc::Sender<FromAgent>,
 ) -> Result<(), String> {
-    let options = LogOptions { tail: request.tail, follow: request.follow };
+    let options = LogOptions {
+        tail: request.tail,
+        follow: request.follow,
+        since: request.since.map(|since| since.moment(crate::clock::wall())),
+        timestamps: request.timestamps,
+    };
     let mut chunks = runtime.logs(container, options).await.map_err(|error| error.to_string())?;
     while let Some(chunk) = chunks.next().await {
         let data = chunk.map_err(|error| error.to_string())?;

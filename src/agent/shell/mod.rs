@@ -9,6 +9,7 @@ mod control;
 mod disks;
 mod grpc;
 mod hook;
+mod host;
 mod http;
 mod ledger_file;
 mod logs;

@@ -1,6 +1,6 @@
 //! Performs effects: each that takes time is a task whose outcome comes back as an event.
 
-use super::{hook, ledger_file, logs, probe, volumes};
+use super::{hook, host, ledger_file, logs, probe, volumes};
 use crate::agent::core::{ContainerKey, Effect, Event, Ledger};
 use crate::agent::launch::Folders;
 use crate::agent::net::{Problems, Proxy};
@@ -103,6 +103,8 @@ impl Performer {
                 });
             }
             Effect::Sample(wanted) => self.sample(wanted),
+            // Two small files of the kernel's, read from memory.
+            Effect::SampleHost => host::usage().into_iter().for_each(|usage| self.tell(Event::HostSampled(usage))),
         }
     }
 

@@ -63,6 +63,8 @@ impl Links {
             tail: query.tail,
             follow: query.follow,
             previous: query.previous,
+            since: query.since,
+            timestamps: query.timestamps,
         };
         let stream = link.logs(request).map_err(in_words_of_status)?;
         Ok(stream.map(|chunk| chunk.map_err(in_words_of_status)).boxed())
@@ -78,6 +80,7 @@ impl LogSource for Links {
 fn in_words_of_status(error: wire::LogError) -> LogError {
     match error {
         wire::LogError::Agent(words) => LogError::NotFound(words),
-        error @ (wire::LogError::Lost | wire::LogError::Behind | wire::LogError::TooMany) => LogError::Failed(error.to_string()),
+        wire::LogError::TooMany => LogError::Busy(error.to_string()),
+        wire::LogError::Lost | wire::LogError::Behind => LogError::BrokeOff(error.to_string()),
     }
 }

@@ -46,7 +46,7 @@ pub(in crate::status) async fn answer(
 async fn respond(server: &Server, path: &str, headers: &HeaderMap, parameters: &Parameters) -> Result<Response, Refusal> {
     let target = Target::parse(path).ok_or_else(|| Refusal::no_such_path(path))?;
     if let Target::Log { namespace, pod } = target {
-        return log::log(server, &namespace, &pod, parameters).await;
+        return log::log(server, &namespace, &pod, parameters, headers).await;
     }
     let form = Form::choose(headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()))?;
     match target {

@@ -33,6 +33,25 @@ pub(super) fn or_none(text: &str) -> &str {
     if text.is_empty() { "<none>" } else { text }
 }
 
+/// `pod/web-7d4b9c-x2k9f`
+pub(super) fn reference(about: &Value) -> String {
+    format!("{}/{}", about["kind"].as_str().unwrap_or("").to_lowercase(), about["name"].as_str().unwrap_or(""))
+}
+
+/// `driftless-agent, one`
+pub(super) fn source(source: &Value) -> String {
+    let parts = ["component", "host"].into_iter().filter_map(|part| source[part].as_str());
+    parts.collect::<Vec<_>>().join(", ")
+}
+
+/// What all containers use together, in the one unit that we write.
+pub(super) fn used(pod: &Value, resource: &str, unit: &str) -> String {
+    let containers = pod["containers"].as_array().into_iter().flatten();
+    let amounts =
+        containers.filter_map(|container| container["usage"][resource].as_str()?.strip_suffix(unit)?.parse::<u64>().ok());
+    format!("{}{unit}", amounts.sum::<u64>())
+}
+
 pub(super) fn count(object: &Value, pointer: &str) -> u64 {
     object.pointer(pointer).and_then(Value::as_u64).unwrap_or(0)
 }

@@ -27,6 +27,7 @@ mod services;
 mod sets;
 mod settings;
 mod table;
+mod usage;
 mod watching;
 mod workloads;
 
@@ -76,5 +77,8 @@ fn objects(view: &View, resource: Resource, scope: &Scope) -> Vec<Value> {
         Resource::Autoscalers => autoscalers::autoscalers(view, scope),
         Resource::PriorityClasses => placement::priority_classes(view, scope),
         Resource::Budgets => placement::budgets(view, scope),
+        Resource::SeriesEvents => events::series_events(view, scope),
+        Resource::PodMetrics => usage::pods(view, scope),
+        Resource::NodeMetrics => usage::nodes(view, scope),
     }
 }

@@ -45,6 +45,12 @@ pub enum Resource {
     PriorityClasses,
     /// `policy/v1 PodDisruptionBudget`
     Budgets,
+    /// `events.k8s.io/v1 Event`: the same events in the newer shape.
+    SeriesEvents,
+    /// `metrics.k8s.io/v1beta1 PodMetrics`
+    PodMetrics,
+    /// `metrics.k8s.io/v1beta1 NodeMetrics`
+    NodeMetrics,
 }
 
 /// A group and its only served version.
@@ -76,9 +82,24 @@ impl Group {
     /// Disruption budgets.
     pub const POLICY: Group = Group { name: "policy", version: "v1" };
 
+    /// Events in their newer shape.
+    pub const EVENTS: Group = Group { name: "events.k8s.io", version: "v1" };
+
+    /// What pods and nodes use.
+    pub const METRICS: Group = Group { name: "metrics.k8s.io", version: "v1beta1" };
+
     /// The groups below `/apis`.
-    pub const NAMED: [Group; 7] =
-        [Group::APPS, Group::ROLLOUTS, Group::BATCH, Group::AUTOSCALING, Group::DISCOVERY, Group::SCHEDULING, Group::POLICY];
+    pub const NAMED: [Group; 9] = [
+        Group::APPS,
+        Group::ROLLOUTS,
+        Group::BATCH,
+        Group::AUTOSCALING,
+        Group::DISCOVERY,
+        Group::SCHEDULING,
+        Group::POLICY,
+        Group::EVENTS,
+        Group::METRICS,
+    ];
 }
 
 /// `apiVersion`
@@ -109,7 +130,7 @@ pub struct ResourceFacts {
 
 impl Resource {
     /// Every resource, in the order in which discovery lists them.
-    pub const ALL: [Resource; 20] = [
+    pub const ALL: [Resource; 23] = [
         Resource::Namespaces,
         Resource::Nodes,
         Resource::Pods,
@@ -130,6 +151,9 @@ impl Resource {
         Resource::Autoscalers,
         Resource::PriorityClasses,
         Resource::Budgets,
+        Resource::SeriesEvents,
+        Resource::PodMetrics,
+        Resource::NodeMetrics,
     ];
 
     /// What discovery says of it.
@@ -187,6 +211,12 @@ impl Resource {
                 group: Group::POLICY,
                 ..core("poddisruptionbudgets", "poddisruptionbudget", "PodDisruptionBudget", &["pdb"])
             },
+            // A name of the core group stands for its resource there: these three are reached with their group, or as a kind.
+            Resource::SeriesEvents => ResourceFacts { group: Group::EVENTS, ..core("events", "event", "Event", &[]) },
+            Resource::PodMetrics => ResourceFacts { group: Group::METRICS, ..core("pods", "podmetrics", "PodMetrics", &[]) },
+            Resource::NodeMetrics => {
+                ResourceFacts { group: Group::METRICS, namespaced: false, ..core("nodes", "nodemetrics", "NodeMetrics", &[]) }
+            }
         }
     }
 

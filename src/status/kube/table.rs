@@ -7,7 +7,7 @@ use super::super::refusal::Refusal;
 use super::super::words;
 use super::cells::{
     access_modes, bound, completions, containers, count, endpoints, job_duration, job_status, length, node_status, or_none,
-    pairs, pod_status, sidecars, since, statuses, targets, text,
+    pairs, pod_status, reference, sidecars, since, source, statuses, targets, text, used,
 };
 use super::resource::Resource;
 use crate::model::Moment;
@@ -107,6 +107,9 @@ fn columns(resource: Resource) -> Vec<Column> {
         Resource::Autoscalers => (AUTOSCALERS, &[]),
         Resource::PriorityClasses => (PRIORITY_CLASSES, &[]),
         Resource::Budgets => (BUDGETS, &[]),
+        Resource::SeriesEvents => (SERIES_EVENTS, SERIES_EVENTS_WIDE),
+        Resource::PodMetrics => (POD_METRICS, &[]),
+        Resource::NodeMetrics => (NODE_METRICS, &[]),
     };
     let column = |wide| move |(name, cell): &(&'static str, Cell)| Column { name, wide, cell: *cell };
     narrow.iter().map(column(false)).chain(wide.iter().map(column(true))).collect()
@@ -196,18 +199,38 @@ const EVENTS: Named = &[
     ("Last Seen", |o, now| json!(since(&o["lastTimestamp"], now))),
     ("Type", |o, _| text(o, "/type")),
     ("Reason", |o, _| text(o, "/reason")),
-    ("Object", |o, _| {
-        let about = &o["involvedObject"];
-        json!(format!("{}/{}", about["kind"].as_str().unwrap_or("").to_lowercase(), about["name"].as_str().unwrap_or("")))
-    }),
+    ("Object", |o, _| json!(reference(&o["involvedObject"]))),
     ("Message", |o, _| text(o, "/message")),
 ];
 
 const EVENTS_WIDE: Named = &[
+    ("Source", |o, _| json!(source(&o["source"]))),
     ("First Seen", |o, now| json!(since(&o["firstTimestamp"], now))),
     ("Count", |o, _| json!(o["count"].to_string())),
     ("Name", |o, _| text(o, "/metadata/name")),
 ];
+
+const SERIES_EVENTS: Named = &[
+    ("Last Seen", |o, now| json!(since(&o["deprecatedLastTimestamp"], now))),
+    ("Type", |o, _| text(o, "/type")),
+    ("Reason", |o, _| text(o, "/reason")),
+    ("Object", |o, _| json!(reference(&o["regarding"]))),
+    ("Message", |o, _| text(o, "/note")),
+];
+
+const SERIES_EVENTS_WIDE: Named = &[
+    ("Source", |o, _| json!(source(&o["deprecatedSource"]))),
+    ("First Seen", |o, now| json!(since(&o["deprecatedFirstTimestamp"], now))),
+    ("Count", |o, _| json!(o["deprecatedCount"].to_string())),
+    ("Name", |o, _| text(o, "/metadata/name")),
+];
+
+const WINDOW: (&str, Cell) = ("Window", |o, _| text(o, "/window"));
+
+const POD_METRICS: Named =
+    &[NAME, ("CPU", |o, _| json!(used(o, "cpu", "m"))), ("Memory", |o, _| json!(used(o, "memory", "Ki"))), WINDOW];
+
+const NODE_METRICS: Named = &[NAME, ("CPU", |o, _| text(o, "/usage/cpu")), ("Memory", |o, _| text(o, "/usage/memory")), WINDOW];
 
 const DEPLOYMENTS: Named = &[
     NAME,

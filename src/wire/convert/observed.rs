@@ -2,9 +2,9 @@
 
 use super::{ConvertError, invalid, key, key_to_proto, optional, parsed, port, uid, uid_to_proto};
 use crate::model::{
-    Amounts, ContainerReport, ContainerState, ContainerUsage, Epoch, Exit, Generation, Hello, NetworkEcho, NodeConditions,
-    NodeFacts, NodeName, ObjectKey, PodEvent, PodPhase, PodReport, PodUid, PodUsage, Report, Revision, RuntimeKind,
-    ServiceProblem, TemplateHash, UsedEndpoints, millis,
+    Amounts, ContainerReport, ContainerState, ContainerUsage, Epoch, Exit, Generation, Hello, HostUsage, NetworkEcho,
+    NodeConditions, NodeFacts, NodeName, ObjectKey, PodEvent, PodPhase, PodReport, PodUid, PodUsage, Report, Revision,
+    RuntimeKind, ServiceProblem, TemplateHash, UsedEndpoints, millis,
 };
 use crate::wire::proto;
 use std::collections::{BTreeMap, BTreeSet};
@@ -72,6 +72,7 @@ pub(super) fn report_to_proto(report: &Report) -> proto::Report {
         usage: report.usage.iter().filter(|(_, usage)| !usage.containers.is_empty()).map(usage_to_proto).collect(),
         away_ms: report.away.map(millis),
         conditions: report.conditions.as_ref().map(|state| proto::NodeConditions { disk_pressure: state.disk_pressure.clone() }),
+        host: report.host.map(|host| proto::HostUsage { cpu_milli: host.cpu_milli, memory_bytes: host.memory_bytes }),
     }
 }
 
@@ -84,6 +85,7 @@ pub(super) fn report(report: proto::Report) -> Result<Report, ConvertError> {
         network: report.network_version,
         events: report.events.into_iter().map(event).collect::<Result<_, _>>()?,
         usage: usages(report.cpu, report.usage)?,
+        host: report.host.map(|host| HostUsage { cpu_milli: host.cpu_milli, memory_bytes: host.memory_bytes }),
         service_problems: report.service_problems.map(problems).transpose()?,
         volumes: report.volumes.map(|message| volumes(message.all)).transpose()?,
         away: report.away_ms.map(Duration::from_millis),

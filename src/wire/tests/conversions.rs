@@ -3,9 +3,9 @@
 use super::samples;
 use crate::model::{
     Assignment, Backend, Cidr, ConfigSnapshot, ContainerReport, ContainerState, ContainerUsage, EndpointPort, EndpointSet, Epoch,
-    Exit, Generation, Hello, KeyFingerprint, Kind, Member, NetworkEcho, NodeConditions, NodeName, NodeNetwork, ObjectKey, Peer,
-    PodEvent, PodPhase, PodReport, PodRun, PodSnapshot, PodUid, PodUsage, Protocol, Report, Revision, RuntimeKind, SecretBytes,
-    ServiceProblem, StopOrder, StopReason, TemplateHash, Traffic, UsedEndpoints,
+    Exit, Generation, Hello, HostUsage, KeyFingerprint, Kind, LogSince, Member, Moment, NetworkEcho, NodeConditions, NodeName,
+    NodeNetwork, ObjectKey, Peer, PodEvent, PodPhase, PodReport, PodRun, PodSnapshot, PodUid, PodUsage, Protocol, Report,
+    Revision, RuntimeKind, SecretBytes, ServiceProblem, StopOrder, StopReason, TemplateHash, Traffic, UsedEndpoints,
 };
 use crate::wire::convert::{self, ConvertError, Told};
 use crate::wire::messages::{FromAgent, LogRequest, ToAgent};
@@ -108,6 +108,10 @@ fn usage() -> impl Strategy<Value = PodUsage> {
     ]
 }
 
+fn host() -> impl Strategy<Value = HostUsage> {
+    any::<(Option<u64>, u64)>().prop_map(|(cpu_milli, memory_bytes)| HostUsage { cpu_milli, memory_bytes })
+}
+
 fn report() -> impl Strategy<Value = Report> {
     let event = (of(uid()), any::<bool>(), text(), text()).prop_map(|(pod, warning, reason, message)| PodEvent {
         pod,
@@ -126,22 +130,26 @@ fn report() -> impl Strategy<Value = Report> {
         of(btree_set(key(), 0..3)),
         any::<u64>(),
         (of(any::<u32>()), of(of(text()))),
+        of(host()),
     )
-        .prop_map(|((epoch, generation), pods, gone, endpoints, events, usage, service_problems, volumes, network, host)| {
-            Report {
-                assignment: (Epoch(epoch), Generation(generation)),
-                pods,
-                gone,
-                endpoints,
-                events,
-                usage,
-                service_problems,
-                volumes,
-                network,
-                away: host.0.map(|millis| Duration::from_millis(millis.into())),
-                conditions: host.1.map(|disk_pressure| NodeConditions { disk_pressure }),
-            }
-        })
+        .prop_map(
+            |((epoch, generation), pods, gone, endpoints, events, usage, service_problems, volumes, network, state, host)| {
+                Report {
+                    assignment: (Epoch(epoch), Generation(generation)),
+                    pods,
+                    gone,
+                    endpoints,
+                    events,
+                    usage,
+                    service_problems,
+                    volumes,
+                    network,
+                    away: state.0.map(|millis| Duration::from_millis(millis.into())),
+                    conditions: state.1.map(|disk_pressure| NodeConditions { disk_pressure }),
+                    host,
+                }
+            },
+        )
 }
 
 fn hello() -> impl Strategy<Value = Hello> {
@@ -339,10 +347,19 @@ proptest! {
 
 #[test]
 fn log_requests_and_chunks_arrive_as_they_were_sent() {
-    let request =
-        LogRequest { id: 7, pod: samples::uid(1), container: Some("web".into()), tail: Some(3), follow: true, previous: false };
-    let message = ToAgent::Logs(request);
-    assert_eq!(heard_by_agent(&message), message);
+    for since in [None, Some(LogSince::Ago(Duration::from_secs(600))), Some(LogSince::At(Moment(1_700_000_000_000)))] {
+        let message = ToAgent::Logs(LogRequest {
+            id: 7,
+            pod: samples::uid(1),
+            container: Some("web".into()),
+            tail: Some(3),
+            follow: true,
+            previous: false,
+            since,
+            timestamps: since.is_some(),
+        });
+        assert_eq!(heard_by_agent(&message), message);
+    }
     for end in [None, Some(Ok(())), Some(Err("no such container".to_owned()))] {
         let message = FromAgent::LogChunk { id: 7, data: "line\n".into(), end };
         assert_eq!(heard_by_controller(&message), message);

@@ -10,7 +10,16 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 fn request() -> LogRequest {
-    LogRequest { id: 0, pod: uid(1), container: None, tail: Some(10), follow: true, previous: false }
+    LogRequest {
+        id: 0,
+        pod: uid(1),
+        container: None,
+        tail: Some(10),
+        follow: true,
+        previous: false,
+        since: None,
+        timestamps: false,
+    }
 }
 
 async fn next(stream: &mut LogStream) -> Option<Result<Bytes, LogError>> {
@@ -59,6 +68,17 @@ async fn a_reader_hears_that_the_link_was_lost() {
     drop(agent);
     assert_eq!(next(&mut stream).await, Some(Err(LogError::Lost)));
     assert_eq!(link.logs(request()).err(), Some(LogError::Lost));
+}
+
+#[tokio::test]
+async fn a_reader_too_many_is_refused_until_another_leaves() {
+    let mut controller = controller();
+    let _agent = agent(&controller, hello("n1"));
+    let (_, link) = controller.connected().await;
+    let mut streams: Vec<LogStream> = (0..64).map(|_| link.logs(request()).expect("a reader")).collect();
+    assert_eq!(link.logs(request()).err(), Some(LogError::TooMany));
+    streams.pop();
+    assert!(link.logs(request()).is_ok());
 }
 
 #[tokio::test]

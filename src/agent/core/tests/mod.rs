@@ -34,6 +34,8 @@ pub(super) struct World {
     /// The state of the host as it was last told, and every absence that was announced.
     pub(super) conditions: NodeConditions,
     pub(super) absences: Vec<Duration>,
+    /// What the host was last said to use.
+    pub(super) host_usage: Option<HostUsage>,
     /// Every effect that changes the host, with its time.
     pub(super) transcript: Vec<String>,
     pub(super) assignment: Assignment,
@@ -119,6 +121,7 @@ impl World {
             usage: BTreeMap::new(),
             conditions: NodeConditions::default(),
             absences: Vec::new(),
+            host_usage: None,
             transcript: Vec::new(),
             assignment: Assignment {
                 epoch: Epoch(1),
@@ -158,6 +161,7 @@ impl World {
             Effect::List(_)
             | Effect::Probe(_)
             | Effect::Sample(_)
+            | Effect::SampleHost
             | Effect::Report(_)
             | Effect::Endpoints { .. }
             | Effect::Network(_)
@@ -178,6 +182,7 @@ impl World {
         self.usage.extend(report.usage);
         self.conditions = report.conditions.unwrap_or(std::mem::take(&mut self.conditions));
         self.absences.extend(report.away);
+        self.host_usage = report.host.or(self.host_usage);
     }
 
     /// Lets so many milliseconds pass.

@@ -1,6 +1,7 @@
 //! What pods are said to use.
 
 use super::{World, template};
+use crate::agent::core::Event;
 use crate::model::*;
 use serde_json::json;
 use std::time::Duration;
@@ -49,4 +50,16 @@ fn a_container_that_was_started_again_is_measured_anew() {
     assert_eq!(world.usage[&uid].cpu_milli, None, "what the one before has used is no part of it");
     world.pass(10_000);
     assert_eq!(world.usage[&uid].cpu_milli, Some(10));
+}
+
+#[test]
+fn a_host_is_measured_as_a_whole_also_without_pods() {
+    let mut world = sampled();
+    world.tell(Event::Wake);
+    world.pass(500);
+    assert_eq!(world.host_usage, Some(HostUsage { cpu_milli: None, memory_bytes: 0 }));
+    world.behave("app:1", |behaviour| (behaviour.cpu_milli, behaviour.memory_bytes) = (200, 5000));
+    world.run(0, &template(json!({ "containers": [{ "name": "app", "image": "app:1" }] })));
+    world.pass(20_000);
+    assert_eq!(world.host_usage, Some(HostUsage { cpu_milli: Some(200), memory_bytes: 5000 }));
 }

@@ -282,7 +282,10 @@ impl Shared {
         let session = self.engine.session().await?;
         self.find_ours(&session, id).await?;
         let tail = options.tail.map_or_else(|| "all".to_owned(), |lines| lines.to_string());
-        let options = LogsOptionsBuilder::new().stdout(true).stderr(true).follow(options.follow).tail(&tail).build();
+        // The Engine counts in seconds, and 0 is no limit.
+        let since = options.since.map_or(0, |since| i32::try_from(since.0 / 1000).unwrap_or(i32::MAX));
+        let wanted = LogsOptionsBuilder::new().stdout(true).stderr(true).follow(options.follow).tail(&tail);
+        let options = wanted.since(since).timestamps(options.timestamps).build();
         let id = id.clone();
         let chunks = session.client.logs(&id.0, Some(options)).map(move |chunk| {
             chunk.map(bollard::container::LogOutput::into_bytes).map_err(|error| RuntimeError::Failed {

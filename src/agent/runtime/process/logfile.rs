@@ -4,7 +4,7 @@
 //! `2026-11-21T09:42:00.123Z stdout F message`. A line longer than 16 KiB is split; its parts but the last have `P` instead of `F`. A
 //! file that has reached its size becomes `….log.1`, the older one `….log.2`, and so on; the oldest is deleted.
 
-use crate::agent::runtime::LogRetention;
+use crate::agent::runtime::{LogOptions, LogRetention};
 use crate::model::Moment;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -171,26 +171,57 @@ pub(super) fn files(path: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The output in formatted lines: stamps and tags taken off, split lines joined again.
-pub(super) fn strip(lines: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(lines.len());
-    for line in lines.split_inclusive(|byte| *byte == b'\n') {
-        let mut parts = line.splitn(4, |byte| *byte == b' ');
-        let (tag, message) = (parts.nth(2), parts.next());
-        match (tag, message) {
-            (Some(b"P"), Some(message)) => out.extend_from_slice(message.strip_suffix(b"\n").unwrap_or(message)),
-            (Some(b"F"), Some(message)) => out.extend_from_slice(message),
-            // Not ours, or cut off: better shown than hidden.
-            _ => out.extend_from_slice(line),
-        }
+/// Turns lines of a file into what was asked for: tags taken off, split lines joined again, older lines left out.
+#[derive(Debug)]
+pub(super) struct Printer {
+    /// The stamp of the first line. Stamps of one length sort as the times that they name.
+    since: Option<String>,
+    timestamps: bool,
+    /// Within a split line: whether its beginning was shown.
+    continues: Option<bool>,
+}
+
+impl Printer {
+    pub(super) fn new(options: LogOptions) -> Self {
+        Self { since: options.since.map(stamp), timestamps: options.timestamps, continues: None }
     }
-    out
+
+    /// Whole lines of a file, one piece of it after the other.
+    pub(super) fn print(&mut self, lines: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(lines.len());
+        for line in lines.split_inclusive(|byte| *byte == b'\n') {
+            self.line(line, &mut out);
+        }
+        out
+    }
+
+    fn line(&mut self, line: &[u8], out: &mut Vec<u8>) {
+        let mut parts = line.splitn(4, |byte| *byte == b' ');
+        let (Some(stamp), Some(_), Some(tag @ (b"P" | b"F")), Some(message)) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            // Not ours, or cut off: better shown than hidden.
+            return out.extend_from_slice(line);
+        };
+        let begins = self.continues.is_none();
+        let shown = self.continues.unwrap_or_else(|| self.since.as_ref().is_none_or(|since| stamp >= since.as_bytes()));
+        let split = tag == b"P";
+        self.continues = split.then_some(shown);
+        if !shown {
+            return;
+        }
+        if begins && self.timestamps {
+            out.extend_from_slice(stamp);
+            out.push(b' ');
+        }
+        out.extend_from_slice(if split { message.strip_suffix(b"\n").unwrap_or(message) } else { message });
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{LINE_MAX, Lines, LogFile, Stream, files, strip};
-    use crate::agent::runtime::LogRetention;
+    use super::{LINE_MAX, Lines, LogFile, Printer, Stream, files};
+    use crate::agent::runtime::{LogOptions, LogRetention};
     use crate::model::Moment;
 
     #[test]
@@ -211,9 +242,28 @@ mod tests {
             text.push(b'\n');
             let mut lines = Lines::new(Stream::Stdout);
             let out = lines.push(&text, Moment(0));
-            assert_eq!(strip(&out), text, "{length}");
+            assert_eq!(Printer::new(LogOptions::default()).print(&out), text, "{length}");
             assert!(out.split(|byte| *byte == b'\n').all(|line| line.len() < LINE_MAX + 64));
         }
+    }
+
+    #[test]
+    fn older_lines_are_left_out_and_a_split_line_has_one_time() {
+        let mut lines = Lines::new(Stream::Stdout);
+        let mut long = vec![b'x'; LINE_MAX + 3];
+        long.push(b'\n');
+        let mut file = lines.push(b"old\n", Moment(1_000));
+        file.extend(lines.push(&long, Moment(2_000)));
+        file.extend(lines.push(b"new\n", Moment(3_000)));
+        let print = |since: Option<u64>, timestamps| {
+            let options = LogOptions { since: since.map(Moment), timestamps, ..LogOptions::default() };
+            let text = String::from_utf8(Printer::new(options).print(&file)).expect("text");
+            text.replace(&"x".repeat(LINE_MAX + 3), "long")
+        };
+        assert_eq!(print(Some(1_001), false), "long\nnew\n");
+        assert_eq!(print(Some(2_000), true), "1970-01-01T00:00:02.000Z long\n1970-01-01T00:00:03.000Z new\n");
+        assert_eq!(print(Some(3_001), true), "");
+        assert_eq!(print(None, true).lines().count(), 3);
     }
 
     #[test]

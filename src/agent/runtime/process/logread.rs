@@ -1,6 +1,6 @@
 //! Reading the log of a process: what there is, and on request what is still to come.
 
-use super::logfile::strip;
+use super::logfile::Printer;
 use super::store::{Entry, failed};
 use crate::agent::runtime::{LogOptions, RuntimeError};
 use bytes::Bytes;
@@ -22,39 +22,39 @@ const CHUNK: usize = 64 * 1024;
 /// Chunks that are read ahead of the receiver.
 const AHEAD_MAX: usize = 4;
 
-type Chunks = mpsc::Sender<Result<Bytes, RuntimeError>>;
-
 /// The receiver is gone: nobody wants more.
 struct Gone;
 
 /// Streams the log; ends when it was read, or with `follow` when the process has ended.
 pub(super) fn read(entry: Entry, options: LogOptions) -> BoxStream<'static, Result<Bytes, RuntimeError>> {
-    let (sender, receiver) = mpsc::channel(AHEAD_MAX);
+    let (chunks, receiver) = mpsc::channel(AHEAD_MAX);
     tokio::spawn(async move {
+        let output = Output { entry: &entry, chunks, printer: Printer::new(options) };
         // Its error says that nobody listens.
-        let _ = copy(&entry, options, &sender).await;
+        let _ = copy(output, options).await;
     });
     Box::pin(ReceiverStream::new(receiver))
 }
 
-async fn copy(entry: &Entry, options: LogOptions, chunks: &Chunks) -> Result<(), Gone> {
+async fn copy(mut output: Output<'_>, options: LogOptions) -> Result<(), Gone> {
+    let entry = output.entry;
     let mut tail = Tail { path: entry.record.log.clone(), file: None, rest: Vec::new() };
     // Opened first: what is rotated away while the older files are read is still read to its end.
     tail.open().await;
     let mut older = entry.log_files();
     older.pop();
     match options.tail {
-        Some(lines) => send(chunks, tail.last_lines(&older, lines).await, entry).await?,
+        Some(lines) => output.send(tail.last_lines(&older, lines).await).await?,
         None => {
             for path in older {
-                send(chunks, read_whole(&path).await, entry).await?;
+                output.send(read_whole(&path).await).await?;
             }
         }
     }
     loop {
         // Asked before reading: what was written before the end is then read.
         let running = entry.exit().is_none() && entry.record.shim.is_alive();
-        tail.drain(chunks, entry).await?;
+        tail.drain(&mut output).await?;
         if !options.follow || !running {
             return Ok(());
         }
@@ -62,19 +62,28 @@ async fn copy(entry: &Entry, options: LogOptions, chunks: &Chunks) -> Result<(),
     }
 }
 
-/// Sends formatted lines, stripped.
-async fn send(chunks: &Chunks, lines: io::Result<Vec<u8>>, entry: &Entry) -> Result<(), Gone> {
-    let lines = match lines {
-        Ok(lines) => strip(&lines),
-        Err(error) => {
-            let error = failed("cannot read the log", &entry.record.log, &error);
-            return chunks.send(Err(error)).await.map_err(|_| Gone);
+/// Where the lines go.
+struct Output<'a> {
+    entry: &'a Entry,
+    chunks: mpsc::Sender<Result<Bytes, RuntimeError>>,
+    printer: Printer,
+}
+
+impl Output<'_> {
+    /// Sends lines of a file as they were asked for.
+    async fn send(&mut self, lines: io::Result<Vec<u8>>) -> Result<(), Gone> {
+        let lines = match lines {
+            Ok(lines) => self.printer.print(&lines),
+            Err(error) => {
+                let error = failed("cannot read the log", &self.entry.record.log, &error);
+                return self.chunks.send(Err(error)).await.map_err(|_| Gone);
+            }
+        };
+        for chunk in lines.chunks(CHUNK) {
+            self.chunks.send(Ok(Bytes::copy_from_slice(chunk))).await.map_err(|_| Gone)?;
         }
-    };
-    for chunk in lines.chunks(CHUNK) {
-        chunks.send(Ok(Bytes::copy_from_slice(chunk))).await.map_err(|_| Gone)?;
+        Ok(())
     }
-    Ok(())
 }
 
 /// A file that was rotated away meanwhile is empty.
@@ -120,10 +129,10 @@ impl Tail {
     }
 
     /// Sends everything up to the end, and goes on with the next file if this one was rotated away.
-    async fn drain(&mut self, chunks: &Chunks, entry: &Entry) -> Result<(), Gone> {
+    async fn drain(&mut self, output: &mut Output<'_>) -> Result<(), Gone> {
         loop {
             let replaced = self.is_replaced().await;
-            self.send_new(chunks, entry).await?;
+            self.send_new(output).await?;
             if !replaced {
                 return Ok(());
             }
@@ -140,20 +149,20 @@ impl Tail {
         there.is_some() && there != ours
     }
 
-    async fn send_new(&mut self, chunks: &Chunks, entry: &Entry) -> Result<(), Gone> {
+    async fn send_new(&mut self, output: &mut Output<'_>) -> Result<(), Gone> {
         let Some(file) = &mut self.file else { return Ok(()) };
         let mut buffer = vec![0; CHUNK];
         loop {
             let length = match file.read(&mut buffer).await {
                 Ok(0) => return Ok(()),
                 Ok(length) => length,
-                Err(error) => return send(chunks, Err(error), entry).await,
+                Err(error) => return output.send(Err(error)).await,
             };
             self.rest.extend_from_slice(&buffer[..length]);
             let whole = self.rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
             let tail = self.rest.split_off(whole);
             let lines = std::mem::replace(&mut self.rest, tail);
-            send(chunks, Ok(lines), entry).await?;
+            output.send(Ok(lines)).await?;
         }
     }
 }
