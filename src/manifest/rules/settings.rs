@@ -44,7 +44,8 @@ pub(super) fn check<'a>(
         }
         for (index, port) in container.ports.iter().enumerate() {
             let at = format!("{pointer}/ports/{index}");
-            if port.host_ip.as_ref().is_some_and(|address| address.parse::<IpAddr>().is_err()) {
+            // An empty address is every address, as if it were not written.
+            if port.host_ip.as_ref().is_some_and(|address| !address.is_empty() && address.parse::<IpAddr>().is_err()) {
                 findings.error(&format!("{at}/hostIP"), "must be an IP address", None);
             }
             if spec.host_network && port.host_port.is_some_and(|host_port| host_port != port.container_port) {

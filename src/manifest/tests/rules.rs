@@ -173,6 +173,7 @@ fn settings_that_contradict_each_other_are_named() {
         &container("ports: [{containerPort: 80, hostPort: 80, hostIP: nowhere}]"),
         &["spec.containers[0].ports[0].hostIP must be an IP address"],
     );
+    check_pod(&container("ports: [{containerPort: 80, hostPort: 80, hostIP: ''}]"), &[]);
     let mount = "volumeMounts: [{name: v, mountPath: /v, mountPropagation: Bidirectional, subPath: a, subPathExpr: b}]";
     check_pod(
         &format!("  volumes: [{{name: v, emptyDir: {{}}}}]\n{}", container(mount)),
