@@ -11,6 +11,7 @@ mod completions;
 mod controller;
 mod demo;
 mod demo_server;
+mod doctor;
 mod doors;
 mod enlist;
 mod error;
@@ -61,6 +62,7 @@ pub enum Command {
     Ca(ca::CaArgs),
     Plan(plan::PlanArgs),
     Validate(validate::ValidateArgs),
+    Doctor(doctor::DoctorArgs),
     Get(get::GetArgs),
     Logs(logs::LogsArgs),
     Top(top::TopArgs),
@@ -93,6 +95,7 @@ pub fn run(cli: Cli) -> CliResult<ExitCode> {
         Command::Ca(args) => ca::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Validate(args) => validate::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Get(args) => get::run(&args),
         Command::Logs(args) => logs::run(&args),
         Command::Top(args) => top::run(&args),

@@ -139,7 +139,7 @@ pub(super) fn ports() -> RangeInclusive<u16> {
     ports_beside(&text)
 }
 
-fn ports_beside(range: &str) -> RangeInclusive<u16> {
+pub(super) fn ports_beside(range: &str) -> RangeInclusive<u16> {
     let mut ends = range.split_whitespace().filter_map(|number| number.parse::<u16>().ok());
     let (Some(low), Some(high)) = (ends.next(), ends.next()) else { return PORTS };
     if low > *PORTS.start() + 1_000 {
@@ -159,17 +159,35 @@ fn ports_beside(range: &str) -> RangeInclusive<u16> {
 pub(super) fn folders(cluster: &str, state: &Path) -> CliResult<Folders> {
     let digest = blake3::hash(state.as_os_str().as_encoded_bytes()).to_hex();
     let own = format!("{cluster}-{}", digest.get(..8).unwrap_or_default());
-    let uid = rustix::process::getuid().as_raw();
-    let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_absolute());
-    let bases = [Some(PathBuf::from("/run/driftless")), runtime_dir.map(|dir| dir.join("driftless"))];
-    let shared_memory = PathBuf::from(format!("/dev/shm/driftless-{uid}"));
-    let run = bases.into_iter().flatten().chain([shared_memory]).map(|base| base.join(&own)).find(|dir| is_ours_on_tmpfs(dir));
+    let run = bases().map(|base| base.join(&own)).find(|dir| is_ours_on_tmpfs(dir));
     let run = run.ok_or_else(|| {
         CliError::new("there is no tmpfs to keep secrets of pods on").hint(
             "tried /run/driftless, $XDG_RUNTIME_DIR/driftless and /dev/shm; run as root, in a login session, or mount a tmpfs at /dev/shm",
         )
     })?;
     Ok(Folders { run, state: state.to_owned() })
+}
+
+/// Where a tmpfs may be that this user can write to, the best first.
+fn bases() -> impl Iterator<Item = PathBuf> {
+    let uid = rustix::process::getuid().as_raw();
+    let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_absolute());
+    let bases = [Some(PathBuf::from("/run/driftless")), runtime_dir.map(|dir| dir.join("driftless"))];
+    bases.into_iter().flatten().chain([PathBuf::from(format!("/dev/shm/driftless-{uid}"))])
+}
+
+/// The folder of [`bases`] that would be used. Nothing is made.
+pub(super) fn secrets_folder() -> Option<PathBuf> {
+    let usable = |there: &Path| {
+        rustix::fs::access(there, rustix::fs::Access::WRITE_OK).is_ok()
+            && rustix::fs::statfs(there).is_ok_and(|stat| stat.f_type == TMPFS)
+    };
+    bases().find(|base| nearest(base).is_some_and(usable))
+}
+
+/// A path, or the nearest folder above it that is there.
+pub(super) fn nearest(path: &Path) -> Option<&Path> {
+    path.ancestors().find(|folder| folder.exists())
 }
 
 fn is_ours_on_tmpfs(dir: &Path) -> bool {

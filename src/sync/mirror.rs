@@ -12,6 +12,8 @@ use std::time::Duration;
 const EXCHANGE_LIMIT: Duration = Duration::from_secs(120);
 /// How long the first fetch may take.
 const FIRST_FETCH_LIMIT: Duration = Duration::from_secs(900);
+/// A branch that nobody has: one that is there would have to be a forerunner of what is pushed.
+const PROBED_REF: &str = "refs/heads/driftless/doctor";
 /// How long a repack may take.
 const REPACK_LIMIT: Duration = Duration::from_secs(900);
 
@@ -110,6 +112,20 @@ impl Mirror {
         let counted = self.watch.counted().cloned().unwrap_or_else(|| head.clone());
         let suspect = (sighting == Sighting::Suspect).then_some(head);
         Ok(Head { branch, revision: counted, moved: sighting == Sighting::Counts, suspect })
+    }
+
+    /// Asks whether `driftless/*` may be pushed, by a push that is not carried out. What a host checks only when something arrives
+    /// (rules for branches, hooks) is not seen.
+    ///
+    /// # Errors
+    /// It may not, or the remote cannot be reached.
+    pub fn try_push(&self, revision: &Revision) -> Result<(), SyncError> {
+        let refspec = format!("{}:{PROBED_REF}", revision.as_str());
+        let what = format!("pushing {PROBED_REF} to {} for a try", self.source.shown);
+        let args =
+            ["push", "--dry-run", "--porcelain", "--no-verify", "--no-signed", "--no-follow-tags", self.source.name, &refspec];
+        let output = self.run(&what, &args, EXCHANGE_LIMIT)?;
+        if output.ok { Ok(()) } else { Err(classify(&what, &self.source, &output.stderr, &self.dir)) }
     }
 
     fn fetch_branch(&self, branch: &str) -> Result<Revision, SyncError> {

@@ -41,7 +41,7 @@ pub use head::{HeadWatch, Sighting};
 pub use identity::{Identity, IdentityError};
 pub use loader::Loader;
 pub use mirror::{Head, Mirror, RepoSpec};
-pub use render::{Confinement, RenderSettings, render_jail};
+pub use render::{Confinement, RenderSettings, render_jail, try_sandbox};
 pub(crate) use render::{DiskSource, Rendering, Viewpoint, renderables};
 pub use restore::{Restoration, read_current};
 pub use tree::{Contents, LinkEnd, TreeFile, TreeKind};

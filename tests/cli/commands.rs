@@ -1,6 +1,6 @@
 //! One test per thing that a person does.
 
-use crate::hermetic::Workspace;
+use crate::hermetic::{Program, Workspace};
 use insta::assert_snapshot;
 
 const WEB: &str = "apiVersion: apps/v1
@@ -101,4 +101,32 @@ fn history_without_an_audit_branch_says_so() {
 #[test]
 fn schema_lists_its_kinds() {
     assert_snapshot!(Workspace::new().run(&["schema"]));
+}
+
+#[test]
+fn doctor_says_what_is_there_what_is_missing_and_what_to_do() {
+    let programs = [("git", Program::Prints("git version 2.30.2")), ("kubectl", Program::Prints("Client Version: v1.32.3"))];
+    assert_snapshot!(Workspace::new().run_beside(&programs, &["doctor", "--check", "git,kustomize,helm"]));
+}
+
+#[test]
+fn doctor_looks_at_a_repository_as_the_controller_reads_it() {
+    let workspace = Workspace::new();
+    workspace.write("shop/web.yaml", WEB);
+    workspace.write("other/kustomization.yaml", "resources: []\n");
+    workspace.write("broken/web.yaml", &WEB.replace("replicas: 3", "replcas: 3"));
+    workspace.commit("the web");
+    let checks = "kustomize,helm,repository,push,manifests";
+    let arguments = ["doctor", "--repo", ".", "--check", checks];
+    assert_snapshot!(workspace.run_beside(&[("git", Program::Real)], &arguments));
+    let json = [&arguments[..], &["--output", "json", "--path", "shop"]].concat();
+    assert_snapshot!(workspace.run_beside(&[], &json));
+}
+
+#[test]
+fn doctor_says_why_a_repository_cannot_be_had() {
+    let workspace = Workspace::new();
+    let git = [("git", Program::Real)];
+    assert_snapshot!(workspace.run_beside(&git, &["doctor", "--check", "repository,push,manifests", "--repo", "nowhere"]));
+    assert_snapshot!(workspace.run_beside(&[], &["doctor", "--check", "manifests"]));
 }

@@ -1,8 +1,23 @@
 //! A folder and an environment that nothing of the user's reaches: no HOME, no git configuration, no clock in commits.
 
-use std::path::Path;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
+
+/// A program in PATH.
+pub(crate) enum Program {
+    /// One that prints this.
+    Prints(&'static str),
+    /// The one of this host.
+    Real,
+}
+
+fn real(name: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| path.exists()).expect("it is installed")
+}
 
 pub(crate) struct Workspace {
     dir: TempDir,
@@ -41,10 +56,33 @@ impl Workspace {
     /// Runs driftless here: exit code, stdout and stderr as one text, with the folder's name taken out.
     pub(crate) fn run(&self, args: &[&str]) -> String {
         let mut command = Command::new(env!("CARGO_BIN_EXE_driftless"));
-        let output = self.hermetic(&mut command).args(args).stdin(Stdio::null()).output().expect("driftless runs");
+        self.shown(self.hermetic(&mut command).args(args).stdin(Stdio::null()))
+    }
+
+    fn shown(&self, command: &mut Command) -> String {
+        let output = command.output().expect("driftless runs");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(&*self.path().to_string_lossy(), "[DIR]");
         let code = output.status.code().map_or("a signal".to_owned(), |code| code.to_string());
         format!("exit: {code}\n--- stdout\n{}--- stderr\n{}", text(&output.stdout), text(&output.stderr))
+    }
+
+    /// The same with no other programs in PATH than these: a name and what it prints, or the path of a real one.
+    pub(crate) fn run_beside(&self, programs: &[(&str, Program)], args: &[&str]) -> String {
+        let bin = self.path().join("bin");
+        std::fs::create_dir_all(&bin).expect("a folder");
+        for (name, program) in programs {
+            match program {
+                Program::Prints(text) => {
+                    let path = bin.join(name);
+                    std::fs::write(&path, format!("#!/bin/sh\necho '{text}'\n")).expect("a script");
+                    std::fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("a program");
+                }
+                Program::Real => std::os::unix::fs::symlink(real(name), bin.join(name)).expect("a link"),
+            }
+        }
+        let mut command = Command::new(env!("CARGO_BIN_EXE_driftless"));
+        self.hermetic(&mut command).env("PATH", &bin);
+        self.shown(command.args(args).stdin(Stdio::null()))
     }
 
     fn hermetic<'a>(&self, command: &'a mut Command) -> &'a mut Command {

@@ -38,12 +38,17 @@ pub(crate) struct StateArgs {
 }
 
 impl StateArgs {
+    /// Its path, whether it is there or not.
+    pub(crate) fn path(&self) -> CliResult<PathBuf> {
+        match &self.state_dir {
+            Some(dir) => std::path::absolute(dir).map_err(|error| unusable(dir, error)),
+            None => default_root(),
+        }
+    }
+
     /// The directory, made if it is missing.
     pub(crate) fn open(&self) -> CliResult<StateDir> {
-        let root = match &self.state_dir {
-            Some(dir) => std::path::absolute(dir).map_err(|error| unusable(dir, error))?,
-            None => default_root()?,
-        };
+        let root = self.path()?;
         DirBuilder::new().recursive(true).mode(0o700).create(&root).map_err(|error| unusable(&root, error))?;
         Ok(StateDir { root })
     }

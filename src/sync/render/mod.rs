@@ -65,6 +65,25 @@ impl Default for RenderSettings {
     }
 }
 
+/// Whether kustomize and helm can be confined here: tried with `true`.
+///
+/// # Errors
+/// Why not.
+pub fn try_sandbox(settings: &RenderSettings) -> Result<(), String> {
+    let program = settings.search.iter().map(|folder| folder.join("true")).find(|program| program.is_file());
+    let tool = program.ok_or_else(|| "there is no program `true` to try it with".to_owned())?;
+    let settings = RenderSettings { confinement: Confinement::Jail, ..settings.clone() };
+    let job = jail::Job { tool: &tool, args: Vec::new(), folder: String::new(), files: &[] };
+    match jail::run(&settings, &job) {
+        Ok(jail::Ended::Rendered(_)) => Ok(()),
+        Ok(jail::Ended::Refused(words)) => Err(words.trim().to_owned()),
+        Err(error) => Err(match std::error::Error::source(&error) {
+            Some(cause) => format!("{error}: {cause}"),
+            None => error.to_string(),
+        }),
+    }
+}
+
 /// What became of a folder.
 #[derive(Debug, Clone)]
 pub(crate) struct RenderedUnit {

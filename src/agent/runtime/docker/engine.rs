@@ -94,6 +94,11 @@ pub(super) struct Session {
 }
 
 impl Session {
+    /// The version of the API that is spoken, as `1.44`.
+    pub(super) fn api(&self) -> String {
+        format!("{}.{}", self.api.major, self.api.minor)
+    }
+
     /// Reads leniently. `path` is without version.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ReadError> {
         wire::get(&self.socket, &format!("{}{path}", self.api.prefix())).await

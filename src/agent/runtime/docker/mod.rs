@@ -21,6 +21,7 @@
 
 mod create;
 mod credentials;
+mod describe;
 mod engine;
 mod events;
 mod exec;
@@ -37,6 +38,7 @@ mod settle;
 mod tar;
 mod wire;
 
+pub use describe::{EngineFacts, describe};
 pub use engine::socket_of;
 pub use import::program_files;
 
