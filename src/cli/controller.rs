@@ -1,7 +1,7 @@
 //! `driftless controller`: the half that watches the repository and decides.
 
 use super::halves::{self, Running};
-use super::options::{ConfigArgs, StateArgs, WatchArgs};
+use super::options::{ConfigArgs, NetworkArgs, StateArgs, WatchArgs};
 use super::{CliResult, doors};
 use crate::controller::shell::ShellSettings;
 use crate::telemetry;
@@ -27,6 +27,8 @@ Stopping the controller stops no pod: agents keep what runs running, and restart
 pub struct ControllerArgs {
     #[command(flatten)]
     watch: WatchArgs,
+    #[command(flatten)]
+    network: NetworkArgs,
     #[command(flatten)]
     state: StateArgs,
     /// Where status and the read-only Kubernetes API listen, on this machine
@@ -60,13 +62,14 @@ async fn start(args: &ControllerArgs) -> CliResult<Running> {
     let state = args.state.open()?;
     let mut running = Running::new();
     running.keep(state.lock_controller().await?);
+    let network = args.network.of_cluster()?;
     let mut agents = args.agents.clone();
     if agents.is_empty() {
         agents = vec![WireAddress::Tcp(AGENTS.to_owned()), WireAddress::Unix(state.socket())];
     }
     let (doors, admission) = doors::open(&mut running, &state, &agents, &args.advertise).await?;
     running.note("agents", agents.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
-    let settings = ShellSettings { admission, ..args.watch.settings(&state) };
+    let settings = ShellSettings { admission, network, ..args.watch.settings(&state) };
     halves::start_controller(&mut running, settings, &args.listen, Incoming::merge(doors)).await?;
     running.note("state", state.root().display().to_string());
     Ok(running)

@@ -20,6 +20,7 @@ mod get;
 mod get_own;
 mod halves;
 mod history;
+mod keeper;
 mod kubeconfig;
 mod logs;
 mod node;
@@ -75,6 +76,8 @@ pub enum Command {
     #[command(hide = true)]
     DemoServer(demo_server::DemoServerArgs),
     #[command(hide = true)]
+    Keeper(keeper::KeeperArgs),
+    #[command(hide = true)]
     Pause(pause::PauseArgs),
     #[command(hide = true)]
     Shim(shim::ShimArgs),
@@ -106,6 +109,7 @@ pub fn run(cli: Cli) -> CliResult<ExitCode> {
         Command::Completions(args) => completions::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::DemoServer(args) => demo_server::run(args),
+        Command::Keeper(args) => keeper::run(&args),
         Command::Pause(args) => pause::run(&args),
         Command::Shim(args) => shim::run(&args),
         Command::RenderJail(args) => render_jail::run(&args),

@@ -2,8 +2,9 @@
 
 use super::halves::{self, Running};
 use super::node::RuntimeChoice;
-use super::options::{AllowArgs, ConfigArgs, ReserveArgs, StateArgs, StateDir, WatchArgs};
+use super::options::{AllowArgs, ConfigArgs, NetworkArgs, ReserveArgs, StateArgs, StateDir, WatchArgs};
 use super::{CliResult, doors};
+use crate::agent;
 use crate::controller::shell::ShellSettings;
 use crate::telemetry;
 use crate::wire::{self, Incoming, WireAddress};
@@ -30,6 +31,8 @@ Every option can also be given as DRIFTLESS_… in the environment. DRIFTLESS_LO
 pub struct UpArgs {
     #[command(flatten)]
     watch: WatchArgs,
+    #[command(flatten)]
+    network: NetworkArgs,
     #[command(flatten)]
     state: StateArgs,
     /// Where status and the read-only Kubernetes API listen, on this machine
@@ -74,10 +77,12 @@ pub async fn start(args: &UpArgs) -> CliResult<Running> {
     let mut running = Running::new();
     running.keep(state.lock_controller().await?);
     running.keep(state.lock_agent().await?);
+    let folders = super::node::folders(&args.watch.cluster, &state.agent())?;
+    let (network, told) = args.network.of_host(&agent::shell::table(&folders))?;
     let (connector, own) = wire::local();
     let (mut doors, admission) = doors::open(&mut running, &state, &args.agents, &[]).await?;
     doors.push(own);
-    let settings = ShellSettings { admission, ..args.watch.settings(&state) };
+    let settings = ShellSettings { admission, network, ..args.watch.settings(&state) };
     halves::start_controller(&mut running, settings, &args.listen, Incoming::merge(doors)).await?;
     let agent = halves::AgentOptions {
         cluster: args.watch.cluster.clone(),
@@ -89,6 +94,7 @@ pub async fn start(args: &UpArgs) -> CliResult<Running> {
         connector,
     };
     halves::start_agent(&mut running, agent).await?;
+    running.note("network", told);
     running.note("state", state.root().display().to_string());
     Ok(running)
 }

@@ -1,11 +1,12 @@
 //! What is wanted: the revision in force, what of it is held back, and what came before.
 
+use super::addresses::Addresses;
 use super::crons::Made;
 use super::event::{Commit, LoadedRevision};
+use super::node_ports::NodePorts;
 use super::priority::Ranks;
 use crate::model::{Cidr, Desired, Kind, Moment, Object, ObjectKey, PodSnapshot, Policy, PruneBlock, Revision, TemplateHash};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 /// What is wanted.
@@ -43,6 +44,10 @@ pub(super) struct Inputs {
     pub(super) ranks: Ranks,
     /// The stable addresses of Services.
     pub(super) addresses: Addresses,
+    /// Their ports of every node.
+    pub(super) node_ports: NodePorts,
+    /// Those that have ports on the nodes labelled for it.
+    pub(super) balanced: BTreeSet<ObjectKey>,
 }
 
 /// A deletion on its way.
@@ -52,63 +57,6 @@ pub(super) struct Pruning {
     pub(super) commit: Option<Revision>,
     /// The workload that seems to be the same under a new name: it is ready before this one goes.
     pub(super) after: Option<ObjectKey>,
-}
-
-/// The stable addresses of Services, each given out once.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Addresses {
-    range: Cidr,
-    of: BTreeMap<ObjectKey, Ipv4Addr>,
-    taken: BTreeSet<Ipv4Addr>,
-}
-
-impl Default for Addresses {
-    fn default() -> Self {
-        Self::of(None)
-    }
-}
-
-impl Addresses {
-    /// Addresses of a range; without one they never leave the host: 127.64.0.0/10.
-    pub(super) fn of(range: Option<Cidr>) -> Self {
-        let local = Cidr::new(Ipv4Addr::new(127, 64, 0, 0), 10);
-        let range = range.or(local).unwrap_or(Cidr::ALL);
-        Self { range, of: BTreeMap::new(), taken: BTreeSet::new() }
-    }
-
-    pub(super) fn get(&self, key: &ObjectKey) -> Option<Ipv4Addr> {
-        self.of.get(key).copied()
-    }
-
-    /// Takes an address over from the memory. One of another range is given up.
-    pub(super) fn restore(&mut self, key: &ObjectKey, address: Ipv4Addr) {
-        if self.range.contains(address) && self.taken.insert(address) {
-            self.of.insert(key.clone(), address);
-        }
-    }
-
-    /// Gives a Service its address: by its name and its cluster's, so that it is the same after a lost memory and clusters beside
-    /// each other on one host rarely meet, or the next free one.
-    pub(super) fn allot(&mut self, cluster: &str, key: &ObjectKey) {
-        if self.of.contains_key(key) {
-            return;
-        }
-        let digest = blake3::hash(format!("{cluster}\n{}", key.short()).as_bytes());
-        let [a, b, c, d, ..] = *digest.as_bytes();
-        let count = u32::try_from(self.range.size()).unwrap_or(u32::MAX);
-        let start = u32::from_be_bytes([a, b, c, d]) % count;
-        let probes = (start..count).chain(0..start).filter_map(|index| self.range.nth(index));
-        let usable = |address: &Ipv4Addr| !matches!(address.octets()[3], 0 | 255) && !self.taken.contains(address);
-        if let Some(address) = probes.into_iter().find(usable) {
-            self.restore(key, address);
-        }
-    }
-
-    pub(super) fn free(&mut self, key: &ObjectKey) {
-        if let Some(address) = self.of.remove(key) {
-            self.taken.remove(&address);
-        }
-    }
 }
 
 /// How an object came to be what it is.

@@ -60,6 +60,7 @@ impl Controller {
             self.nodes.draining.remove(name);
         }
         self.dirty.drains = true;
+        self.dirty.services.extend(self.inputs.balanced.iter().cloned());
         let now = self.now;
         let Some(node) = self.nodes.get_mut(name) else { return };
         node.drain = node.drain.take().filter(|_| marks.drain);

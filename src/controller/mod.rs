@@ -21,7 +21,9 @@
 //!
 //! Deliberately absent: I/O, the clock, random numbers, and every decision that `apply` makes.
 
+mod addresses;
 mod agents;
+mod allot;
 mod check;
 mod claims;
 mod core;
@@ -36,6 +38,7 @@ mod jobs;
 mod marks;
 mod membership;
 mod network;
+mod node_ports;
 mod nodes;
 mod pass;
 mod placements;

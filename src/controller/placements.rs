@@ -112,6 +112,12 @@ impl Placement {
         self.retired.is_none() && self.report.as_ref().is_some_and(ready)
     }
 
+    /// True if it runs and is to go on, ready or not.
+    pub(super) fn is_running(&self) -> bool {
+        let runs = |report: &PodReport| report.phase == PodPhase::Running && report.address.is_some();
+        self.retired.is_none() && self.report.as_ref().is_some_and(runs)
+    }
+
     fn is_ready(&self) -> bool {
         self.report.as_ref().is_some_and(|report| report.ready && report.phase == PodPhase::Running)
     }

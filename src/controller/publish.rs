@@ -9,8 +9,8 @@ use super::nodes::RESEND_AFTER;
 use super::placements::Placement;
 use super::timers::Timer;
 use crate::model::{
-    Backend, EndpointPort, EndpointSet, IntOrString, Kind, Member, NodeName, Object, ObjectKey, PodTemplate, ServicePort,
-    ServiceSpec,
+    Backend, EndpointPort, EndpointSet, IntOrString, Kind, Member, NodeName, Object, ObjectKey, PodTemplate, ServiceKind,
+    ServicePort, ServiceSpec, Traffic, TrafficPolicy,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -34,18 +34,33 @@ impl Controller {
             return EndpointSet { removed: true, ..nothing };
         };
         let members = self.members(key, spec);
+        let node_ports = self.inputs.node_ports.get(key);
         let ports = spec.ports.iter().map(|port| EndpointPort {
             name: port.name.clone(),
             port: port.port,
             protocol: port.protocol,
-            node_port: None,
+            node_port: node_ports.get(&(port.port, port.protocol)).copied(),
             backends: members.iter().filter_map(|placement| self.backend(placement, port)).collect(),
         });
         EndpointSet {
             address: self.inputs.addresses.get(key),
             ports: ports.collect(),
+            traffic: self.traffic(spec),
+            external_name: spec.external_name.clone().filter(|_| spec.kind == ServiceKind::ExternalName),
             members: members.iter().filter(|_| spec.is_headless()).filter_map(|placement| self.member(placement, key)).collect(),
             ..nothing
+        }
+    }
+
+    /// Who gets which connection.
+    fn traffic(&self, spec: &ServiceSpec) -> Traffic {
+        let is_balanced = spec.kind == ServiceKind::LoadBalancer;
+        Traffic {
+            sticky_for: spec.sticky_for(),
+            internal_local: spec.internal_traffic_policy == TrafficPolicy::Local,
+            external_local: spec.external_traffic_policy == TrafficPolicy::Local,
+            load_balancers: if is_balanced { self.load_balancers() } else { BTreeSet::new() },
+            source_ranges: spec.source_ranges(),
         }
     }
 
@@ -73,7 +88,8 @@ impl Controller {
     }
 
     fn is_member(&self, placement: &Placement, key: &ObjectKey, spec: &ServiceSpec) -> bool {
-        if spec.selector.is_empty() || !placement.is_serving() || !self.is_reachable(&placement.node) {
+        let serves = if spec.publish_not_ready_addresses { placement.is_running() } else { placement.is_serving() };
+        if spec.selector.is_empty() || !serves || !self.is_reachable(&placement.node) {
             return false;
         }
         let labels = self.template_of(placement).map(|template| &template.metadata.labels);

@@ -67,6 +67,7 @@ impl Controller {
         if let Some(address) = current.address {
             self.inputs.addresses.restore(key, address);
         }
+        self.inputs.node_ports.restore(key, &current.node_ports);
         if let Some(cron) = &current.cron {
             self.crons.insert(key.clone(), cron.clone());
         }

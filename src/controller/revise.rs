@@ -193,12 +193,7 @@ impl Controller {
             self.keep_claim(key);
         }
         if let Some(spec) = object.service() {
-            if spec.is_headless() {
-                self.inputs.addresses.free(key);
-            } else {
-                self.inputs.addresses.allot(&self.settings.cluster, key);
-            }
-            self.dirty.services.insert(key.clone());
+            self.provide(key, spec);
         }
         if let Some(snapshot) = object.snapshot() {
             let revision = object.source.revision.clone();
@@ -229,7 +224,7 @@ impl Controller {
     }
 
     fn apply_deletion(&mut self, key: &ObjectKey, plan: &Plan, old: &Desired) {
-        self.inputs.addresses.free(key);
+        self.take_back_provisions(key);
         if key.kind == Kind::CronJob {
             self.delete_cron(key, self.inputs.effective.revision.clone());
         }

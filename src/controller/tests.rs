@@ -14,6 +14,7 @@ mod placement;
 mod restarts;
 mod rollouts;
 mod scale;
+mod services;
 mod sets;
 mod world;
 

@@ -39,6 +39,7 @@ impl Controller {
             applied: (*object.written).clone(),
             pods: object.workload().is_some().then(|| self.current_pods(object)),
             address: self.inputs.addresses.get(key),
+            node_ports: self.inputs.node_ports.current(key),
             cron: self.crons.get(key).cloned(),
             made_by: self.inputs.made.get(key).map(|made| made.by.clone()),
             volume: self.claims.volume(key),

@@ -157,9 +157,17 @@ impl Controller {
 
     fn service_views(&self) -> BTreeMap<ObjectKey, ServiceView> {
         let services = self.inputs.effective.objects.values().filter(|object| object.service().is_some());
+        let addresses = || self.load_balancers().into_iter().filter_map(|name| Some(self.facts(&name)?.address));
+        let balancers: BTreeSet<String> = if self.inputs.balanced.is_empty() { BTreeSet::new() } else { addresses().collect() };
         let view = |key: &ObjectKey| {
             let ports = self.services.get(key).map(|service| service.set.ports.as_slice()).unwrap_or_default();
-            ServiceView { address: self.inputs.addresses.get(key), backends: ports.first().map_or(0, |port| port.backends.len()) }
+            let is_balanced = self.inputs.balanced.contains(key);
+            ServiceView {
+                address: self.inputs.addresses.get(key),
+                backends: ports.first().map_or(0, |port| port.backends.len()),
+                node_ports: self.inputs.node_ports.get(key),
+                load_balancers: if is_balanced { balancers.clone() } else { BTreeSet::new() },
+            }
         };
         services.map(|object| (object.key.clone(), view(&object.key))).collect()
     }

@@ -39,6 +39,7 @@ pub(crate) fn check(drafts: &[&Arc<Draft>], excused: &BTreeSet<ObjectKey>) -> Ve
     }
     checker.scaled_twice();
     checker.host_ports();
+    checker.same_addresses();
     checker.same_paths();
     checker.default_classes();
     checker.findings

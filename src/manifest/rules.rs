@@ -5,15 +5,16 @@ use super::findings::Findings;
 use super::names::{is_label_key, nearest};
 use super::table::{Guard, Table, row_for};
 use super::yaml::escape;
-use crate::model::{Body, Kind, LabelExpression, LabelSelector, Meta, RestartPolicy, ServiceSpec, Strategy};
+use crate::model::{Body, Kind, LabelExpression, LabelSelector, Meta, RestartPolicy, Strategy};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 mod image;
 mod ingress;
 mod job;
 mod placement;
 mod pod;
+mod service;
 mod sets;
 mod settings;
 
@@ -34,7 +35,7 @@ pub(crate) fn check(kind: Kind, meta: &Meta, value: &Value, body: &DraftBody, fi
         DraftBody::Plain(Body::Secret(data)) => {
             check_config(data.iter().map(|(key, bytes)| (key.as_str(), bytes.expose().len())), findings);
         }
-        DraftBody::Plain(Body::Service(spec)) => check_service(spec, findings),
+        DraftBody::Plain(Body::Service(spec)) => service::check(spec, findings),
         DraftBody::Plain(Body::Claim(spec)) => sets::check_claim(spec, "/spec", findings),
         DraftBody::Plain(Body::Ingress(spec)) => ingress::check(spec, findings),
         DraftBody::Plain(Body::Node(spec)) => placement::check_node(spec, findings),
@@ -138,29 +139,6 @@ fn check_config<'a>(data: impl Iterator<Item = (&'a str, usize)>, findings: &mut
     }
     if total > CONFIG_BYTES_MAX {
         findings.error("/data", &format!("holds {total} bytes; at most {CONFIG_BYTES_MAX} are allowed"), None);
-    }
-}
-
-fn check_service(spec: &ServiceSpec, findings: &mut Findings<'_>) {
-    if spec.selector.is_empty() {
-        let hint = "Services lead to pods only; write the labels of the pods".to_owned();
-        findings.error("/spec/selector", "is required", Some(hint));
-    }
-    check_keys(&spec.selector, "/spec/selector", findings);
-    if spec.ports.is_empty() && !spec.is_headless() {
-        findings.error("/spec/ports", "is required", None);
-    }
-    let (mut names, mut numbers) = (BTreeSet::new(), BTreeSet::new());
-    for (index, port) in spec.ports.iter().enumerate() {
-        let pointer = format!("/spec/ports/{index}");
-        if spec.ports.len() > 1 && port.name.is_empty() {
-            findings.error(&format!("{pointer}/name"), "is required where there are several ports", None);
-        } else if !names.insert(&port.name) {
-            findings.error(&format!("{pointer}/name"), "is the name of another port", None);
-        }
-        if !numbers.insert((port.port, port.protocol)) {
-            findings.error(&format!("{pointer}/port"), "is the port of another entry with the same protocol", None);
-        }
     }
 }
 

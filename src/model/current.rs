@@ -3,7 +3,7 @@
 //! It holds no addresses of pods, restart counts or timestamps, so that it changes only when the world does. The times at which a Job
 //! began and ended, and a CronJob was due, are no exception: they are what happened.
 
-use super::{Cidr, CronRun, JobRun, KeyFingerprint, MadeBy, NodeName, ObjectKey, Revision, TemplateHash};
+use super::{Cidr, CronRun, JobRun, KeyFingerprint, MadeBy, NodeName, ObjectKey, Protocol, Revision, TemplateHash};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +27,9 @@ pub struct CurrentObject {
     /// For a Service: its stable address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<Ipv4Addr>,
+    /// For a Service: its ports of every node.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub node_ports: Vec<CurrentNodePort>,
     /// For a CronJob: when it was last due.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cron: Option<CronRun>,
@@ -39,6 +42,18 @@ pub struct CurrentObject {
     /// True if the revision no longer has it and the brake holds its deletion.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub deletion_blocked: bool,
+}
+
+/// A port that every node has for a Service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CurrentNodePort {
+    /// The port of the Service.
+    pub port: u16,
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// The port of the nodes.
+    pub node_port: u16,
 }
 
 /// Where the data of a volume claim is.

@@ -1,12 +1,11 @@
 //! What status shows: one frozen picture of everything the controller knows, made after each pass.
 
 use super::{
-    AutoscalerView, ChangeCounts, DrainView, Epoch, HostUsage, JobRun, Moment, NodeConditions, NodeFacts, NodeName, NodeSpec,
-    Object, ObjectKey, Outcome, PodReport, PodRun, PodSnapshot, PodUid, PodUsage, Problem, Revision, StopReason, TemplateHash,
+    AutoscalerView, ChangeCounts, DrainView, Epoch, JobRun, Moment, NodeConditions, NodeFacts, NodeName, NodeSpec, Object, ObjectKey, Outcome, PodReport, PodRun, PodSnapshot, PodUid, PodUsage, Problem, Protocol, Revision, StopReason, TemplateHash, HostUsage,
     Trigger, UnitName, UnitState,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -252,12 +251,16 @@ pub struct ClaimView {
 }
 
 /// A Service.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ServiceView {
-    /// Its stable local address.
+    /// Its stable address.
     pub address: Option<Ipv4Addr>,
     /// Ready backends of its first port.
     pub backends: usize,
+    /// The port of every node for each of its ports that has one.
+    pub node_ports: BTreeMap<(u16, Protocol), u16>,
+    /// The addresses of the nodes that have its ports.
+    pub load_balancers: BTreeSet<String>,
 }
 
 /// One reconcile.

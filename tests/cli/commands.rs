@@ -45,7 +45,7 @@ fn validate_names_every_problem_with_its_place_and_never_a_secret() {
     workspace.write("shop/web.yaml", &text);
     workspace.write(
         "shop/service.yaml",
-        "apiVersion: v1\nkind: Service\nmetadata: {name: Web_1}\nspec: {type: LoadBalancer, ports: [{port: 80}]}\n",
+        "apiVersion: v1\nkind: Service\nmetadata: {name: Web_1}\nspec: {ports: [{port: 80, protocol: SCTP}]}\n",
     );
     workspace.write("net/policy.yaml", "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: none}\n");
     let output = workspace.run(&["validate", "."]);

@@ -5,7 +5,7 @@ use crate::play;
 use crate::stage::{Stage, hear, own_cluster, read_all, until, within};
 use bollard::models::{ContainerCreateBody, ContainerInspectResponse, NetworkCreateRequest};
 use bollard::query_parameters::CreateContainerOptionsBuilder;
-use driftless::agent::net::{ExtraAddress, Proxy};
+use driftless::agent::net::{ExtraAddress, Proxy, Setup};
 use driftless::agent::runtime::{
     ContainerId, ContainerLaunch, Labels, LaunchPort, Limits, LogOptions, LogRetention, Mount, PullPolicy, Role, RunState,
     Runtime, RuntimeError, SANDBOX,
@@ -305,7 +305,7 @@ async fn a_container_reaches_a_service_at_the_gateway(stage: &Stage) {
         port: backend_port,
     }];
     let ports = vec![EndpointPort { name: String::new(), port: 80, protocol: Protocol::Tcp, node_port: None, backends }];
-    let proxy = Proxy::default();
+    let proxy = Proxy::new(Setup::alone(NodeName::new("host-1")));
     let extra = ExtraAddress { service_port: 80, protocol: Protocol::Tcp, address: (gateway, port).into() };
     proxy.apply(&EndpointSet { ports, ..EndpointSet::empty(service, 1) }, &[extra]);
     let started = stage.start(&stage.launch("web", &format!("nc {gateway} {port} < /dev/null; echo end"))).await;

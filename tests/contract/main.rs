@@ -29,6 +29,8 @@ mod git_loader;
 mod git_mirror;
 mod kubectl;
 mod kubectl_yaml;
+mod namespace;
+mod network;
 mod other_engines;
 mod process;
 mod process_only;

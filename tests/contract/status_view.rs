@@ -47,8 +47,14 @@ pub(crate) fn view() -> View {
             BudgetView { expected: 3, healthy: 3, desired: 2, allowed: 1 },
         )]),
         services: BTreeMap::from([
-            (key(Kind::Service, "web"), ServiceView { address: Some(Ipv4Addr::new(127, 64, 0, 10)), backends: 3 }),
-            (key(Kind::Service, "api"), ServiceView { address: Some(Ipv4Addr::new(127, 64, 0, 11)), backends: 1 }),
+            (
+                key(Kind::Service, "web"),
+                ServiceView { address: Some(Ipv4Addr::new(127, 64, 0, 10)), backends: 3, ..ServiceView::default() },
+            ),
+            (
+                key(Kind::Service, "api"),
+                ServiceView { address: Some(Ipv4Addr::new(127, 64, 0, 11)), backends: 1, ..ServiceView::default() },
+            ),
         ]),
         reconciles: reconciles(),
         events: events(),
@@ -149,9 +155,9 @@ fn service(app: &str) -> ServiceSpec {
         name: "http".into(),
         port: 80,
         target_port: Some(IntOrString::Text("http".into())),
-        protocol: Protocol::Tcp,
+        ..ServicePort::default()
     };
-    ServiceSpec { selector: labels(app), ports: vec![port], cluster_ip: None }
+    ServiceSpec { selector: labels(app), ports: vec![port], ..ServiceSpec::default() }
 }
 
 fn rolling() -> Strategy {

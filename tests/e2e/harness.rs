@@ -1,5 +1,6 @@
 //! A cluster of one in a temporary folder: a bare repo, a clone to push from, and `driftless up` as a child process.
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -21,6 +22,9 @@ pub struct Cluster {
     pub name: String,
     pub runtime: &'static str,
     pub port: u16,
+    /// `--service-cidr`; nothing is asked for where it is empty. The rules of this machine's kernel are left alone: tests of virtual
+    /// addresses have namespaces of their own.
+    pub service_cidr: &'static str,
     up: Option<Child>,
 }
 
@@ -32,7 +36,7 @@ impl Cluster {
             "e2e-{}",
             dir.path().file_name().expect("a name").to_string_lossy().rsplit('-').next().expect("a tail").to_lowercase()
         );
-        let cluster = Self { dir, name, runtime, port: free_port(), up: None };
+        let cluster = Self { dir, name, runtime, port: free_port(), service_cidr: "loopback", up: None };
         git(cluster.dir.path(), &["init", "--quiet", "--bare", "--initial-branch=main", "repo.git"]);
         git(cluster.dir.path(), &["clone", "--quiet", "repo.git", "clone"]);
         git(&cluster.clone_dir(), &["checkout", "--quiet", "-B", "main"]);
@@ -73,7 +77,9 @@ impl Cluster {
     /// The arguments of `driftless up` for this cluster.
     pub fn up_args(&self) -> Vec<String> {
         let text = |path: PathBuf| path.to_string_lossy().into_owned();
-        [
+        let asked = Some(self.service_cidr).filter(|range| !range.is_empty());
+        let range = asked.into_iter().flat_map(|range| ["--service-cidr".to_owned(), range.to_owned()]);
+        let args = [
             "up".to_owned(),
             "--repo".to_owned(),
             text(self.repo()),
@@ -85,8 +91,8 @@ impl Cluster {
             format!("127.0.0.1:{}", self.port),
             "--runtime".to_owned(),
             self.runtime.to_owned(),
-        ]
-        .to_vec()
+        ];
+        args.into_iter().chain(range).collect()
     }
 
     /// Starts `driftless up` and waits until its status answers.
@@ -107,6 +113,15 @@ impl Cluster {
     pub fn kill(&mut self) {
         if let Some(mut child) = self.up.take() {
             child.kill().expect("a kill");
+            child.wait().expect("an end");
+        }
+    }
+
+    /// Ends driftless in order.
+    pub fn terminate(&mut self) {
+        if let Some(mut child) = self.up.take() {
+            let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a process id");
+            kill_process(pid, Signal::TERM).expect("a signal");
             child.wait().expect("an end");
         }
     }
@@ -358,11 +373,14 @@ pub struct Load {
 }
 
 impl Load {
+    /// How many requests are under way at once.
+    pub const CLIENTS: usize = 4;
+
     pub fn start(address: SocketAddr) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let done = Arc::new(AtomicU64::new(0));
         let failures = Arc::new(std::sync::Mutex::new(Vec::new()));
-        let threads = (0..4)
+        let threads = (0..Self::CLIENTS)
             .map(|_| {
                 let (stop, done, failures) = (stop.clone(), done.clone(), failures.clone());
                 std::thread::spawn(move || {

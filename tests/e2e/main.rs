@@ -15,6 +15,9 @@ mod kinds;
 mod lifecycle;
 mod main_job;
 mod manifests;
+#[path = "../contract/namespace.rs"]
+mod namespace;
 mod probes;
 mod promises;
 mod scale;
+mod services;

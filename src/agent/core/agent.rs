@@ -8,7 +8,7 @@ use super::proxied::Proxied;
 use crate::agent::launch::Folders;
 use crate::agent::runtime::{ContainerId, Usage};
 use crate::model::{
-    Epoch, Exit, Generation, Hello, HostUsage, Moment, NetworkEcho, NodeConditions, NodeFacts, NodeNetwork, ObjectKey, PodEvent,
+    Epoch, Exit, Generation, Hello, Moment, NetworkEcho, NodeConditions, NodeFacts, NodeName, NodeNetwork, ObjectKey, PodEvent, HostUsage,
     PodSnapshot, PodUid, PodUsage, RuntimeKind, ServiceProblem, StopOrder, TemplateHash,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -75,6 +75,8 @@ pub struct Agent {
     pub(super) unsaved: Option<String>,
     /// Until when the host said that it may be away.
     pub(super) away_until: Option<Moment>,
+    /// Where the kernel turns what goes to addresses of the cluster.
+    pub(super) proxy_port: Option<u16>,
     /// The volume claims whose data is here.
     pub(super) volumes: BTreeSet<ObjectKey>,
     /// Those that are ordered to be deleted, and when to try.
@@ -145,6 +147,7 @@ impl Agent {
             full_disk: None,
             unsaved: None,
             away_until: None,
+            proxy_port: ledger.proxy_port,
             volumes: ledger.volumes,
             erase: BTreeMap::new(),
             erasing: BTreeSet::new(),
@@ -167,6 +170,7 @@ impl Agent {
             effects: Vec::new(),
         };
         agent.effects.extend(agent.network.clone().map(Effect::Network));
+        agent.intercept();
         for service in agent.services.keys().cloned().collect::<Vec<_>>() {
             agent.publish(&service);
         }
@@ -243,6 +247,12 @@ impl Agent {
         }
     }
 
+    /// This node.
+    #[must_use]
+    pub fn node(&self) -> NodeName {
+        self.settings.facts.name.clone()
+    }
+
     /// The network as it was told.
     pub(super) fn network_echo(&self) -> NetworkEcho {
         let echo = |network: &Arc<NodeNetwork>| NetworkEcho { version: network.version, pods: Some(network.pods) };
@@ -260,6 +270,7 @@ impl Agent {
             services: self.services.clone(),
             volumes: self.volumes.clone(),
             network: self.network.clone(),
+            proxy_port: self.proxy_port,
             intact: true,
         }
     }

@@ -1,21 +1,15 @@
 //! What the controller says.
 
 use super::agent::Agent;
-use super::event::Effect;
-use super::ledger::ServiceRecord;
 use super::pod::{Member, Pod, State};
-use super::ports::{self, Ports};
+use super::ports;
+use super::services::seed;
 use crate::agent::launch;
-use crate::agent::net::ExtraAddress;
 use crate::agent::runtime::{Role, SANDBOX};
-use crate::model::{
-    Assignment, EndpointSet, Moment, NodeNetwork, ObjectKey, PodRun, PodSpec, Protocol, RuntimeKind, ServiceProblem, StopOrder,
-};
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use crate::model::{Assignment, Moment, PodRun, PodSpec, Protocol, RuntimeKind, ServiceProblem, StopOrder};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-use uuid::Uuid;
 
 /// How long the end of a pod is remembered at least, so that a listing that was under way cannot bring it back.
 const REMEMBER_GONE: Duration = Duration::from_secs(300);
@@ -137,69 +131,6 @@ impl Agent {
         self.lost_secrets.retain(|hash| used.contains(hash));
     }
 
-    /// Takes in where a Service leads; versions only grow.
-    pub(super) fn take_endpoints(&mut self, set: Arc<EndpointSet>) {
-        let service = set.service.clone();
-        match self.services.get_mut(&service) {
-            Some(known) if known.set.version > set.version => return,
-            Some(known) => known.set = set,
-            None => {
-                self.services.insert(service.clone(), ServiceRecord { set, gateway_ports: BTreeMap::new() });
-            }
-        }
-        self.ledger_dirty = true;
-        self.publish(&service);
-    }
-
-    /// Takes in the network; versions only grow. It is acknowledged in any case.
-    pub(super) fn take_network(&mut self, network: Arc<NodeNetwork>) {
-        self.outbox.acknowledge = true;
-        if self.network.as_ref().is_some_and(|known| known.version >= network.version) {
-            return;
-        }
-        self.effects.push(Effect::Network(Arc::clone(&network)));
-        self.network = Some(network);
-        self.ledger_dirty = true;
-    }
-
-    /// Hands a Service to the proxy, with ports at the gateway for containers.
-    pub(super) fn publish(&mut self, service: &ObjectKey) {
-        let gateway = self.hosts.values().find_map(|host| host.gateway);
-        let mut taken = self.taken_ports();
-        let Some(record) = self.services.get_mut(service) else { return };
-        let mut extra = Vec::new();
-        if let (Some(gateway), false) = (gateway, record.set.removed) {
-            for port in &record.set.ports {
-                let seed = seed(&self.settings.cluster, crate::model::object_uid(service), port.port);
-                let known = record.gateway_ports.get(&port.port).copied();
-                let Some(at) = known.or_else(|| ports::pick(&self.settings.ports, seed, &taken)) else { continue };
-                taken.insert(at);
-                self.ledger_dirty |= record.gateway_ports.insert(port.port, at).is_none();
-                let address = SocketAddr::new(gateway, at);
-                extra.push(ExtraAddress { service_port: port.port, protocol: port.protocol, address });
-            }
-        }
-        let set = Arc::clone(&record.set);
-        if set.removed {
-            self.services.remove(service);
-        }
-        self.proxied.entry(service.clone()).or_default().hand(&set);
-        self.effects.push(Effect::Endpoints { set, extra });
-    }
-
-    pub(super) fn endpoints_in_use(&mut self, service: ObjectKey, version: u64) {
-        let proxied = self.proxied.entry(service.clone()).or_default();
-        proxied.acknowledge(version);
-        self.outbox.endpoints.insert(service, proxied.in_use());
-    }
-
-    /// Ports that are given out or known to be another program's.
-    pub(super) fn taken_ports(&self) -> Ports {
-        let pods = self.pods.values().flat_map(|pod| pod.ports.values());
-        let services = self.services.values().flat_map(|record| record.gateway_ports.values());
-        pods.chain(services).chain(&self.foreign_ports).copied().collect()
-    }
-
     /// Gives every container port of a process pod a host port. False if none is left.
     pub(super) fn allot_ports(&mut self, pod: &mut Pod, wanted: &BTreeSet<(u16, Protocol)>) -> bool {
         let mut taken = self.taken_ports();
@@ -227,10 +158,4 @@ fn members_of(spec: &PodSpec) -> Vec<(&str, Role)> {
     });
     let mains = spec.containers.iter().map(|container| (container.name.as_str(), Role::Main));
     sandbox.into_iter().chain(inits).chain(mains).collect()
-}
-
-/// Where to begin to look for a port: the same for the same pod or Service, and another one in another cluster.
-fn seed(cluster: &str, uid: Uuid, port: u16) -> u128 {
-    let digest = blake3::hash(format!("{cluster}\n{uid}\n{port}").as_bytes());
-    digest.as_bytes().iter().take(8).fold(0, |sum, byte| sum << 8 | u128::from(*byte))
 }

@@ -1,7 +1,7 @@
 //! What wakes the core, and what it asks the shell to do.
 
 use super::Ledger;
-use crate::agent::net::ExtraAddress;
+use crate::agent::net::{ExtraAddress, Interception};
 use crate::agent::runtime::{
     ContainerId, ContainerLaunch, ContainerStatus, Labels, RuntimeError, RuntimeEvent, Started, Usage, VolumeContents,
 };
@@ -218,6 +218,8 @@ pub enum Effect {
     },
     /// The network that the nodes make together, from now on.
     Network(Arc<NodeNetwork>),
+    /// Have the kernel turn what goes to its addresses to the proxy.
+    Intercept(Interception),
     /// Write the ledger; answered by [`Event::LedgerSaved`].
     SaveLedger(Box<Ledger>),
     /// Send [`Event::Wake`] at this time. The newest one counts; earlier ones are void.

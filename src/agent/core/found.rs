@@ -61,6 +61,7 @@ impl Agent {
         let moved = host.gateway != gateway;
         host.gateway = gateway;
         if moved {
+            self.intercept();
             for service in self.services.keys().cloned().collect::<Vec<_>>() {
                 self.publish(&service);
             }

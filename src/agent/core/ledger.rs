@@ -7,7 +7,7 @@ use crate::model::{
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 /// The agent's memory. Containers carry enough labels to be adopted without it; what only it knows is which assignment is in
@@ -26,6 +26,8 @@ pub struct Ledger {
     pub services: BTreeMap<ObjectKey, ServiceRecord>,
     /// The network as it was last told, so that Services on other nodes are reached when the agent restarts without its controller.
     pub network: Option<Arc<NodeNetwork>>,
+    /// The port of the proxy to which the kernel turns what goes to addresses of the cluster.
+    pub proxy_port: Option<u16>,
     /// The volume claims whose data is on this host; of the real shell, what it finds on its disk.
     pub volumes: BTreeSet<ObjectKey>,
     /// Whether this was read back whole. An agent without memory says hello only once every runtime was listed.
@@ -37,8 +39,12 @@ pub struct Ledger {
 pub struct ServiceRecord {
     /// The newest endpoints.
     pub set: Arc<EndpointSet>,
-    /// For each port of the Service, the port of the gateway at which containers reach it.
+    /// For each port of the Service, the port of the gateway at which containers reach it, where they cannot reach its address; and to
+    /// which the kernel turns its datagrams.
     pub gateway_ports: BTreeMap<u16, u16>,
+    /// The loopback address that it had before its cluster got a range for Services: pods that were started then still use it.
+    #[serde(default)]
+    pub former: Option<Ipv4Addr>,
 }
 
 /// One pod of the ledger.

@@ -7,8 +7,8 @@
 //! how a runtime does what it is asked.
 //!
 //! `agent` is the state and its one door; `assign`, `found` and `outcome` take events in; `step` decides for one pod at a time, with
-//! `start`, `stop` and `ask` (probes and hooks) to do it; `refresh` does for changed configuration,
-//! `report` says what became of it; `pressure` knows the state of the host; `flush` ends every call.
+//! `start`, `stop` and `ask` (probes and hooks) to do it; `services` says where Services are listened for; `refresh` does for changed
+//! configuration, `report` says what became of it; `pressure` knows the state of the host; `flush` ends every call.
 
 mod agent;
 mod ask;
@@ -26,6 +26,7 @@ mod probe;
 mod proxied;
 mod refresh;
 mod report;
+mod services;
 mod start;
 mod step;
 mod stop;

@@ -3,6 +3,7 @@
 use super::agent::Agent;
 use super::event::Effect;
 use super::pod::{Pod, PostStart, State};
+use super::services::is_virtual;
 use crate::agent::launch::{self, LaunchError, LaunchInput, SandboxInput, ServiceAddress};
 use crate::agent::runtime::{ContainerLaunch, Role, SANDBOX};
 use crate::model::{Container, ContainerPort, Moment, ObjectKey, PodSnapshot, Protocol, RuntimeKind};
@@ -90,13 +91,14 @@ impl Agent {
         })
     }
 
-    /// The Services of a namespace as its pods reach them: host processes at the Service's own address, containers at the gateway.
+    /// The Services of a namespace as its pods reach them: at the Service's own address, or, where that never leaves the host,
+    /// containers at the gateway.
     fn service_addresses(&self, namespace: &str, process: bool) -> Vec<ServiceAddress> {
         let gateway = self.hosts.get(&RuntimeKind::Docker).and_then(|host| host.gateway);
         let of_namespace = self.services.iter().filter(|(key, _)| key.namespace == namespace);
         let address = |(key, record): (&ObjectKey, &super::ServiceRecord)| {
             let own = record.set.address?;
-            let (host, ports) = match gateway.filter(|_| !process) {
+            let (host, ports) = match gateway.filter(|_| !process && !is_virtual(&record.set)) {
                 None => (IpAddr::V4(own), record.set.ports.iter().map(|p| (p.name.clone(), p.port)).collect()),
                 Some(gateway) => {
                     let at = |port: &u16| record.gateway_ports.get(port).copied();

@@ -1,12 +1,13 @@
 //! Listeners: opened at once where possible, tried again where not, closed when dropped.
 
-use super::pool::Pool;
+use super::keeper::Name;
 use super::problem::{ListenProblem, Listener, Problems};
-use super::proxy::Limits;
+use super::shared::{Entrance, Shared};
 use super::{tcp, udp};
 use crate::model::Protocol;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -20,20 +21,27 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Connections that the kernel keeps for us to accept.
 const BACKLOG: u32 = 1024;
 
-/// An open (or waiting) listener. Dropping it closes it; connections that it accepted go on.
+/// An open (or waiting) listener. Dropping it closes it, for the keeper too; connections that it accepted go on.
 #[derive(Debug)]
 pub(super) struct Listening {
     listener: Listener,
     task: JoinHandle<()>,
     closed: Arc<AtomicBool>,
+    shared: Arc<Shared>,
     problems: watch::Sender<Problems>,
 }
 
 impl Listening {
-    /// Opens a listener that sends to `pool`, now if it can be, else as soon as it can be. Must be called within tokio.
-    pub(super) fn open(listener: Listener, pool: Arc<Pool>, limits: Limits, problems: &watch::Sender<Problems>) -> Self {
+    /// Opens a listener, now if it can be, else as soon as it can be. Must be called within tokio.
+    pub(super) fn open(listener: Listener, entrance: Entrance, shared: &Arc<Shared>, problems: &watch::Sender<Problems>) -> Self {
         let closed = Arc::new(AtomicBool::new(false));
-        let attempt = Attempt { listener: listener.clone(), closed: Arc::clone(&closed), problems: problems.clone() };
+        let attempt = Attempt {
+            listener: listener.clone(),
+            closed: Arc::clone(&closed),
+            shared: Arc::clone(shared),
+            problems: problems.clone(),
+        };
+        let serving = Arc::clone(shared);
         // The first try is made here, so that a caller finds the listener open on return.
         let first = attempt.bind();
         let task = tokio::spawn(async move {
@@ -42,11 +50,11 @@ impl Listening {
                 None => attempt.bind_later().await,
             };
             match socket {
-                Socket::Tcp(socket) => tcp::serve(socket, pool, limits).await,
-                Socket::Udp(socket) => udp::serve(socket, pool, limits).await,
+                Socket::Tcp(socket) => tcp::serve(socket, entrance, serving).await,
+                Socket::Udp(socket) => udp::serve(socket, entrance, serving).await,
             }
         });
-        Self { listener, task, closed, problems: problems.clone() }
+        Self { listener, task, closed, shared: Arc::clone(shared), problems: problems.clone() }
     }
 }
 
@@ -54,6 +62,9 @@ impl Drop for Listening {
     fn drop(&mut self) {
         self.closed.store(true, Ordering::SeqCst);
         self.task.abort();
+        if let Some(keeper) = self.shared.keeper.get() {
+            keeper.forget(name_of(&self.listener));
+        }
         self.problems.send_if_modified(|problems| problems.remove(&self.listener).is_some());
     }
 }
@@ -63,9 +74,19 @@ enum Socket {
     Udp(UdpSocket),
 }
 
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Socket::Tcp(socket) => socket.as_fd(),
+            Socket::Udp(socket) => socket.as_fd(),
+        }
+    }
+}
+
 struct Attempt {
     listener: Listener,
     closed: Arc<AtomicBool>,
+    shared: Arc<Shared>,
     problems: watch::Sender<Problems>,
 }
 
@@ -82,13 +103,32 @@ impl Attempt {
     /// One try; its outcome is in `problems` afterwards.
     fn bind(&self) -> Option<Socket> {
         let address = self.listener.address;
-        let result = match self.listener.protocol {
-            Protocol::Tcp => bind_tcp(address).map(Socket::Tcp),
-            Protocol::Udp => bind_udp(address).map(Socket::Udp),
-        };
+        let result = self.take_over().map_or_else(|| self.bind_anew(), Ok);
         let problem = result.as_ref().err().map(|error| ListenProblem::from_io(address, error));
         self.problems.send_if_modified(|problems| self.note(problems, problem));
         result.ok()
+    }
+
+    /// The socket that an agent before this one had.
+    fn take_over(&self) -> Option<Socket> {
+        let socket = self.shared.keeper.get()?.take(&name_of(&self.listener))?;
+        let socket = match self.listener.protocol {
+            Protocol::Tcp => tcp_of(socket).map(Socket::Tcp),
+            Protocol::Udp => udp_of(socket).map(Socket::Udp),
+        };
+        socket.inspect_err(|error| tracing::warn!(%error, "a socket of the agent before is of no use")).ok()
+    }
+
+    fn bind_anew(&self) -> io::Result<Socket> {
+        let address = self.listener.address;
+        let socket = match self.listener.protocol {
+            Protocol::Tcp => bind_tcp(address).map(Socket::Tcp),
+            Protocol::Udp => bind_udp(address).map(Socket::Udp),
+        }?;
+        if let Some(keeper) = self.shared.keeper.get() {
+            keeper.keep(name_of(&self.listener), &socket);
+        }
+        Ok(socket)
     }
 
     /// True if that changed what is known. A listener that was closed meanwhile has nothing to say any more: `closed` is
@@ -105,6 +145,22 @@ impl Attempt {
             None => problems.remove(&self.listener).is_some(),
         }
     }
+}
+
+fn name_of(listener: &Listener) -> Name {
+    Name { protocol: listener.protocol, address: listener.address }
+}
+
+fn tcp_of(socket: OwnedFd) -> io::Result<TcpListener> {
+    let socket = std::net::TcpListener::from(socket);
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket)
+}
+
+fn udp_of(socket: OwnedFd) -> io::Result<UdpSocket> {
+    let socket = std::net::UdpSocket::from(socket);
+    socket.set_nonblocking(true)?;
+    UdpSocket::from_std(socket)
 }
 
 fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {

@@ -3,7 +3,7 @@
 use crate::model::{ObjectKey, Protocol};
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 /// One listener of a Service.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,6 +48,14 @@ pub enum ListenProblem {
     NoFiles {
         /// Where.
         address: SocketAddr,
+    },
+    /// The kernel's rules cannot be made, so that the Service is not reached at its address.
+    #[error("{address} is not reached on this node, since the kernel's rules cannot be made: {reason}")]
+    NoRules {
+        /// The address of the Service.
+        address: Ipv4Addr,
+        /// What the system said.
+        reason: String,
     },
     /// Anything else.
     #[error("cannot listen on {address}: {reason}")]

@@ -1,9 +1,12 @@
 //! TCP: accept, connect to a backend, carry bytes both ways.
 
-use super::pool::{Lease, Pool};
-use super::proxy::Limits;
+use super::pool::{Client, Lease, Pool};
+use super::reach::{Stream, Target};
+use super::shared::{Entrance, Open, Shared};
 use crate::clock;
+use crate::model::Protocol;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::copy_bidirectional_with_sizes;
@@ -11,8 +14,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-/// Until a backend that does not answer counts as failed. Backends are on this node, where a connect takes microseconds.
+/// Until a backend that does not answer counts as failed. On this node a connect takes microseconds.
 const CONNECT: Duration = Duration::from_secs(1);
+
+/// The same for one on another node, which may have to be dialled first.
+const DIAL: Duration = Duration::from_secs(5);
 
 /// Pause when the process is out of file descriptors: connections wait in the kernel meanwhile.
 const EXHAUSTED: Duration = Duration::from_millis(50);
@@ -25,13 +31,16 @@ const BUFFER: usize = 16 * 1024;
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// Accepts until the task is aborted. At the limit of connections, further ones wait in the kernel's queue.
-pub(super) async fn serve(listener: TcpListener, pool: Arc<Pool>, limits: Limits) {
-    let permits = Arc::new(Semaphore::new(limits.connections_max));
+pub(super) async fn serve(listener: TcpListener, entrance: Entrance, shared: Arc<Shared>) {
+    let permits = Arc::new(Semaphore::new(shared.connections_max(&entrance)));
     loop {
         // The semaphore is never closed, so that this ends only by a permit.
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
         match listener.accept().await {
-            Ok((client, _)) => drop(tokio::spawn(carry(client, Arc::clone(&pool), permit))),
+            Ok((client, peer)) => {
+                let open = shared.open();
+                drop(tokio::spawn(carry(client, peer, entrance.clone(), Arc::clone(&shared), (open, permit))));
+            }
             Err(error) if is_exhausted(&error) => {
                 tracing::warn!("the Service proxy cannot accept: {error}; raise the limit of open files (`ulimit -n`)");
                 tokio::time::sleep(EXHAUSTED).await;
@@ -47,32 +56,74 @@ fn is_exhausted(error: &io::Error) -> bool {
     matches!(error.raw_os_error().map(Errno::from_raw_os_error), Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
 }
 
-async fn carry(mut client: TcpStream, pool: Arc<Pool>, _permit: OwnedSemaphorePermit) {
-    let Some((mut backend, _lease)) = connect(&pool).await else {
+async fn carry(
+    mut client: TcpStream,
+    peer: SocketAddr,
+    entrance: Entrance,
+    shared: Arc<Shared>,
+    _held: (Open, OwnedSemaphorePermit),
+) {
+    let Some((backend, _lease)) = enter(&client, peer, &entrance, &shared).await else {
         reset(&client);
         return;
     };
     tune(&client);
-    tune(&backend);
-    if copy_bidirectional_with_sizes(&mut client, &mut backend, BUFFER, BUFFER).await.is_err() {
+    let outcome = match backend {
+        Connection::Here(mut backend) => {
+            tune(&backend);
+            let copied = copy_bidirectional_with_sizes(&mut client, &mut backend, BUFFER, BUFFER).await;
+            copied.inspect_err(|_| reset(&backend))
+        }
+        // Dropped without a regular end, it is broken off on the other side too.
+        Connection::There(mut backend) => copy_bidirectional_with_sizes(&mut client, &mut backend, BUFFER, BUFFER).await,
+    };
+    if outcome.is_err() {
         // One side broke off: the other must not take it for a regular end.
         reset(&client);
-        reset(&backend);
     }
 }
 
+/// Leads a client to a backend; `None` if it may not come in, or there is none.
+async fn enter(client: &TcpStream, peer: SocketAddr, entrance: &Entrance, shared: &Shared) -> Option<(Connection, Lease)> {
+    let pool = entrance.pool(|| rustix::net::sockopt::ip_original_dst(client).ok())?;
+    let client = Client { address: peer.ip().to_canonical(), door: entrance.door() };
+    if !pool.admits(client) {
+        return None;
+    }
+    connect(&pool, client, shared).await
+}
+
+/// A connection to a backend.
+enum Connection {
+    Here(TcpStream),
+    There(Box<dyn Stream>),
+}
+
 /// A connection to a backend, and the hold on it. Tries every backend once.
-async fn connect(pool: &Pool) -> Option<(TcpStream, Lease)> {
+async fn connect(pool: &Pool, client: Client, shared: &Shared) -> Option<(Connection, Lease)> {
     let mut tried = Vec::new();
     loop {
-        let lease = pool.pick(&tried, clock::now())?;
-        match timeout(CONNECT, TcpStream::connect(lease.address())).await {
-            Ok(Ok(stream)) if pool.holds(&lease) => return Some((stream, lease)),
+        let lease = pool.pick(client, &tried, clock::now())?;
+        match open(&lease, shared).await {
+            Ok(connection) if pool.holds(&lease) => return Some((connection, lease)),
             // It was taken out of the set meanwhile, and the acknowledgement of that says that nobody comes any more.
-            Ok(Ok(_)) => tried.push(lease.outdated()),
-            Ok(Err(_)) | Err(_) => tried.push(lease.failed(clock::now())),
+            Ok(_) => tried.push(lease.outdated()),
+            Err(error) => {
+                tracing::debug!("a pod of a Service could not be reached: {error}");
+                tried.push(lease.failed(clock::now()));
+            }
         }
     }
+}
+
+async fn open(lease: &Lease, shared: &Shared) -> io::Result<Connection> {
+    let backend = lease.backend();
+    if lease.is_here() {
+        let address = SocketAddr::new(backend.address, backend.port);
+        return Ok(Connection::Here(timeout(CONNECT, TcpStream::connect(address)).await??));
+    }
+    let target = Target { node: backend.node.clone(), pod: backend.pod, port: backend.port, protocol: Protocol::Tcp };
+    Ok(Connection::There(timeout(DIAL, shared.reach.dial(&target)).await??))
 }
 
 fn tune(stream: &TcpStream) {

@@ -1,6 +1,6 @@
 //! With real sockets: each test has an address of its own in 127.0.0.0/8, so that they can run side by side.
 
-use super::{ExtraAddress, Limits, ListenProblem, Proxy};
+use super::{ExtraAddress, Limits, ListenProblem, Proxy, Setup};
 use crate::model::{Backend, EndpointPort, EndpointSet, Kind, NodeName, ObjectKey, PodUid, Protocol};
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -54,13 +54,21 @@ async fn answering(name: char) -> Answering {
     Answering { name, port, accepted, _tasks: tasks }
 }
 
+fn here() -> NodeName {
+    NodeName::new("n1")
+}
+
+fn a_proxy() -> Proxy {
+    Proxy::new(Setup::alone(here()))
+}
+
 fn service() -> ObjectKey {
     ObjectKey::new(Kind::Service, "shop", "web")
 }
 
 fn set_of(address: Option<Ipv4Addr>, version: u64, protocol: Protocol, ports: &[u16]) -> EndpointSet {
     let backends = ports.iter().map(|port| Backend {
-        node: NodeName::new("n1"),
+        node: here(),
         pod: PodUid(Uuid::from_u128(u128::from(*port))),
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
         port: *port,
@@ -103,7 +111,7 @@ async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
 
 #[tokio::test]
 async fn open_connections_are_spread_evenly() {
-    let (address, proxy) = (own_address(), Proxy::default());
+    let (address, proxy) = (own_address(), a_proxy());
     let (a, b, c) = (answering('a').await, answering('b').await, answering('c').await);
     assert_eq!(proxy.apply(&tcp_set(address, 1, &[&a, &b, &c]), &[]), 1);
     let mut open = Vec::new();
@@ -118,7 +126,7 @@ async fn open_connections_are_spread_evenly() {
 
 #[tokio::test]
 async fn the_backend_with_the_fewest_connections_is_next() {
-    let (address, proxy) = (own_address(), Proxy::default());
+    let (address, proxy) = (own_address(), a_proxy());
     let (a, b) = (answering('a').await, answering('b').await);
     proxy.apply(&tcp_set(address, 1, &[&a]), &[]);
     let mut held = Vec::new();
@@ -137,7 +145,7 @@ async fn the_backend_with_the_fewest_connections_is_next() {
 
 #[tokio::test]
 async fn a_backend_that_refuses_costs_no_request() {
-    let (address, proxy) = (own_address(), Proxy::default());
+    let (address, proxy) = (own_address(), a_proxy());
     let a = answering('a').await;
     let refusing = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     proxy.apply(&set_of(Some(address), 1, Protocol::Tcp, &[refusing, a.port]), &[]);
@@ -146,7 +154,7 @@ async fn a_backend_that_refuses_costs_no_request() {
 
 #[tokio::test]
 async fn a_service_without_backends_resets_at_once() {
-    let (address, proxy) = (own_address(), Proxy::default());
+    let (address, proxy) = (own_address(), a_proxy());
     proxy.apply(&tcp_set(address, 1, &[]), &[]);
     let error = within("a reset", ask(address, PORT)).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
@@ -154,7 +162,7 @@ async fn a_service_without_backends_resets_at_once() {
 
 #[tokio::test]
 async fn after_a_switch_new_connections_go_to_the_new_set_and_old_ones_live_on() {
-    let (address, proxy) = (own_address(), Proxy::default());
+    let (address, proxy) = (own_address(), a_proxy());
     let (old, new) = (answering('o').await, answering('n').await);
     proxy.apply(&tcp_set(address, 1, &[&old]), &[]);
     let (name, mut kept) = ask(address, PORT).await.unwrap();
@@ -172,7 +180,7 @@ async fn after_a_switch_new_connections_go_to_the_new_set_and_old_ones_live_on()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_request_fails_while_sets_switch_under_load() {
-    let (address, proxy) = (own_address(), Proxy::default());
+    let (address, proxy) = (own_address(), a_proxy());
     let backends = [answering('a').await, answering('b').await, answering('c').await];
     proxy.apply(&tcp_set(address, 1, &[&backends[0]]), &[]);
     let mut clients = JoinSet::new();
@@ -208,7 +216,7 @@ async fn no_request_fails_while_sets_switch_under_load() {
 
 #[tokio::test]
 async fn a_taken_port_is_reported_by_service_and_opened_when_free() {
-    let (address, proxy) = (own_address(), Proxy::default());
+    let (address, proxy) = (own_address(), a_proxy());
     let a = answering('a').await;
     let squatter = TcpListener::bind((address, PORT)).await.unwrap();
     let mut problems = proxy.problems();
@@ -224,7 +232,7 @@ async fn a_taken_port_is_reported_by_service_and_opened_when_free() {
 
 #[tokio::test]
 async fn a_problem_ends_with_its_service() {
-    let (address, proxy) = (own_address(), Proxy::default());
+    let (address, proxy) = (own_address(), a_proxy());
     let _squatter = TcpListener::bind((address, PORT)).await.unwrap();
     let problems = proxy.problems();
     proxy.apply(&tcp_set(address, 1, &[]), &[]);
@@ -235,7 +243,7 @@ async fn a_problem_ends_with_its_service() {
 
 #[tokio::test]
 async fn an_older_version_changes_nothing() {
-    let (address, proxy) = (own_address(), Proxy::default());
+    let (address, proxy) = (own_address(), a_proxy());
     let (old, new) = (answering('o').await, answering('n').await);
     proxy.apply(&tcp_set(address, 5, &[&new]), &[]);
     assert_eq!(proxy.apply(&tcp_set(address, 4, &[&old]), &[]), 5);
@@ -245,7 +253,7 @@ async fn an_older_version_changes_nothing() {
 
 #[tokio::test]
 async fn a_removed_service_closes_its_port_and_keeps_its_version() {
-    let (address, proxy) = (own_address(), Proxy::default());
+    let (address, proxy) = (own_address(), a_proxy());
     let a = answering('a').await;
     proxy.apply(&tcp_set(address, 1, &[&a]), &[]);
     let (_, mut kept) = ask(address, PORT).await.unwrap();
@@ -265,7 +273,7 @@ async fn a_removed_service_closes_its_port_and_keeps_its_version() {
 
 #[tokio::test]
 async fn a_headless_service_has_no_listener_and_an_extra_address_is_one() {
-    let (gateway, proxy) = (own_address(), Proxy::default());
+    let (gateway, proxy) = (own_address(), a_proxy());
     let a = answering('a').await;
     let headless = set_of(None, 1, Protocol::Tcp, &[a.port]);
     assert_eq!(proxy.apply(&headless, &[]), 1);
@@ -278,7 +286,7 @@ async fn a_headless_service_has_no_listener_and_an_extra_address_is_one() {
 #[tokio::test]
 async fn at_the_limit_connections_wait_and_none_is_refused() {
     let address = own_address();
-    let proxy = Proxy::new(Limits { connections_max: 1, ..Limits::default() });
+    let proxy = Proxy::new(Setup { limits: Limits { connections_max: 1, ..Limits::default() }, ..Setup::alone(here()) });
     let a = answering('a').await;
     proxy.apply(&tcp_set(address, 1, &[&a]), &[]);
     let first = ask(address, PORT).await.unwrap();
@@ -321,7 +329,7 @@ async fn ask_udp(client: &UdpSocket, to: Ipv4Addr) -> u8 {
 
 #[tokio::test]
 async fn udp_senders_keep_their_backend_until_it_leaves() {
-    let (address, proxy) = (own_address(), Proxy::default());
+    let (address, proxy) = (own_address(), a_proxy());
     let ((a, _keep_a), (b, _keep_b)) = (udp_answering(b'a').await, udp_answering(b'b').await);
     proxy.apply(&set_of(Some(address), 1, Protocol::Udp, &[a, b]), &[]);
     let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();

@@ -29,6 +29,8 @@ struct LedgerFile {
     services: Vec<ServiceRecord>,
     #[serde(default)]
     network: Option<Arc<NodeNetwork>>,
+    #[serde(default)]
+    proxy_port: Option<u16>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -93,6 +95,7 @@ fn whole(file: LedgerFile, folders: &Folders) -> Ledger {
         pods: file.pods.into_iter().map(|pod| (pod.run.uid, pod)).collect(),
         services: file.services.into_iter().map(|service| (service.set.service.clone(), service)).collect(),
         network: file.network,
+        proxy_port: file.proxy_port,
         intact: true,
         ..Ledger::default()
     };
@@ -192,6 +195,7 @@ fn save_ledger(path: &Path, ledger: &Ledger) -> io::Result<()> {
         templates: ledger.templates.iter().map(|(hash, snapshot)| (hash.clone(), template(snapshot))).collect(),
         services: ledger.services.values().cloned().collect(),
         network: ledger.network.clone(),
+        proxy_port: ledger.proxy_port,
     };
     if let Some(folder) = path.parent() {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;

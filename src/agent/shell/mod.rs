@@ -23,9 +23,11 @@ pub use control::leave;
 pub use volumes::prepare;
 
 use super::core::{Agent, Event, Settings};
+use super::launch::Folders;
+use super::net::{Keep, Setup, Table};
 use super::runtime::Runtime;
 use crate::clock;
-use crate::model::{Hello, RuntimeKind};
+use crate::model::{Hello, NodeName, RuntimeKind};
 use crate::wire::{Connector, FromAgent, ToAgent, client};
 use futures_util::StreamExt;
 use perform::Performer;
@@ -101,7 +103,8 @@ pub async fn run(
     let (outgoing, to_wire) = mpsc::channel(LINK_MAX);
     let (from_wire, incoming) = mpsc::channel(LINK_MAX);
     volumes::sweep(folders.clone());
-    let performer = Performer::new(runtimes, folders.clone(), events, outgoing);
+    let setup = proxy_setup(lock(&agent).node(), &folders);
+    let performer = Performer::new(runtimes, folders.clone(), setup, events, outgoing);
     let link = Link { connector, to_wire, from_wire, shutdown: shutdown.clone() };
     let end = Shell { agent: Arc::clone(&agent), performer, link: Some(link) };
     end.run(happened, incoming, shutdown).await;
@@ -110,6 +113,19 @@ pub async fn run(
         tracing::warn!(error, "the ledger could not be written at the end; containers are adopted by their labels");
     }
     Ok(())
+}
+
+/// The table of an agent's rules for the kernel: named as its run folder is, so that each agent of a host has one of its own.
+#[must_use]
+pub fn table(folders: &Folders) -> Table {
+    Table::of(&folders.run.file_name().unwrap_or_default().to_string_lossy())
+}
+
+/// What the proxy is told.
+fn proxy_setup(node: NodeName, folders: &Folders) -> Setup {
+    // Not its path: an upgrade replaces the file there while we run.
+    let keep = Keep { folder: folders.run.clone(), program: PathBuf::from("/proc/self/exe") };
+    Setup { table: table(folders), keep: Some(keep), ..Setup::alone(node) }
 }
 
 fn lock(agent: &Shared) -> MutexGuard<'_, Agent> {
@@ -173,7 +189,7 @@ impl Shell {
         loop {
             let alarm = self.performer.alarm().map_or(FAR, |at| at.since(clock::now()));
             let event = tokio::select! {
-                () = shutdown.cancelled() => return,
+                () = shutdown.cancelled() => return self.performer.leave().await,
                 Some(event) = happened.recv() => Some(event),
                 Some(message) = incoming.recv() => self.told(message),
                 () = tokio::time::sleep(alarm) => Some(Event::Wake),

@@ -3,7 +3,7 @@
 use super::{hook, host, ledger_file, logs, probe, volumes};
 use crate::agent::core::{ContainerKey, Effect, Event, Ledger};
 use crate::agent::launch::Folders;
-use crate::agent::net::{Problems, Proxy};
+use crate::agent::net::{Problems, Proxy, Setup};
 use crate::agent::runtime::{ContainerId, ContainerLaunch, Runtime, RuntimeError, Started, Usage, VolumeContents};
 use crate::clock;
 use crate::model::{Moment, ObjectKey, PodUid, Report, RuntimeKind, ServiceProblem};
@@ -19,6 +19,9 @@ use tokio::task::AbortHandle;
 
 /// A runtime that has not listed after so long is out of reach.
 const LIST_MAX: Duration = Duration::from_secs(20);
+
+/// How long connections through Services that are open at the end may take to end.
+const DRAIN: Duration = Duration::from_secs(5);
 
 /// More listeners that cannot be opened are not told of: there is one cause then, and these are enough to see it.
 const PROBLEMS_MAX: usize = 100;
@@ -42,6 +45,7 @@ impl Performer {
     pub(super) fn new(
         runtimes: Runtimes,
         folders: Folders,
+        setup: Setup,
         events: mpsc::UnboundedSender<Event>,
         outgoing: mpsc::Sender<FromAgent>,
     ) -> Self {
@@ -54,7 +58,7 @@ impl Performer {
                 }
             }
         });
-        let proxy = Proxy::default();
+        let proxy = Proxy::new(setup);
         tell_problems(proxy.problems(), events.clone());
         Self { runtimes, folders, proxy, events, outgoing, reports, alarm: None, reading: BTreeMap::new() }
     }
@@ -80,6 +84,7 @@ impl Performer {
             }
             // Nothing follows it yet: what leaves this node comes with the tunnel.
             Effect::Network(_) => {}
+            Effect::Intercept(interception) => self.proxy.intercept(interception),
             Effect::SaveLedger(ledger) => self.save(*ledger),
             Effect::Rewrite { key, volumes } => self.rewrite(key, volumes),
             Effect::Forget(pod) => self.forget(pod),
@@ -106,6 +111,11 @@ impl Performer {
             // Two small files of the kernel's, read from memory.
             Effect::SampleHost => host::usage().into_iter().for_each(|usage| self.tell(Event::HostSampled(usage))),
         }
+    }
+
+    /// Leaves the Services to the next agent.
+    pub(super) async fn leave(&self) {
+        self.proxy.leave(DRAIN).await;
     }
 
     fn tell(&self, event: Event) {

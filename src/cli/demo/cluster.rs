@@ -63,6 +63,8 @@ impl Cluster {
             .args(["--cluster", &name, "--listen", &server.server, "--runtime", args.runtime.as_str()])
             .arg("--state-dir")
             .arg(&state)
+            // It leaves nothing behind, and so no rules of the kernel.
+            .args(["--service-cidr", "loopback"])
             .env("PATH", path_with(&program))
             .stdin(Stdio::null())
             .stdout(output.try_clone().map_err(failed("cannot write the log"))?)

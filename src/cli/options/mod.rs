@@ -2,12 +2,14 @@
 
 mod config;
 mod listen;
+mod network;
 mod period;
 mod state;
 
 pub(crate) use config::ConfigArgs;
 pub use config::parse;
 pub(crate) use listen::bind_status;
+pub(crate) use network::NetworkArgs;
 pub(crate) use period::Period;
 pub(crate) use state::{StateArgs, StateDir};
 

@@ -2,7 +2,9 @@
 
 use super::{Checker, Found, Place};
 use crate::manifest::draft::{Draft, DraftWorkload, Reference};
-use crate::model::{Kind, ServiceSpec};
+use crate::model::{Kind, Protocol, ServiceSpec};
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 impl<'a> Checker<'a> {
     /// A Service without pods is no error: they may come with the next commit.
@@ -14,6 +16,32 @@ impl<'a> Checker<'a> {
         let place = Place { draft: index, at: &draft.at, path: "spec.selector" };
         let message = format!("{} selects no pods", draft.key);
         self.warning(place, message, "no workload of the namespace has these labels on its template");
+    }
+
+    /// An address or a port of every node is one Service's.
+    pub(super) fn same_addresses(&mut self) {
+        let drafts = self.drafts;
+        let mut addresses: BTreeMap<Ipv4Addr, &Draft> = BTreeMap::new();
+        let mut node_ports: BTreeMap<(u16, Protocol), &Draft> = BTreeMap::new();
+        for index in self.in_force() {
+            let draft = drafts[index];
+            let Some(spec) = draft.service() else { continue };
+            let first = spec.written_address().map(|address| (address, *addresses.entry(address).or_insert(draft)));
+            if let Some((address, first)) = first.filter(|(_, first)| first.key != draft.key) {
+                let place = Place { draft: index, at: &draft.at, path: "spec.clusterIP" };
+                let message = format!("{} wants the address {address}, which {} has", draft.key, first.key);
+                self.error(place, message, "write another, or none", None);
+            }
+            for port in &spec.ports {
+                let Some(number) = port.node_port else { continue };
+                let first = *node_ports.entry((number, port.protocol)).or_insert(draft);
+                if first.key != draft.key {
+                    let place = Place { draft: index, at: &draft.at, path: "spec.ports" };
+                    let message = format!("{} wants the node port {number}, which {} has", draft.key, first.key);
+                    self.error(place, message, "write another nodePort, or none", None);
+                }
+            }
+        }
     }
 
     pub(super) fn may_select_excused(&self, namespace: &str) -> bool {

@@ -105,6 +105,24 @@ fn two_pods_of_one_node_cannot_have_one_of_its_ports() {
 }
 
 #[test]
+fn two_services_cannot_write_one_address_or_one_node_port() {
+    let service = |name: &str, address: &str, port: u16| {
+        format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: shop}}\nspec: {{type: NodePort, clusterIP: {address}, selector: {{app: a}}, ports: [{{port: 80, nodePort: {port}}}]}}\n---\n"
+        )
+    };
+    let errors = |text: &str| between(text).into_iter().filter(|line| line.contains("error")).collect::<Vec<String>>();
+    assert_eq!(errors(&(service("a", "10.96.0.2", 30_080) + &service("b", "10.96.0.3", 30_081))), Vec::<String>::new());
+    assert_eq!(
+        errors(&(service("a", "10.96.0.2", 30_080) + &service("b", "10.96.0.2", 30_080))),
+        [
+            "8: error: Service shop/b wants the address 10.96.0.2, which Service shop/a has",
+            "8: error: Service shop/b wants the node port 30080, which Service shop/a has"
+        ]
+    );
+}
+
+#[test]
 fn an_ingress_is_checked_and_said_to_be_served_by_nothing() {
     let judged = |spec: &str| {
         let report = validate(&[("f.yaml".to_owned(), ingress("i", spec).into_bytes())], true);

@@ -81,9 +81,9 @@ fn unsupported_fields_and_values_say_so_and_what_to_do() {
         "12:27: error: spec.template.spec.containers[0].securityContext.windowsOptions is not supported: nodes run Linux (leave it out)",
     );
     check(
-        "apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {type: LoadBalancer, selector: {a: b}, ports: [{port: 80}]}\n",
+        "apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {selector: {a: b}, ports: [{port: 80, protocol: SCTP}]}\n",
         "Rejected Service/s
-         4:14: error: spec.type LoadBalancer is not supported (there is no load balancer; put your own proxy in front, or publish a port with hostPort)",
+         4:55: error: spec.ports[0].protocol SCTP is not supported (SCTP is not proxied)",
     );
 }
 
@@ -97,23 +97,68 @@ fn the_fields_of_a_service_are_sorted() {
     for good in [
         "type: ClusterIP",
         "clusterIP: None",
-        "sessionAffinity: None",
-        "publishNotReadyAddresses: false",
+        "clusterIP: 10.96.0.20",
+        "type: NodePort, externalTrafficPolicy: Local",
+        "type: LoadBalancer, loadBalancerSourceRanges: [10.0.0.0/8], allocateLoadBalancerNodePorts: false",
+        "sessionAffinity: ClientIP, sessionAffinityConfig: {clientIP: {timeoutSeconds: 60}}",
+        "internalTrafficPolicy: Local",
+        "publishNotReadyAddresses: true",
         "ipFamilyPolicy: SingleStack",
     ] {
         assert!(judged(good).starts_with("Accepted"), "{}", judged(good));
     }
     for (bad, expected) in [
-        ("type: NodePort", "NodePort is not supported (Services are reached from inside; publish a port with hostPort)"),
-        ("type: ExternalName", "ExternalName is not supported (names outside the cluster are not served; use the name itself)"),
-        ("type: ClusterIp", "must be ClusterIP, not \"ClusterIp\" (did you mean ClusterIP?)"),
-        ("clusterIP: 10.0.0.1", "must be None, not \"10.0.0.1\" (leave it out: addresses are allotted by Driftless)"),
-        ("sessionAffinity: ClientIP", "ClientIP is not supported"),
-        ("publishNotReadyAddresses: true", "true is not supported (only ready pods are behind a Service; leave it out)"),
         (
-            "loadBalancerSourceRanges: [10.0.0.0/8]",
-            "is not supported: there is no load balancer, and nothing would keep others out",
+            "type: ClusterIp",
+            "must be ClusterIP or NodePort or LoadBalancer or ExternalName, not \"ClusterIp\" (did you mean ClusterIP?)",
         ),
+        ("type: ExternalName", "spec.externalName is required with type: ExternalName"),
+        ("type: NodePort, clusterIP: None", "spec.clusterIP must not be None with type: NodePort"),
+        ("clusterIP: 10.96.0.300", "spec.clusterIP must be None or an IPv4 address"),
+        ("externalName: db.example.org", "spec.externalName is for type: ExternalName only"),
+        ("externalTrafficPolicy: Local", "spec.externalTrafficPolicy is for type: NodePort and LoadBalancer only"),
+        ("sessionAffinityConfig: {clientIP: {timeoutSeconds: 60}}", "is for sessionAffinity: ClientIP only"),
+        ("allocateLoadBalancerNodePorts: false", "is for type: LoadBalancer only"),
+        ("loadBalancerSourceRanges: [10.0.0.0/8]", "is for type: LoadBalancer only"),
+        ("type: LoadBalancer, loadBalancerSourceRanges: [10.0.0.1/8]", "must be a range of IPv4 addresses"),
+        ("externalIPs: [192.0.2.1]", "is not supported: whoever writes them could take another's traffic"),
+        ("type: LoadBalancer, loadBalancerIP: 192.0.2.1", "is not supported: a load balancer has the addresses of its nodes"),
+    ] {
+        assert!(judged(bad).starts_with("Rejected") && judged(bad).contains(expected), "{}", judged(bad));
+    }
+}
+
+#[test]
+fn a_node_port_is_of_its_range_and_of_one_port_and_of_a_service_that_has_them() {
+    let judged = |kind: &str, ports: &str| {
+        judge(&format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: s}}\nspec: {{type: {kind}, selector: {{a: b}}, ports: [{ports}]}}\n"
+        ))
+    };
+    assert!(judged("NodePort", "{port: 80, nodePort: 30080}").starts_with("Accepted"));
+    for (kind, ports, expected) in [
+        ("NodePort", "{port: 80, nodePort: 8080}", "must be a port from 30000 to 32767"),
+        ("ClusterIP", "{port: 80, nodePort: 30080}", "is for type: NodePort and LoadBalancer only"),
+        (
+            "NodePort",
+            "{name: a, port: 80, nodePort: 30080}, {name: b, port: 81, nodePort: 30080}",
+            "is the node port of another entry with the same protocol",
+        ),
+    ] {
+        let found = judged(kind, ports);
+        assert!(found.starts_with("Rejected") && found.contains(expected), "{found}");
+    }
+}
+
+#[test]
+fn an_external_name_needs_neither_pods_nor_ports() {
+    let judged = |spec: &str| {
+        judge(&format!("apiVersion: v1\nkind: Service\nmetadata: {{name: s}}\nspec: {{type: ExternalName, {spec}}}\n"))
+    };
+    assert!(judged("externalName: db.example.org").starts_with("Accepted"));
+    for (bad, expected) in [
+        ("externalName: 192.0.2.1", "must be a name, not an address"),
+        ("externalName: db.example.org, clusterIP: None", "must be absent with type: ExternalName"),
     ] {
         assert!(judged(bad).starts_with("Rejected") && judged(bad).contains(expected), "{}", judged(bad));
     }

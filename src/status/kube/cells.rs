@@ -175,3 +175,25 @@ pub(super) fn access_modes(modes: &Value) -> String {
     };
     modes.as_array().into_iter().flatten().map(short).collect::<Vec<_>>().join(",")
 }
+
+/// As kubectl has it: the name of an ExternalName, the addresses of a load balancer, `<pending>` before it has one.
+pub(super) fn external_ip(service: &Value) -> String {
+    let ingress = service["status"]["loadBalancer"]["ingress"].as_array().into_iter().flatten();
+    let addresses: Vec<&str> = ingress.filter_map(|entry| entry["ip"].as_str()).collect();
+    match service["spec"]["type"].as_str() {
+        Some("ExternalName") => service["spec"]["externalName"].as_str().unwrap_or("<none>").to_owned(),
+        Some("LoadBalancer") if addresses.is_empty() => "<pending>".to_owned(),
+        Some("LoadBalancer") => addresses.join(","),
+        Some(_) | None => "<none>".to_owned(),
+    }
+}
+
+/// `80:30080/TCP,443/TCP`
+pub(super) fn service_ports(service: &Value) -> String {
+    let ports = service["spec"]["ports"].as_array().into_iter().flatten();
+    let port = |port: &Value| {
+        let node_port = port["nodePort"].as_u64().map(|number| format!(":{number}")).unwrap_or_default();
+        format!("{}{node_port}/{}", port["port"], port["protocol"].as_str().unwrap_or("TCP"))
+    };
+    ports.map(port).collect::<Vec<_>>().join(",")
+}

@@ -6,8 +6,7 @@
 use super::super::refusal::Refusal;
 use super::super::words;
 use super::cells::{
-    access_modes, bound, completions, containers, count, endpoints, job_duration, job_status, length, node_status, or_none,
-    pairs, pod_status, reference, sidecars, since, source, statuses, targets, text, used,
+    access_modes, bound, completions, containers, count, endpoints, external_ip, job_duration, job_status, length, node_status, or_none, pairs, pod_status, service_ports, sidecars, since, statuses, targets, text, reference, source, used,
 };
 use super::resource::Resource;
 use crate::model::Moment;
@@ -160,14 +159,9 @@ const PODS_WIDE: Named = &[
 const SERVICES: Named = &[
     NAME,
     ("Type", |o, _| text(o, "/spec/type")),
-    ("Cluster-IP", |o, _| text(o, "/spec/clusterIP")),
-    ("External-IP", |_, _| json!("<none>")),
-    ("Port(s)", |o, _| {
-        let ports = o["spec"]["ports"].as_array().into_iter().flatten();
-        let ports: Vec<String> =
-            ports.map(|port| format!("{}/{}", port["port"], port["protocol"].as_str().unwrap_or("TCP"))).collect();
-        json!(or_none(&ports.join(",")))
-    }),
+    ("Cluster-IP", |o, _| json!(or_none(o["spec"]["clusterIP"].as_str().unwrap_or("")))),
+    ("External-IP", |o, _| json!(external_ip(o))),
+    ("Port(s)", |o, _| json!(or_none(&service_ports(o)))),
     AGE,
 ];
 

@@ -350,17 +350,26 @@ fn shown_pod<'a>(pod: &ShownPod<'a>, now: Moment) -> Pod<'a> {
 fn service(view: &View, key: &ObjectKey) -> Service {
     let state = view.services.get(key);
     let backends = state.map_or(0, |state| state.backends);
-    let ports = view.objects.get(key).and_then(|object| object.service()).map(|spec| &spec.ports);
-    let ports = ports
+    let spec = view.objects.get(key).and_then(|object| object.service());
+    let external = spec.and_then(|spec| spec.external_name.clone());
+    let ports = spec
         .into_iter()
-        .flatten()
+        .flat_map(|spec| &spec.ports)
         .map(|port| if port.name.is_empty() { port.port.to_string() } else { format!("{} ({})", port.port, port.name) });
     let word = if backends == 1 { "1 backend".into() } else { format!("{backends} backends") };
     Service {
         name: key.short(),
-        address: state.and_then(|state| state.address).map_or_else(|| "headless".into(), |address| address.to_string()),
+        address: state
+            .and_then(|state| state.address)
+            .map(|address| address.to_string())
+            .or(external.clone())
+            .unwrap_or_else(|| "headless".into()),
         ports: ports.collect::<Vec<_>>().join(", "),
-        chip: Chip::new(if backends == 0 { Tone::Bad } else { Tone::Good }, word),
+        chip: match external {
+            // Nobody here is behind it.
+            Some(_) => Chip::new(Tone::Good, "outside"),
+            None => Chip::new(if backends == 0 { Tone::Bad } else { Tone::Good }, word),
+        },
     }
 }
 

@@ -165,6 +165,7 @@ impl World {
             | Effect::Report(_)
             | Effect::Endpoints { .. }
             | Effect::Network(_)
+            | Effect::Intercept(_)
             | Effect::SaveLedger(_)
             | Effect::WakeAt(_) => return,
         };

@@ -39,10 +39,11 @@ pub(crate) fn object(line: &str, revision: &Revision) -> Object {
     let written = json!({ "kind": kind.as_str(), "metadata": { "name": name }, "spec": { "line": words[2..].join(" ") } });
     let zone = words.iter().find_map(|word| word.strip_prefix("zone=")).filter(|_| kind == Kind::Node);
     let removed = words.contains(&"removed").then(|| ("driftless.dev/removed".to_owned(), "true".to_owned()));
-    let labels = zone.map(|zone| ("zone".to_owned(), zone.to_owned()));
+    let balances = words.contains(&"balances").then(|| (LOAD_BALANCER_LABEL.to_owned(), "true".to_owned()));
+    let labels = zone.map(|zone| ("zone".to_owned(), zone.to_owned())).into_iter().chain(balances);
     Object {
         key: ObjectKey::new(kind, if kind.is_namespaced() { "shop" } else { "" }, name),
-        meta: Meta { annotations: annotations.into_iter().chain(removed).collect(), labels: labels.into_iter().collect() },
+        meta: Meta { annotations: annotations.into_iter().chain(removed).collect(), labels: labels.collect() },
         source: Source {
             unit: UnitName::new("."),
             revision: revision.clone(),
@@ -53,6 +54,36 @@ pub(crate) fn object(line: &str, revision: &Revision) -> Object {
         written: Arc::new(written),
         fingerprint: [0; 32],
         body,
+    }
+}
+
+/// `service web type=NodePort at=30080 address=10.96.0.9 sticky=60 local unready name=db.example.org`
+fn service(words: &[&str], app: &str) -> ServiceSpec {
+    let option = |wanted: &str| words.iter().find_map(|word| word.strip_prefix(wanted)?.strip_prefix('='));
+    let policy = if words.contains(&"local") { TrafficPolicy::Local } else { TrafficPolicy::Cluster };
+    let sticky = option("sticky").map(|seconds| ClientIpConfig { timeout_seconds: seconds.parse().ok() });
+    ServiceSpec {
+        selector: [("app".to_owned(), app.to_owned())].into_iter().collect(),
+        ports: vec![ServicePort {
+            port: 80,
+            target_port: Some(IntOrString::Text("http".to_owned())),
+            node_port: option("at").map(|number| number.parse().unwrap()),
+            ..ServicePort::default()
+        }],
+        cluster_ip: option("address").map(str::to_owned),
+        kind: match option("type") {
+            Some("NodePort") => ServiceKind::NodePort,
+            Some("LoadBalancer") => ServiceKind::LoadBalancer,
+            Some("ExternalName") => ServiceKind::ExternalName,
+            _ => ServiceKind::ClusterIP,
+        },
+        external_name: option("name").map(str::to_owned),
+        session_affinity: if sticky.is_some() { SessionAffinity::ClientIP } else { SessionAffinity::None },
+        session_affinity_config: sticky.map(|client_ip| SessionAffinityConfig { client_ip }),
+        publish_not_ready_addresses: words.contains(&"unready"),
+        internal_traffic_policy: policy,
+        external_traffic_policy: policy,
+        ..ServiceSpec::default()
     }
 }
 
@@ -89,18 +120,7 @@ fn body(words: &[&str]) -> (Kind, Body) {
         "replicas" => (Kind::ReplicaSet, workload(words)),
         "cron" => (Kind::CronJob, cron(words)),
         "claim" => (Kind::PersistentVolumeClaim, Body::Claim(ClaimSpec::default())),
-        "service" => (
-            Kind::Service,
-            Body::Service(ServiceSpec {
-                selector: [("app".to_owned(), app.to_owned())].into_iter().collect(),
-                ports: vec![ServicePort {
-                    port: 80,
-                    target_port: Some(IntOrString::Text("http".to_owned())),
-                    ..ServicePort::default()
-                }],
-                cluster_ip: None,
-            }),
-        ),
+        "service" => (Kind::Service, Body::Service(service(words, app))),
         "config" => (Kind::ConfigMap, Body::ConfigMap([("k".to_owned(), words[2].as_bytes().to_vec())].into_iter().collect())),
         "hpa" => (Kind::HorizontalPodAutoscaler, Body::Autoscaler(autoscaler(words))),
         "node" => (
