@@ -22,6 +22,7 @@ fn compile_protocol() -> Result<(), Box<dyn Error>> {
         // Connections are ours (`wire::io`), and a generated `connect` would clash with the call of that name.
         .build_transport(false)
         .bytes(".driftless.agents.v1.LogChunk.data")
+        .bytes(".driftless.agents.v1.RelayPiece.data")
         .boxed(".driftless.agents.v1.FromAgent.message.hello")
         .boxed(".driftless.agents.v1.FromAgent.message.report")
         // What holds secrets is not printed: `wire::proto` gives these a Debug of their own.

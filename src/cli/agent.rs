@@ -1,16 +1,18 @@
 //! `driftless agent`: the half that runs pods.
 
 use super::enlist::enlist;
-use super::halves::{self, AgentOptions, Running};
+use super::halves::{self, AgentOptions, Running, TunnelStart};
 use super::node::{self, RuntimeChoice};
-use super::options::{AllowArgs, ConfigArgs, Period, ReserveArgs, StateArgs, StateDir, cluster_name};
+use super::options::{AllowArgs, ConfigArgs, Period, ReserveArgs, StateArgs, StateDir, TunnelArgs, cluster_name};
 use super::{CliError, CliResult};
+use crate::agent::net::tunnel::{Limits, Timings, Tunnel};
 use crate::agent::shell;
 use crate::telemetry;
-use crate::wire::{Connector, WireAddress};
+use crate::wire::{Connector, RelayClient, WireAddress};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// Run the pods that a controller assigns to this node: `driftless up` without the controller.
 ///
@@ -46,6 +48,8 @@ pub struct AgentArgs {
     /// This node's name [default: the host's name]
     #[arg(long, env = "DRIFTLESS_NODE", value_name = "NAME", value_parser = cluster_name)]
     node: Option<String>,
+    #[command(flatten)]
+    tunnel: TunnelArgs,
     #[command(flatten)]
     allow: AllowArgs,
     #[command(flatten)]
@@ -120,7 +124,7 @@ async fn start(args: &AgentArgs) -> CliResult<Running> {
     let state = args.state.open()?;
     let mut running = Running::new();
     running.keep(state.lock_agent().await?);
-    let connector = connector(args, &mut running, &state).await?;
+    let (connector, tunnel) = outside(args, &mut running, &state).await?;
     let options = AgentOptions {
         cluster: args.cluster.clone(),
         node: args.node.clone(),
@@ -129,23 +133,24 @@ async fn start(args: &AgentArgs) -> CliResult<Running> {
         reserve: args.reserve.reserve,
         state: state.agent(),
         connector,
+        tunnel,
     };
     halves::start_agent(&mut running, options).await?;
     running.note("state", state.root().display().to_string());
     Ok(running)
 }
 
-/// The way to the controller. On another host this one has to be a node first.
-async fn connector(args: &AgentArgs, running: &mut Running, state: &StateDir) -> CliResult<Connector> {
+/// The way to the controller, and to other nodes. On another host than the controller's this one has to be a node first.
+async fn outside(args: &AgentArgs, running: &mut Running, state: &StateDir) -> CliResult<(Connector, Option<TunnelStart>)> {
     let mut hosts = Vec::new();
     match args.controller.as_slice() {
         [] => {
             running.note("controller", format!("unix:{}", state.socket().display()));
-            return Ok(Connector::Unix(state.socket()));
+            return Ok((Connector::Unix(state.socket()), None));
         }
         [only @ WireAddress::Unix(path)] => {
             running.note("controller", only.to_string());
-            return Ok(Connector::Unix(path.clone()));
+            return Ok((Connector::Unix(path.clone()), None));
         }
         several => {
             for address in several {
@@ -158,5 +163,11 @@ async fn connector(args: &AgentArgs, running: &mut Running, state: &StateDir) ->
         }
     }
     running.note("controller", hosts.join(", "));
-    enlist(running, state, node::name(args.node.as_deref()), hosts, args.token_file.as_deref()).await
+    let name = node::name(args.node.as_deref());
+    let listening = args.tunnel.open(&hosts).await?;
+    let (connector, identity) = enlist(running, state, name.clone(), hosts, args.token_file.as_deref()).await?;
+    let relays = Arc::new(RelayClient::new(connector.clone()));
+    let tunnel = Tunnel::new(name, &identity, Some(relays), Limits::default(), Timings::default());
+    let tunnel = tunnel.map_err(super::token::trust_error)?;
+    Ok((connector, Some(TunnelStart { tunnel, listening })))
 }

@@ -30,7 +30,7 @@ pub(super) async fn enlist(
     node: NodeName,
     addresses: Vec<String>,
     token_file: Option<&Path>,
-) -> CliResult<Connector> {
+) -> CliResult<(Connector, NodeIdentity)> {
     let membership = crate::trust::Membership::open(&state.membership()).map_err(trust_error)?;
     let known = membership.identity().map_err(trust_error)?;
     check_name(known.as_ref(), &node, state)?;
@@ -52,7 +52,7 @@ pub(super) async fn enlist(
         wire::keep_fresh(applicant, kept, raised, begins_doubtful, shutdown).await;
         Ok(())
     });
-    Ok(Connector::Tls(Arc::new(Dialer::new(addresses, identity, doubt))))
+    Ok((Connector::Tls(Arc::new(Dialer::new(addresses, identity.clone(), doubt))), identity))
 }
 
 /// A host has one name for good: its pods are found by it.

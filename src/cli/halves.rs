@@ -4,8 +4,9 @@ use super::node::{self, Reserve, RuntimeChoice, Runtimes};
 use super::{CliError, CliResult};
 use crate::agent;
 use crate::agent::core::Settings;
+use crate::agent::net::tunnel::Tunnel;
 use crate::controller::shell::{self, Links, ShellError, ShellSettings};
-use crate::model::{Allows, SAMPLE_PERIOD, View};
+use crate::model::{Allows, NodeFacts, View, SAMPLE_PERIOD};
 use crate::status;
 use crate::sync;
 use crate::wire::{Connector, Incoming, WireError};
@@ -18,6 +19,7 @@ use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -267,11 +269,21 @@ pub(super) struct AgentOptions {
     /// `agent/` of the state directory.
     pub(super) state: PathBuf,
     pub(super) connector: Connector,
+    /// The way to other nodes, if there can be any.
+    pub(super) tunnel: Option<TunnelStart>,
+}
+
+/// A tunnel, and how other nodes come in.
+#[derive(Debug)]
+pub(super) struct TunnelStart {
+    pub(super) tunnel: Tunnel,
+    /// Where it listens, and where others are told to dial it; `None` if they cannot.
+    pub(super) listening: Option<(TcpListener, Vec<SocketAddr>)>,
 }
 
 /// Starts an agent.
 pub(super) async fn start_agent(running: &mut Running, options: AgentOptions) -> CliResult<()> {
-    let AgentOptions { cluster, node, runtime, allows, reserve, state, connector } = options;
+    let AgentOptions { cluster, node, runtime, allows, reserve, state, connector, tunnel } = options;
     let name = node::name(node.as_deref());
     DirBuilder::new()
         .recursive(true)
@@ -283,7 +295,8 @@ pub(super) async fn start_agent(running: &mut Running, options: AgentOptions) ->
     if allows.iter().next().is_some() {
         running.note("allows", allows.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
     }
-    let facts = node::facts(&name, &runtimes, allows, reserve);
+    let mut facts = node::facts(&name, &runtimes, allows, reserve);
+    let tunnel = tunnel.map(|start| start_tunnel(running, start, &mut facts));
     running.agent = Some(folders.run.clone());
     running.note("node", name.to_string());
     running.note("runtimes", runtimes.told);
@@ -298,8 +311,30 @@ pub(super) async fn start_agent(running: &mut Running, options: AgentOptions) ->
     };
     let shutdown = running.shutdown.clone();
     running.tasks.spawn(async move {
-        let ended = agent::shell::run(settings, runtimes.offered, connector, shutdown).await;
+        let ended = agent::shell::run(settings, runtimes.offered, connector, tunnel, shutdown).await;
         ended.map_err(|error| CliError::with_source("the agent ended", error))
     });
     Ok(())
+}
+
+/// Lets other nodes come in, and says where.
+fn start_tunnel(running: &mut Running, start: TunnelStart, facts: &mut NodeFacts) -> Tunnel {
+    let TunnelStart { tunnel, listening } = start;
+    let Some((listener, advertised)) = listening else {
+        running.note("tunnel", "dials other nodes, and is dialled by none");
+        return tunnel;
+    };
+    let at = listener.local_addr().map_or_else(|_| String::new(), |address| address.to_string());
+    let told: Vec<String> = advertised.iter().map(ToString::to_string).collect();
+    running.note("tunnel", format!("{at}; other nodes are told to dial {}", told.join(", ")));
+    facts.tunnel = advertised;
+    let (accepting, shutdown) = (tunnel.clone(), running.shutdown.clone());
+    running.tasks.spawn(async move {
+        tokio::select! {
+            () = accepting.listen(listener) => {}
+            () = shutdown.cancelled() => {}
+        }
+        Ok(())
+    });
+    tunnel
 }

@@ -92,6 +92,7 @@ pub async fn start(args: &UpArgs) -> CliResult<Running> {
         reserve: args.reserve.reserve,
         state: state.agent(),
         connector,
+        tunnel: None,
     };
     halves::start_agent(&mut running, agent).await?;
     running.note("network", told);

@@ -287,7 +287,7 @@ fn pause(attempt: u32) -> Duration {
 }
 
 /// Between half of `pause` and all of it.
-pub(super) fn jitter(pause: Duration) -> Duration {
+pub(crate) fn jitter(pause: Duration) -> Duration {
     // The standard library's only source of chance; which bits come is of no consequence.
     let chance = u32::try_from(RandomState::new().hash_one(0) % 1_000).unwrap_or(0);
     pause / 2 + pause / 2 * chance / 1_000

@@ -9,7 +9,7 @@ mod observed;
 
 use super::messages::{FromAgent, LogRequest, ToAgent, Version};
 use super::proto;
-use crate::model::{Epoch, Hello, Kind, LogSince, Moment, ObjectKey, PodUid, millis};
+use crate::model::{Epoch, Hello, Kind, NodeName, ObjectKey, PodUid, millis, LogSince, Moment};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -137,6 +137,7 @@ pub(crate) fn to_agent_to_proto(message: &ToAgent, version: Version) -> proto::T
         ToAgent::Assign(assignment) => Message::Assign(assignment_to_proto(assignment)),
         ToAgent::Endpoints(set) => Message::Endpoints(endpoints::to_proto(set)),
         ToAgent::Network(network) => Message::Network(network::to_proto(network)),
+        ToAgent::Called { by, call } => Message::Called(proto::Called { by: by.to_string(), call: *call }),
         ToAgent::Logs(request) => Message::Logs(proto::LogRequest {
             id: request.id,
             pod: uid_to_proto(&request.pod),
@@ -172,6 +173,7 @@ pub(crate) fn to_agent(message: proto::ToAgent) -> Result<Told, ConvertError> {
         Message::Assign(message) => ToAgent::Assign(Arc::new(assignment(message)?)),
         Message::Endpoints(set) => ToAgent::Endpoints(Arc::new(endpoints::read(set)?)),
         Message::Network(network) => ToAgent::Network(Arc::new(network::read(network)?)),
+        Message::Called(called) => ToAgent::Called { by: NodeName::new(called.by), call: called.call },
         Message::Logs(request) => ToAgent::Logs(LogRequest {
             id: request.id,
             pod: uid("logs.pod", &request.pod)?,

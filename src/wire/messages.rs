@@ -1,6 +1,6 @@
 //! What the two sides say, as the rest of the crate speaks of it.
 
-use crate::model::{Assignment, EndpointSet, Epoch, Hello, LogSince, NodeNetwork, PodUid, Report};
+use crate::model::{Assignment, EndpointSet, Epoch, Hello, NodeName, NodeNetwork, PodUid, Report, LogSince};
 use bytes::Bytes;
 use std::fmt;
 use std::sync::Arc;
@@ -43,6 +43,13 @@ pub enum ToAgent {
     Endpoints(Arc<EndpointSet>),
     /// The network that the nodes make together.
     Network(Arc<NodeNetwork>),
+    /// Another node wants to open streams to this one and cannot dial it: dial back, or answer at the relay.
+    Called {
+        /// The node.
+        by: NodeName,
+        /// The number of its call.
+        call: u64,
+    },
     /// Send logs.
     Logs(LogRequest),
     /// Nobody reads the logs of this request any more.
@@ -54,7 +61,7 @@ impl ToAgent {
     #[must_use]
     pub fn since(&self) -> Version {
         let minor = match self {
-            ToAgent::Network(_) => 1,
+            ToAgent::Network(_) | ToAgent::Called { .. } => 1,
             ToAgent::Welcome { .. } | ToAgent::Assign(_) | ToAgent::Endpoints(_) | ToAgent::Logs(_) | ToAgent::CancelLogs(_) => 0,
         };
         Version { major: 1, minor }

@@ -16,6 +16,7 @@
 //!
 //! - Over TLS the peer is known before anything that it says is read: an agent speaks for the node of its certificate only, and whoever
 //!   has none may ask to join and nothing else. A node that is struck off the roll is cut off at once.
+//! - Two nodes of which neither can dial the other meet at the relay (`relay`), where the controller carries what it cannot read.
 //! - A certificate is renewed over a connection of its own; the stream stays.
 //!
 //! Deliberately absent: decisions (who may join, too), keys and certificates themselves (`trust` has them), and any call from the
@@ -30,17 +31,20 @@ mod logs;
 mod messages;
 mod outbox;
 mod proto;
+mod relay;
 mod renewal;
 pub mod server;
 #[cfg(test)]
 mod tests;
 mod tls;
 
+pub(crate) use client::jitter;
 pub use convert::ConvertError;
 pub use enrolment::{Applicant, JoinAnswer, JoinAsk, JoinError};
 pub use io::{Caller, Connector, Incoming, Io, SocketGuard, WireAddress, local, unix};
 pub use logs::{LogError, LogStream};
 pub use messages::{FromAgent, LogRequest, ToAgent, Version};
+pub use relay::RelayClient;
 pub use renewal::keep_fresh;
 pub use tls::{Dialer, Gate, GateSettings, bind};
 

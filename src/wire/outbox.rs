@@ -1,7 +1,7 @@
 //! What waits to be sent, never more than the newest state.
 
 use super::messages::{FromAgent, ToAgent};
-use crate::model::{Assignment, EndpointSet, Hello, NodeNetwork, ObjectKey, PodUid, Report};
+use crate::model::{Assignment, EndpointSet, Hello, NodeName, NodeNetwork, ObjectKey, PodUid, Report};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,6 +24,8 @@ pub(crate) struct ControllerOutbox {
 #[derive(Debug, Default)]
 struct Waiting {
     requests: VecDeque<ToAgent>,
+    /// The newest call of each node.
+    calls: BTreeMap<NodeName, u64>,
     network: Option<Arc<NodeNetwork>>,
     endpoints: BTreeMap<ObjectKey, Arc<EndpointSet>>,
     assignment: Option<Arc<Assignment>>,
@@ -40,6 +42,9 @@ impl ControllerOutbox {
                 ToAgent::Endpoints(set) => {
                     waiting.endpoints.insert(set.service.clone(), set);
                 }
+                ToAgent::Called { by, call } => {
+                    waiting.calls.insert(by, call);
+                }
                 request @ (ToAgent::Welcome { .. } | ToAgent::Logs(_) | ToAgent::CancelLogs(_)) => {
                     waiting.requests.push_back(request)
                 }
@@ -48,7 +53,7 @@ impl ControllerOutbox {
         self.wake.notify_one();
     }
 
-    /// The next message; requests first, then the network, endpoints, and the assignment. For one reader.
+    /// The next message; requests and calls first, then the network, endpoints, and the assignment. For one reader.
     pub(crate) async fn next(&self) -> ToAgent {
         loop {
             if let Some(message) = self.take() {
@@ -62,6 +67,9 @@ impl ControllerOutbox {
         let mut waiting = self.lock();
         if let Some(request) = waiting.requests.pop_front() {
             return Some(request);
+        }
+        if let Some((by, call)) = waiting.calls.pop_first() {
+            return Some(ToAgent::Called { by, call });
         }
         if let Some(network) = waiting.network.take() {
             return Some(ToAgent::Network(network));

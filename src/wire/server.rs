@@ -8,6 +8,7 @@ use super::logs::{LogDesk, LogError, LogStream};
 use super::messages::{FromAgent, LogRequest, ToAgent, Version};
 use super::outbox::ControllerOutbox;
 use super::proto::agents_server::{Agents, AgentsServer};
+use super::relay::RelayDesk;
 use super::tls::Gate;
 use super::{HEARTBEAT, MESSAGE_BYTES_MAX, PROTOCOL, SILENCE, WireError, proto};
 use crate::model::{Assignment, Epoch, Hello, JoinRefusal, NodeName, Roll};
@@ -148,7 +149,10 @@ pub async fn serve(
     let pings = settings.silence / 2;
     let gate = settings.gate.clone();
     let registrar = gate.clone().map(|gate| Registrar::service(gate, events.clone()));
-    let desk = Desk { settings, events, shutdown: shutdown.clone(), links: Arc::default() };
+    let doorkeeper = Doorkeeper(settings.roll.clone());
+    let links: Arc<Links> = Arc::default();
+    let relay = RelayDesk::service(doorkeeper.clone(), Arc::clone(&links));
+    let desk = Desk { settings, doorkeeper, events, shutdown: shutdown.clone(), links };
     let service =
         AgentsServer::new(desk).max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX);
     let served = Server::builder()
@@ -156,6 +160,7 @@ pub async fn serve(
         .http2_keepalive_timeout(Some(pings))
         .add_service(service)
         .add_optional_service(registrar)
+        .add_service(relay)
         .serve_with_incoming_shutdown::<_, Io, std::io::Error, _, _>(incoming, shutdown.cancelled_owned());
     tokio::select! {
         served = served => served.map_err(WireError::Transport),
@@ -173,7 +178,7 @@ async fn tend(gate: Option<Gate>) {
 
 /// The newest link of each node.
 #[derive(Debug, Default)]
-struct Links {
+pub(super) struct Links {
     last_id: AtomicU64,
     newest: Mutex<BTreeMap<NodeName, Link>>,
 }
@@ -197,6 +202,11 @@ impl Links {
         link
     }
 
+    /// The newest link of a node, if it is heard.
+    pub(super) fn newest(&self, node: &NodeName) -> Option<Link> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner).get(node).cloned()
+    }
+
     fn close(&self, link: &Link) {
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         if newest.get(&link.0.node).is_some_and(|current| current.id() == link.id()) {
@@ -205,10 +215,46 @@ impl Links {
     }
 }
 
+/// Says who is let in, and who no longer.
+#[derive(Debug, Clone)]
+pub(super) struct Doorkeeper(watch::Receiver<Arc<Roll>>);
+
+impl Doorkeeper {
+    /// Whether somebody is let in.
+    pub(super) fn check(&self, caller: &Caller) -> Result<(), Status> {
+        match caller {
+            Caller::Local => Ok(()),
+            Caller::Stranger => {
+                Err(Status::unauthenticated("only nodes with a certificate are heard here; a host joins with a token"))
+            }
+            Caller::Node { node, key } => {
+                let judged = self.0.borrow().judge(node, key);
+                judged.map_err(|refusal| {
+                    tracing::warn!(%node, "an agent was refused: {refusal}");
+                    Status::permission_denied(with_hint(&refusal))
+                })
+            }
+        }
+    }
+
+    /// Waits until somebody who was let in is not any more.
+    pub(super) async fn dismissed(&self, caller: &Caller) -> JoinRefusal {
+        let Caller::Node { node, key } = caller else { return std::future::pending().await };
+        let mut roll = self.0.clone();
+        let refused = roll.wait_for(|roll| roll.judge(node, key).is_err()).await.map(|roll| roll.judge(node, key));
+        match refused {
+            Ok(Err(refusal)) => refusal,
+            // Whoever sets the roll has ended, and the server with it.
+            Ok(Ok(())) | Err(_) => std::future::pending().await,
+        }
+    }
+}
+
 /// Where agents come in.
 #[derive(Debug, Clone)]
 struct Desk {
     settings: ServerSettings,
+    doorkeeper: Doorkeeper,
     events: mpsc::Sender<LinkEvent>,
     shutdown: CancellationToken,
     links: Arc<Links>,
@@ -221,7 +267,7 @@ impl Agents for Desk {
     async fn connect(&self, request: Request<Streaming<proto::FromAgent>>) -> Result<Response<Self::ConnectStream>, Status> {
         // Who it is comes first: nothing that a stranger sends is read.
         let caller = request.extensions().get::<Caller>().cloned().unwrap_or(Caller::Stranger);
-        self.check_caller(&caller)?;
+        self.doorkeeper.check(&caller)?;
         let mut inbound = request.into_inner();
         let (hello, version) = self.hear_hello(&mut inbound).await?;
         check_name(&caller, &hello)?;
@@ -250,34 +296,6 @@ enum LinkEnd {
 }
 
 impl Desk {
-    fn check_caller(&self, caller: &Caller) -> Result<(), Status> {
-        match caller {
-            Caller::Local => Ok(()),
-            Caller::Stranger => {
-                Err(Status::unauthenticated("only nodes with a certificate are heard here; a host joins with a token"))
-            }
-            Caller::Node { node, key } => {
-                let judged = self.settings.roll.borrow().judge(node, key);
-                judged.map_err(|refusal| {
-                    tracing::warn!(%node, "an agent was refused: {refusal}");
-                    Status::permission_denied(with_hint(&refusal))
-                })
-            }
-        }
-    }
-
-    /// Waits until the node of a link is not to be heard any more.
-    async fn dismissed(&self, link: &Link) -> JoinRefusal {
-        let Caller::Node { node, key } = &link.0.caller else { return std::future::pending().await };
-        let mut roll = self.settings.roll.clone();
-        let refused = roll.wait_for(|roll| roll.judge(node, key).is_err()).await.map(|roll| roll.judge(node, key));
-        match refused {
-            Ok(Err(refusal)) => refusal,
-            // Whoever sets the roll has ended, and the server with it.
-            Ok(Ok(())) | Err(_) => std::future::pending().await,
-        }
-    }
-
     async fn hear_hello(&self, inbound: &mut Streaming<proto::FromAgent>) -> Result<(Hello, Version), Status> {
         let silent = |_| Status::deadline_exceeded("no hello came");
         let first = timeout(self.settings.silence, inbound.message()).await.map_err(silent)??;
@@ -299,7 +317,7 @@ impl Desk {
             end = self.read(&link, inbound) => end,
             () = writer.write(&link) => LinkEnd::Closed,
             () = link.0.superseded.cancelled() => LinkEnd::Superseded,
-            refusal = self.dismissed(&link) => LinkEnd::Dismissed(refusal),
+            refusal = self.doorkeeper.dismissed(&link.0.caller) => LinkEnd::Dismissed(refusal),
             () = self.shutdown.cancelled() => LinkEnd::Shutdown,
         };
         link.0.logs.close();

@@ -41,6 +41,7 @@ mod steer;
 mod tcp;
 #[cfg(test)]
 mod tests;
+pub mod tunnel;
 mod udp;
 
 pub use problem::{ListenProblem, Listener, Problems};

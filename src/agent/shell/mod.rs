@@ -13,6 +13,7 @@ mod host;
 mod http;
 mod ledger_file;
 mod logs;
+mod net_problems;
 mod perform;
 mod probe;
 #[cfg(test)]
@@ -24,6 +25,7 @@ pub use volumes::prepare;
 
 use super::core::{Agent, Event, Settings};
 use super::launch::Folders;
+use super::net::tunnel::Tunnel;
 use super::net::{Keep, Setup, Table};
 use super::runtime::Runtime;
 use crate::clock;
@@ -72,7 +74,7 @@ pub enum ShellError {
 /// The core, and nobody waits while it is locked.
 type Shared = Arc<Mutex<Agent>>;
 
-/// Runs an agent until `shutdown`. The controller is reached by `connector`, again and again.
+/// Runs an agent until `shutdown`. The controller is reached by `connector`, again and again, and other nodes through `tunnel`.
 ///
 /// # Errors
 /// What cannot heal by itself.
@@ -80,6 +82,7 @@ pub async fn run(
     settings: Settings,
     runtimes: Vec<Arc<dyn Runtime>>,
     connector: Connector,
+    tunnel: Option<Tunnel>,
     shutdown: CancellationToken,
 ) -> Result<(), ShellError> {
     let _lock = lock_folder(&settings.folders.run)?;
@@ -103,8 +106,11 @@ pub async fn run(
     let (outgoing, to_wire) = mpsc::channel(LINK_MAX);
     let (from_wire, incoming) = mpsc::channel(LINK_MAX);
     volumes::sweep(folders.clone());
-    let setup = proxy_setup(lock(&agent).node(), &folders);
-    let performer = Performer::new(runtimes, folders.clone(), setup, events, outgoing);
+    let mut setup = proxy_setup(lock(&agent).node(), &folders);
+    if let Some(tunnel) = &tunnel {
+        setup.reach = Arc::new(tunnel.clone());
+    }
+    let performer = Performer::new(runtimes, folders.clone(), (setup, tunnel), events, outgoing);
     let link = Link { connector, to_wire, from_wire, shutdown: shutdown.clone() };
     let end = Shell { agent: Arc::clone(&agent), performer, link: Some(link) };
     end.run(happened, incoming, shutdown).await;
@@ -232,6 +238,10 @@ impl Shell {
             ToAgent::Assign(assignment) => Some(Event::Assigned(Box::new(Arc::unwrap_or_clone(assignment)))),
             ToAgent::Network(network) => Some(Event::Network(network)),
             ToAgent::Endpoints(set) => Some(Event::Endpoints(Box::new(Arc::unwrap_or_clone(set)))),
+            ToAgent::Called { by, call } => {
+                self.performer.called(&by, call);
+                None
+            }
             ToAgent::Logs(request) => {
                 let of = lock(&self.agent).log_of(request.pod, request.container.as_deref(), request.previous);
                 self.performer.send_logs(&request, of);

@@ -1,12 +1,13 @@
 //! Performs effects: each that takes time is a task whose outcome comes back as an event.
 
-use super::{hook, host, ledger_file, logs, probe, volumes};
+use super::{hook, ledger_file, logs, net_problems, probe, volumes, host};
 use crate::agent::core::{ContainerKey, Effect, Event, Ledger};
 use crate::agent::launch::Folders;
-use crate::agent::net::{Problems, Proxy, Setup};
+use crate::agent::net::tunnel::{CallId, Tunnel};
+use crate::agent::net::{Proxy, Setup};
 use crate::agent::runtime::{ContainerId, ContainerLaunch, Runtime, RuntimeError, Started, Usage, VolumeContents};
 use crate::clock;
-use crate::model::{Moment, ObjectKey, PodUid, Report, RuntimeKind, ServiceProblem};
+use crate::model::{Moment, NodeName, ObjectKey, PodUid, Report, RuntimeKind};
 use crate::wire::{FromAgent, LogRequest};
 use futures_util::future::join_all;
 use std::collections::BTreeMap;
@@ -14,17 +15,14 @@ use std::fs;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 /// A runtime that has not listed after so long is out of reach.
 const LIST_MAX: Duration = Duration::from_secs(20);
 
-/// How long connections through Services that are open at the end may take to end.
+/// How long connections that are open at the end, through Services and from other nodes, may take to end.
 const DRAIN: Duration = Duration::from_secs(5);
-
-/// More listeners that cannot be opened are not told of: there is one cause then, and these are enough to see it.
-const PROBLEMS_MAX: usize = 100;
 
 type Runtimes = BTreeMap<RuntimeKind, Arc<dyn Runtime>>;
 
@@ -32,6 +30,8 @@ pub(super) struct Performer {
     runtimes: Runtimes,
     folders: Folders,
     proxy: Proxy,
+    /// The way to other nodes, if there can be any.
+    tunnel: Option<Tunnel>,
     events: mpsc::UnboundedSender<Event>,
     /// To the wire, for logs, which wait for their reader.
     outgoing: mpsc::Sender<FromAgent>,
@@ -45,7 +45,7 @@ impl Performer {
     pub(super) fn new(
         runtimes: Runtimes,
         folders: Folders,
-        setup: Setup,
+        (setup, tunnel): (Setup, Option<Tunnel>),
         events: mpsc::UnboundedSender<Event>,
         outgoing: mpsc::Sender<FromAgent>,
     ) -> Self {
@@ -59,8 +59,8 @@ impl Performer {
             }
         });
         let proxy = Proxy::new(setup);
-        tell_problems(proxy.problems(), events.clone());
-        Self { runtimes, folders, proxy, events, outgoing, reports, alarm: None, reading: BTreeMap::new() }
+        net_problems::tell(proxy.problems(), tunnel.clone(), events.clone());
+        Self { runtimes, folders, proxy, tunnel, events, outgoing, reports, alarm: None, reading: BTreeMap::new() }
     }
 
     pub(super) fn alarm(&self) -> Option<Moment> {
@@ -79,11 +79,18 @@ impl Performer {
                 let _ = self.reports.send(report);
             }
             Effect::Endpoints { set, extra } => {
+                // Other nodes come after we have acknowledged, so the door is open before.
+                if let Some(tunnel) = &self.tunnel {
+                    tunnel.apply_endpoints(&set);
+                }
                 let version = self.proxy.apply(&set, &extra);
                 self.tell(Event::EndpointsInUse { service: set.service.clone(), version });
             }
-            // Nothing follows it yet: what leaves this node comes with the tunnel.
-            Effect::Network(_) => {}
+            Effect::Network(network) => {
+                if let Some(tunnel) = &self.tunnel {
+                    tunnel.apply_network(&network);
+                }
+            }
             Effect::Intercept(interception) => self.proxy.intercept(interception),
             Effect::SaveLedger(ledger) => self.save(*ledger),
             Effect::Rewrite { key, volumes } => self.rewrite(key, volumes),
@@ -113,9 +120,21 @@ impl Performer {
         }
     }
 
-    /// Leaves the Services to the next agent.
+    /// Leaves the Services to the next agent, and takes no more streams of other nodes.
     pub(super) async fn leave(&self) {
-        self.proxy.leave(DRAIN).await;
+        let others = async {
+            if let Some(tunnel) = &self.tunnel {
+                tunnel.leave(DRAIN).await;
+            }
+        };
+        tokio::join!(self.proxy.leave(DRAIN), others);
+    }
+
+    /// Another node cannot dial this one.
+    pub(super) fn called(&self, by: &NodeName, call: u64) {
+        if let Some(tunnel) = &self.tunnel {
+            tunnel.called(by, CallId(call));
+        }
     }
 
     fn tell(&self, event: Event) {
@@ -253,23 +272,6 @@ impl Performer {
             task.abort();
         }
     }
-}
-
-fn of_services(problems: &Problems) -> Vec<ServiceProblem> {
-    let told = problems.iter().take(PROBLEMS_MAX);
-    told.map(|(listener, problem)| ServiceProblem { service: listener.service.clone(), message: problem.to_string() }).collect()
-}
-
-/// Tells of listeners that cannot be opened, as long as there is a proxy.
-fn tell_problems(mut problems: watch::Receiver<Problems>, events: mpsc::UnboundedSender<Event>) {
-    tokio::spawn(async move {
-        while problems.changed().await.is_ok() {
-            let all = of_services(&problems.borrow_and_update());
-            if events.send(Event::ServiceProblems(all)).is_err() {
-                break;
-            }
-        }
-    });
 }
 
 async fn start(runtime: Result<Arc<dyn Runtime>, RuntimeError>, mut launch: ContainerLaunch) -> Result<Started, RuntimeError> {

@@ -5,6 +5,7 @@ mod listen;
 mod network;
 mod period;
 mod state;
+mod tunnel;
 
 pub(crate) use config::ConfigArgs;
 pub use config::parse;
@@ -12,6 +13,7 @@ pub(crate) use listen::bind_status;
 pub(crate) use network::NetworkArgs;
 pub(crate) use period::Period;
 pub(crate) use state::{StateArgs, StateDir};
+pub(crate) use tunnel::TunnelArgs;
 
 use super::node::Reserve;
 use crate::controller::shell::ShellSettings;

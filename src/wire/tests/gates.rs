@@ -22,10 +22,10 @@ const DEADLINE: Duration = Duration::from_secs(20);
 const SECRET: &[u8] = b"open sesame";
 
 /// A controller at a port of this host, that lets in who has the secret.
-struct Controller {
+pub(super) struct Controller {
     address: String,
     authority: [u8; 32],
-    roll: watch::Sender<Arc<Roll>>,
+    pub(super) roll: watch::Sender<Arc<Roll>>,
     links: mpsc::Receiver<(Box<Hello>, Link)>,
     messages: mpsc::Receiver<FromAgent>,
     shutdown: CancellationToken,
@@ -38,7 +38,7 @@ impl Drop for Controller {
     }
 }
 
-async fn controller(folder: &Path, life: Duration) -> Controller {
+pub(super) async fn controller(folder: &Path, life: Duration) -> Controller {
     let settings = GateSettings { identity_dir: folder.to_owned(), cluster_id: "c1".into(), advertised: vec![], life };
     let gate = Gate::open(settings).expect("an authority");
     let listener = bind("127.0.0.1:0").await.expect("a port");
@@ -99,26 +99,26 @@ impl Controller {
         Applicant { node: NodeName::new(node), membership, addresses, token: Some(token) }
     }
 
-    async fn member(&self, folder: &Path, node: &str) -> (Applicant, NodeIdentity) {
+    pub(super) async fn member(&self, folder: &Path, node: &str) -> (Applicant, NodeIdentity) {
         let applicant = self.applicant(folder, node, SECRET);
         applicant.join(None).await.expect("let in");
         let identity = applicant.membership.identity().expect("readable").expect("joined");
         (applicant, identity)
     }
 
-    async fn connected(&mut self) -> (Box<Hello>, Link) {
+    pub(super) async fn connected(&mut self) -> (Box<Hello>, Link) {
         timeout(DEADLINE, self.links.recv()).await.expect("in time").expect("it runs")
     }
 }
 
-fn dialer(controller: &Controller, identity: &NodeIdentity, doubt: Arc<Notify>) -> Connector {
+pub(super) fn dialer(controller: &Controller, identity: &NodeIdentity, doubt: Arc<Notify>) -> Connector {
     Connector::Tls(Arc::new(Dialer::new(vec![controller.address.clone()], identity.clone(), doubt)))
 }
 
 /// An agent that says hello as `node`.
-struct Agent {
+pub(super) struct Agent {
     outgoing: mpsc::Sender<FromAgent>,
-    incoming: mpsc::Receiver<ToAgent>,
+    pub(super) incoming: mpsc::Receiver<ToAgent>,
     shutdown: CancellationToken,
 }
 
@@ -128,7 +128,7 @@ impl Drop for Agent {
     }
 }
 
-fn agent(connector: Connector, node: &str) -> Agent {
+pub(super) fn agent(connector: Connector, node: &str) -> Agent {
     let (outgoing, from_agent) = mpsc::channel(16);
     let (to_agent, incoming) = mpsc::channel(16);
     let (shutdown, said) = (CancellationToken::new(), hello(node));

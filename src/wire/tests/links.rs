@@ -207,7 +207,11 @@ async fn a_slow_agent_gets_the_newest_assignment_and_endpoints_only() {
                 assignments += 1;
             }
             ToAgent::Endpoints(set) => version = set.version,
-            other @ (ToAgent::Welcome { .. } | ToAgent::Network(_) | ToAgent::Logs(_) | ToAgent::CancelLogs(_)) => {
+            other @ (ToAgent::Welcome { .. }
+            | ToAgent::Network(_)
+            | ToAgent::Called { .. }
+            | ToAgent::Logs(_)
+            | ToAgent::CancelLogs(_)) => {
                 assert!(matches!(other, ToAgent::Welcome { .. }));
             }
         }

@@ -4,5 +4,6 @@ mod conversions;
 mod gates;
 mod links;
 mod logs;
+mod relays;
 mod samples;
 mod sockets;

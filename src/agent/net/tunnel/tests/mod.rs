@@ -1,0 +1,7 @@
+//! Tunnels over real connections, with real certificates, on loopback.
+
+mod faults;
+mod pods;
+mod streams;
+mod ways;
+mod world;
