@@ -8,7 +8,7 @@
 #![expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a benchmark reads the clock and prints")]
 
 use driftless::agent::net::tunnel::{Limits, Timings, Tunnel};
-use driftless::agent::net::{Reach, Target};
+use driftless::agent::net::{ExtraAddress, Proxy, Setup};
 use driftless::clock;
 use driftless::model::{
     Backend, Cidr, EndpointPort, EndpointSet, Kind, NodeName, NodeNetwork, ObjectKey, Peer, PodUid, Protocol,
@@ -17,6 +17,7 @@ use driftless::trust::{Authorities, Membership, NODE_LIFE, Request};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -296,22 +297,14 @@ fn endpoints() -> EndpointSet {
 
 async fn first_host(folder: &Path) {
     let tunnel = tunnel(folder, "n1");
-    for (target, at) in POD.into_iter().zip(OURS) {
-        let tunnel = tunnel.clone();
-        let target = Target { node: NodeName::new("n2"), pod: PodUid(Uuid::from_u128(1)), port: target, protocol: Protocol::Tcp };
-        tokio::spawn(async move {
-            let listener = TcpListener::bind(("127.0.0.1", at)).await.expect("a port");
-            loop {
-                let (mut client, _) = listener.accept().await.expect("a connection");
-                client.set_nodelay(true).expect("set");
-                let (tunnel, target) = (tunnel.clone(), target.clone());
-                tokio::spawn(async move {
-                    let mut pod = tunnel.dial(&target).await.expect("a stream");
-                    let _ = tokio::io::copy_bidirectional_with_sizes(&mut client, &mut pod, 16384, 16384).await;
-                });
-            }
-        });
-    }
+    let proxy = Proxy::new(Setup { reach: Arc::new(tunnel), ..Setup::alone(NodeName::new("n1")) });
+    let at = |(service_port, port): (u16, u16)| ExtraAddress {
+        service_port,
+        protocol: Protocol::Tcp,
+        address: SocketAddr::from(([127, 0, 0, 1], port)),
+    };
+    let extra: Vec<ExtraAddress> = POD.into_iter().zip(OURS).map(at).collect();
+    proxy.apply(&endpoints(), &extra);
     std::future::pending().await
 }
 

@@ -44,6 +44,7 @@ mod status_page;
 mod status_server;
 mod status_view;
 mod status_watch;
+mod tunnel;
 
 use stage::Stage;
 

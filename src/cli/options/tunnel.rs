@@ -79,20 +79,28 @@ impl TunnelArgs {
     }
 }
 
-/// The address of this host from which it reaches the first of these that it can.
+/// An address that no host has (RFC 5737): the way to it is the way to everywhere else.
+const ELSEWHERE: &str = "198.51.100.1:9";
+
+/// The address of this host from which it reaches the first of these that it can. For a controller on this very host, where that is of no
+/// use to others, the one from which it reaches everywhere else.
 async fn towards(controllers: &[String]) -> Option<IpAddr> {
-    for controller in controllers {
+    for controller in controllers.iter().map(String::as_str).chain([ELSEWHERE]) {
         let Ok(resolved) = tokio::net::lookup_host(controller).await else { continue };
-        for address in resolved {
-            // Connecting a datagram socket sends nothing: the kernel looks up the route.
-            let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-            let local = UdpSocket::bind(any).and_then(|socket| socket.connect(address).and_then(|()| socket.local_addr()));
-            if let Ok(local) = local {
-                return Some(local.ip());
-            }
+        if let Some(local) = resolved.into_iter().find_map(source).filter(|local| !local.is_loopback()) {
+            return Some(local);
         }
     }
     None
+}
+
+/// From which address of this host the kernel would send to `address`.
+fn source(address: SocketAddr) -> Option<IpAddr> {
+    // Connecting a datagram socket sends nothing: the kernel looks up the route.
+    let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let socket = UdpSocket::bind(any).ok()?;
+    socket.connect(address).ok()?;
+    Some(socket.local_addr().ok()?.ip())
 }
 
 #[cfg(test)]
@@ -130,8 +138,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_way_to_a_controller_on_this_host_is_the_loopback() {
-        assert_eq!(towards(&["127.0.0.1:7781".to_owned()]).await, Some(IpAddr::from([127, 0, 0, 1])));
-        assert_eq!(towards(&[]).await, None);
+    async fn the_loopback_is_never_advertised_by_itself() {
+        assert_eq!(source(SocketAddr::from(([127, 0, 0, 1], 7781))), Some(IpAddr::from([127, 0, 0, 1])));
+        let towards = towards(&["127.0.0.1:7781".to_owned()]).await;
+        assert!(towards.is_none_or(|address| !address.is_loopback()), "{towards:?}");
     }
 }

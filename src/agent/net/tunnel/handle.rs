@@ -58,7 +58,13 @@ struct Standing {
     back: Option<Back>,
     served: Count,
     cut: CancellationToken,
+    /// Somebody wanted to reach it, and it has no certificate.
+    is_missed: bool,
 }
+
+/// What to do about a node that has no certificate.
+const NO_CERTIFICATE: &str =
+    "its agent has no certificate: it must join with a token (--controller HOST:7781), as on any other host";
 
 impl Drop for Standing {
     fn drop(&mut self) {
@@ -68,7 +74,14 @@ impl Drop for Standing {
 
 impl Standing {
     fn new(peer: &Peer) -> Self {
-        Self { peer: peer.clone(), way: None, back: None, served: Count::default(), cut: CancellationToken::new() }
+        Self {
+            peer: peer.clone(),
+            way: None,
+            back: None,
+            served: Count::default(),
+            cut: CancellationToken::new(),
+            is_missed: false,
+        }
     }
 
     fn way(&mut self, name: &NodeName, context: &Arc<Context>) -> &Way {
@@ -168,7 +181,10 @@ impl Tunnel {
     pub fn peers(&self) -> BTreeMap<NodeName, PeerStatus> {
         let peers = self.lock();
         let status = |standing: &Standing| PeerStatus {
-            link: standing.way.as_ref().map_or_else(LinkStatus::default, Way::status),
+            link: match &standing.way {
+                Some(way) => way.status(),
+                None => LinkStatus { error: standing.is_missed.then(|| NO_CERTIFICATE.to_owned()), ..LinkStatus::default() },
+            },
             served: standing.served.now(),
         };
         peers.iter().map(|(name, standing)| (name.clone(), status(standing))).collect()
@@ -234,7 +250,17 @@ impl Tunnel {
             let mut peers = self.lock();
             let unknown =
                 || io::Error::new(io::ErrorKind::HostUnreachable, format!("node {peer} is not in the network of this one"));
-            let way = peers.get_mut(peer).ok_or_else(unknown)?.way(peer, &self.context);
+            let standing = peers.get_mut(peer).ok_or_else(unknown)?;
+            if standing.peer.key.is_none() {
+                standing.is_missed = true;
+                drop(peers);
+                self.context.changes.send_modify(|count| *count = count.wrapping_add(1));
+                return Err(io::Error::new(
+                    io::ErrorKind::HostUnreachable,
+                    format!("node {peer} cannot be reached: {NO_CERTIFICATE}"),
+                ));
+            }
+            let way = standing.way(peer, &self.context);
             if let Some(link) = way.present() {
                 return Ok(link);
             }

@@ -140,6 +140,21 @@ async fn a_node_with_another_key_than_the_one_on_record_gets_nothing() {
 }
 
 #[tokio::test]
+async fn a_node_without_a_certificate_is_not_reached_and_it_is_said_why() {
+    let world = World::pair().await;
+    let target = world.serve("n2", 1, Protocol::Tcp, pods::echo().await);
+    let mut network = world.network(&world.nodes["n1"].name);
+    for peer in network.peers.values_mut() {
+        peer.key = None;
+    }
+    world.tunnel("n1").apply_network(&network);
+    assert_eq!(world.status("n1", "n2").link.error, None, "nobody needs it");
+    let error = world.dial("n1", &target).await.err().expect("no way");
+    assert!(error.to_string().contains("has no certificate"), "{error}");
+    assert!(world.status("n1", "n2").link.error.is_some_and(|error| error.contains("has no certificate")));
+}
+
+#[tokio::test]
 async fn another_node_at_the_address_of_one_is_not_taken_for_it() {
     let mut world = World::pair().await;
     world.add("n3", true).await;
