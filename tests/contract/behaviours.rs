@@ -77,7 +77,10 @@ pub(crate) async fn an_exit_code_is_reported_and_listed(stage: &Stage) {
         loop {
             match events.next().await.expect("the stream goes on") {
                 RuntimeEvent::Exited { id, exit } if id == started.id => return exit,
-                RuntimeEvent::Exited { .. } | RuntimeEvent::Removed { .. } | RuntimeEvent::Resync => {}
+                RuntimeEvent::Exited { .. }
+                | RuntimeEvent::Removed { .. }
+                | RuntimeEvent::Resync
+                | RuntimeEvent::Warning { .. } => {}
             }
         }
     })

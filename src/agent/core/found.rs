@@ -6,7 +6,7 @@ use super::agent::{Agent, RETRY};
 use super::event::{ContainerKey, Effect};
 use super::pod::{Member, Pod, PostStart, State, StopCause};
 use crate::agent::runtime::{ContainerId, ContainerStatus, Role, RunState, RuntimeEvent};
-use crate::model::{Exit, Moment, PodRun, RuntimeKind};
+use crate::model::{Exit, Moment, PodEvent, PodRun, RuntimeKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -146,6 +146,9 @@ impl Agent {
                 if let Some(host) = self.hosts.get_mut(&runtime) {
                     host.list_at = now;
                 }
+            }
+            RuntimeEvent::Warning { reason, message } => {
+                self.outbox.events.push(PodEvent { pod: None, warning: true, reason: reason.to_owned(), message });
             }
             RuntimeEvent::Exited { id, exit } => match self.owner(&id) {
                 Some(key) => self.exited(&key, exit, false, now),

@@ -55,6 +55,7 @@ impl Agent {
             run: &pod.run,
             snapshot,
             attempt: pod.member(SANDBOX).map_or(0, |member| member.attempt),
+            domain: self.domain(),
         })
     }
 
@@ -85,10 +86,15 @@ impl Agent {
             image_digest,
             ports: &pod.ports,
             services: &services,
+            domain: self.domain(),
             host_address: self.settings.host_address,
             pod_address: if process { Some(self.settings.host_address) } else { pod.address.filter(|_| sandbox.is_some()) },
             sandbox,
         })
+    }
+
+    fn domain(&self) -> Option<&str> {
+        self.network.as_ref().map(|network| network.domain.as_str())
     }
 
     /// The Services of a namespace as its pods reach them: at the Service's own address, or, where that never leaves the host,

@@ -125,6 +125,8 @@ pub struct LaunchInput<'a> {
     pub ports: &'a BTreeMap<u16, u16>,
     /// The Services of the namespace.
     pub services: &'a [ServiceAddress],
+    /// What names end with, if the nodes make a network together.
+    pub domain: Option<&'a str>,
     /// The host's address.
     pub host_address: IpAddr,
     /// The pod's address, if it is known before the start.
@@ -283,7 +285,7 @@ pub fn resolve(input: &LaunchInput<'_>) -> Result<ContainerLaunch, LaunchError> 
         sandbox: input.sandbox.cloned(),
         share_processes: input.snapshot.template.spec.share_process_namespace,
         security: security::resolve(input)?,
-        network: network::resolve(&input.snapshot.template.spec, input.run)?,
+        network: network::resolve(&input.snapshot.template.spec, input.run, input.domain)?,
         terminal: Terminal { stdin: container.stdin, stdin_once: container.stdin_once, tty: container.tty },
         logins: logins(input),
         notes,

@@ -33,6 +33,8 @@ pub struct SandboxInput<'a> {
     pub snapshot: &'a PodSnapshot,
     /// Which start.
     pub attempt: u32,
+    /// What names end with, if the nodes make a network together.
+    pub domain: Option<&'a str>,
 }
 
 /// The launch of a sandbox. It has the pod's names, ports and kernel parameters; which image it is, and what runs in it, is the runtime's
@@ -48,7 +50,7 @@ pub fn sandbox(input: &SandboxInput<'_>) -> Result<ContainerLaunch, LaunchError>
     Ok(ContainerLaunch {
         ports: ports.map(|port| launch_port(port, published(port))).collect(),
         security: security::of_pod(spec),
-        network: network::resolve(spec, input.run)?,
+        network: network::resolve(spec, input.run, input.domain)?,
         ..ContainerLaunch::bare(RuntimeKind::Docker, labels)
     })
 }

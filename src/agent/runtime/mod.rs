@@ -17,9 +17,9 @@ pub(crate) mod samples;
 mod settings;
 
 pub use launch::*;
-pub use settings::{PodNetwork, Resolver, Seccomp, Security, Terminal};
+pub use settings::{LookUp, PodNetwork, Resolver, Seccomp, Security, Terminal};
 
-use crate::model::{Exit, Moment, NodeName, ObjectKey, PodUid, Revision, RuntimeKind, TemplateHash};
+use crate::model::{Cidr, Exit, NodeName, ObjectKey, PodUid, Revision, RuntimeKind, TemplateHash, Moment};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
@@ -42,6 +42,15 @@ pub trait Runtime: Send + Sync {
     /// The host's address as containers see it, where Services are reached from inside them; `None` if containers share the
     /// host's network and reach a Service at its own address.
     fn gateway(&self) -> Option<IpAddr>;
+
+    /// The network that its pods are on, once it was reached; `None` if they share the host's.
+    fn bridge(&self) -> Option<Bridge> {
+        None
+    }
+
+    /// Gives the pods' network this range, from the next call on. As long as a container is on a network with another one, that stays,
+    /// and [`RuntimeEvent::Warning`] says so. Nothing happens where pods share the host's network.
+    fn use_range(&self, _pods: Cidr) {}
 
     /// Every container with the labels of this cluster and node, running or not, in no particular order.
     fn list(&self) -> Call<'_, Vec<ContainerStatus>>;
@@ -81,6 +90,19 @@ impl fmt::Display for ContainerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// The network that the pods of a runtime are on, as the host sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bridge {
+    /// The host's interface on it: at most 15 characters.
+    pub interface: String,
+    /// The host's address on it, where pods look names up.
+    pub gateway: Option<IpAddr>,
+    /// The addresses of its pods.
+    pub pods: Option<Cidr>,
+    /// Why these are not the addresses that they should be.
+    pub trouble: Option<String>,
 }
 
 /// What a container is to its pod.
@@ -223,6 +245,13 @@ pub enum RuntimeEvent {
     },
     /// Events may have been missed: list again.
     Resync,
+    /// Something that people should know of this node.
+    Warning {
+        /// In one word.
+        reason: &'static str,
+        /// What and why.
+        message: String,
+    },
 }
 
 /// How a command inside a container ended.

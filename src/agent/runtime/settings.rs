@@ -67,10 +67,25 @@ pub struct PodNetwork {
 /// Where names are looked up.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Resolver {
-    /// Whether `config` comes on top of what the host uses, or instead of it.
-    pub inherits: bool,
-    /// What the template says.
+    /// What comes first.
+    pub first: LookUp,
+    /// What the template says besides.
     pub config: DnsConfig,
+}
+
+/// Where names are looked up before the template has its say.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum LookUp {
+    /// Nowhere.
+    #[default]
+    Nowhere,
+    /// Where the host looks.
+    Host,
+    /// At the cluster's own server on this node, in these domains and then in those of the host.
+    Cluster {
+        /// The domains.
+        searches: Vec<String>,
+    },
 }
 
 /// Standard input and terminal.

@@ -90,6 +90,11 @@ impl Performer {
                 if let Some(tunnel) = &self.tunnel {
                     tunnel.apply_network(&network);
                 }
+                for (kind, runtime) in &self.runtimes {
+                    runtime.use_range(network.pods);
+                    // So that the address of the host on it is known.
+                    self.list(*kind);
+                }
             }
             Effect::Intercept(interception) => self.proxy.intercept(interception),
             Effect::SaveLedger(ledger) => self.save(*ledger),

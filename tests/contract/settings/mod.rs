@@ -76,6 +76,7 @@ fn launch(stage: &Stage, grants: &[&str], more: Value, container: Value, script:
         container: &snapshot.template.spec.containers[0],
         attempt: 0,
         image_digest: None,
+        domain: None,
         ports: &BTreeMap::new(),
         services: &[],
         host_address: IpAddr::V4(Ipv4Addr::LOCALHOST),

@@ -2,9 +2,9 @@
 
 use super::network;
 use super::wire::{self, ReadError};
-use crate::agent::runtime::RuntimeError;
+use crate::agent::runtime::{Bridge, RuntimeError, RuntimeEvent};
 use crate::causes::in_full;
-use crate::model::RuntimeKind;
+use crate::model::{Cidr, RuntimeKind};
 use bollard::errors::Error as BollardError;
 use bollard::{BollardRequest, ClientVersion, Docker as Client};
 use serde::Deserialize;
@@ -13,7 +13,10 @@ use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::Mutex as AsyncMutex;
+use tokio::sync::{Mutex as AsyncMutex, broadcast};
+
+/// To whoever watches.
+pub(super) type Warnings = broadcast::Sender<RuntimeEvent>;
 
 /// Where the Engine listens unless `DOCKER_HOST` says otherwise.
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
@@ -87,13 +90,18 @@ pub(super) struct Session {
     /// For calls that change something, and for streams.
     pub(super) client: Client,
     pub(super) engine_version: String,
-    /// The Engine's address on our network.
-    pub(super) gateway: Option<IpAddr>,
+    /// Our network, or why it is not there: what runs can be seen without it.
+    pub(super) network: Result<Bridge, RuntimeError>,
     socket: PathBuf,
     api: ApiVersion,
 }
 
 impl Session {
+    /// The Engine's address on our network.
+    pub(super) fn gateway(&self) -> Option<IpAddr> {
+        self.network.as_ref().ok().and_then(|bridge| bridge.gateway)
+    }
+
     /// The version of the API that is spoken, as `1.44`.
     pub(super) fn api(&self) -> String {
         format!("{}.{}", self.api.major, self.api.minor)
@@ -111,13 +119,27 @@ pub(super) struct Engine {
     socket: PathBuf,
     cluster: String,
     current: Mutex<Option<Arc<Session>>>,
+    /// The addresses that our network is to have.
+    range: Mutex<Option<Cidr>>,
+    /// What was last said to be wrong with our network.
+    trouble: Mutex<Option<String>>,
+    warnings: Warnings,
     /// One at a time connects, so that our network is made once.
     connecting: AsyncMutex<()>,
 }
 
 impl Engine {
-    pub(super) fn new(socket: PathBuf, cluster: String) -> Self {
-        Self { socket, cluster, current: Mutex::new(None), connecting: AsyncMutex::new(()) }
+    pub(super) fn new(socket: PathBuf, cluster: String, warnings: Warnings) -> Self {
+        let (current, range, trouble) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { socket, cluster, current, range, trouble, warnings, connecting: AsyncMutex::new(()) }
+    }
+
+    /// Another range makes the next call look at the network again.
+    pub(super) fn use_range(&self, range: Cidr) {
+        let before = self.range.lock().unwrap_or_else(PoisonError::into_inner).replace(range);
+        if before != Some(range) {
+            self.forget();
+        }
     }
 
     pub(super) fn socket(&self) -> &Path {
@@ -154,10 +176,42 @@ impl Engine {
 
     async fn connect(&self) -> Result<Session, RuntimeError> {
         let mut session = self.reach().await?;
-        session.gateway = network::ensure(self, &session, &self.cluster).await?;
+        let range = *self.range.lock().unwrap_or_else(PoisonError::into_inner);
+        session.network = match network::ensure(self, &session, &self.cluster, range).await {
+            Err(error @ RuntimeError::Unavailable { .. }) => return Err(error),
+            outcome => outcome,
+        };
+        self.tell_trouble(&session.network);
         warn_if_rootless(&session).await;
         tracing::debug!(engine = session.engine_version, api = ?session.api, "connected to the Docker Engine");
         Ok(session)
+    }
+
+    /// The session in use, with our network as it should be: one that is not is looked at again.
+    pub(super) async fn session_with_network(&self) -> Result<Arc<Session>, RuntimeError> {
+        let session = self.session().await?;
+        if session.network.as_ref().is_ok_and(|bridge| bridge.trouble.is_none()) {
+            return Ok(session);
+        }
+        self.forget();
+        let session = self.session().await?;
+        session.network.as_ref().map_err(RuntimeError::clone)?;
+        Ok(session)
+    }
+
+    /// Each trouble is said once.
+    fn tell_trouble(&self, network: &Result<Bridge, RuntimeError>) {
+        let trouble = match network {
+            Ok(bridge) => bridge.trouble.clone(),
+            Err(error) => Some(error.to_string()),
+        };
+        let mut told = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(message) = trouble.clone().filter(|_| *told != trouble) {
+            tracing::warn!("{message}");
+            // Nobody listens where there is no agent.
+            let _ = self.warnings.send(RuntimeEvent::Warning { reason: "PodNetworkNotReady", message });
+        }
+        *told = trouble;
     }
 
     /// A session of one's own, for calls that need no network: nothing is made for it.
@@ -166,7 +220,8 @@ impl Engine {
             wire::get(&self.socket, "/version").await.map_err(|error| self.read_failed("asking for its version", error))?;
         let api = agree(&answer)?;
         let client = client(&self.socket, api).map_err(|error| self.failed("connecting", &error))?;
-        Ok(Session { client, engine_version: answer.version, gateway: None, socket: self.socket.clone(), api })
+        let network = Err(unavailable("its network was not looked at".to_owned()));
+        Ok(Session { client, engine_version: answer.version, network, socket: self.socket.clone(), api })
     }
 
     pub(super) async fn remove_network(&self) -> Result<(), RuntimeError> {

@@ -95,6 +95,10 @@ impl Shared {
         if launch.pull == PullPolicy::Always {
             self.pull(launch).await?;
         }
+        let needs_network = launch.sandbox.is_none() && !launch.network.host;
+        if needs_network {
+            self.engine.session_with_network().await?;
+        }
         let settled = self.settle(launch).await?;
         let id = self.made(launch, &settled).await?;
         let mut session = self.engine.session().await?;

@@ -43,25 +43,29 @@ pub use engine::socket_of;
 pub use import::program_files;
 
 use super::{
-    Call, ContainerId, ContainerLaunch, ContainerStatus, ExecResult, LogOptions, Runtime, RuntimeError, RuntimeEvent, Started,
-    Usage,
+    Bridge, Call, ContainerId, ContainerLaunch, ContainerStatus, ExecResult, LogOptions, Runtime, RuntimeError, RuntimeEvent,
+    Started, Usage,
 };
 use crate::agent::launch::Folders;
-use crate::model::{Exit, NodeName, RuntimeKind};
+use crate::model::{Cidr, Exit, NodeName, RuntimeKind};
 use bytes::Bytes;
-use engine::Engine;
+use engine::{Engine, Warnings};
 use futures_util::StreamExt;
-use futures_util::stream::BoxStream;
+use futures_util::stream::{self, BoxStream};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, broadcast};
+use tokio_stream::wrappers::BroadcastStream;
 
 /// Containers that are made at once. Four bring most of the gain (20 containers: 3.75 s one by one, 2.64 s four at a time) and
 /// leave the machine to those that run already.
 const STARTS_AT_ONCE: usize = 4;
+
+/// Warnings that wait to be read.
+const WARNINGS_MAX: usize = 16;
 
 /// Whose containers, and on which Engine.
 #[derive(Debug, Clone)]
@@ -90,6 +94,7 @@ struct Shared {
     /// The file of `docker login`, if there is one to use.
     logins: Option<PathBuf>,
     engine: Engine,
+    warnings: Warnings,
     starts: Semaphore,
     /// Digest by image id and name: what they stand for together never changes.
     digests: Mutex<BTreeMap<(String, String), Option<String>>>,
@@ -107,10 +112,19 @@ impl Docker {
     /// The same, pulling with the credentials in `logins`: the file that `docker login` writes, usually `~/.docker/config.json`.
     #[must_use]
     pub fn with_logins(settings: DockerSettings, logins: Option<PathBuf>) -> Self {
-        let engine = Engine::new(settings.socket.clone(), settings.cluster.clone());
+        let (warnings, _) = broadcast::channel(WARNINGS_MAX);
+        let engine = Engine::new(settings.socket.clone(), settings.cluster.clone(), warnings.clone());
         let starts = Semaphore::new(STARTS_AT_ONCE);
         Self {
-            shared: Arc::new(Shared { settings, logins, engine, starts, digests: Mutex::default(), removed: Mutex::default() }),
+            shared: Arc::new(Shared {
+                settings,
+                logins,
+                engine,
+                warnings,
+                starts,
+                digests: Mutex::default(),
+                removed: Mutex::default(),
+            }),
         }
     }
 
@@ -120,7 +134,7 @@ impl Docker {
     /// # Errors
     /// [`RuntimeError::Unavailable`] with what to do about it.
     pub async fn connect(&self) -> Result<(), RuntimeError> {
-        self.shared.engine.session().await.map(drop)
+        self.shared.engine.session().await?.network.clone().map(drop)
     }
 
     /// Removes our network, for a cluster that is taken down whole. Fails while a container is on it.
@@ -142,7 +156,15 @@ impl Runtime for Docker {
     }
 
     fn gateway(&self) -> Option<IpAddr> {
-        self.shared.engine.current().and_then(|session| session.gateway)
+        self.shared.engine.current().and_then(|session| session.gateway())
+    }
+
+    fn bridge(&self) -> Option<Bridge> {
+        self.shared.engine.current().and_then(|session| session.network.clone().ok())
+    }
+
+    fn use_range(&self, pods: Cidr) {
+        self.shared.engine.use_range(pods);
     }
 
     fn list(&self) -> Call<'_, Vec<ContainerStatus>> {
@@ -174,6 +196,7 @@ impl Runtime for Docker {
     }
 
     fn watch(&self) -> BoxStream<'static, RuntimeEvent> {
-        events::watch(Arc::clone(&self.shared)).boxed()
+        let warnings = BroadcastStream::new(self.shared.warnings.subscribe()).filter_map(async |warning| warning.ok());
+        stream::select(events::watch(Arc::clone(&self.shared)), warnings).boxed()
     }
 }

@@ -1,16 +1,24 @@
-//! Our own bridge network: `driftless-<cluster>`, made when the Engine is first used.
+//! Our own bridge network: `driftless-<cluster>`, made when the Engine is first used, with the addresses that this node was given.
 
 use super::engine::{Engine, Session};
 use super::labels::CLUSTER;
 use super::wire::{ReadError, encode};
-use crate::agent::runtime::RuntimeError;
-use bollard::models::NetworkCreateRequest;
+use crate::agent::runtime::{Bridge, RuntimeError};
+use crate::model::Cidr;
+use bollard::errors::Error as BollardError;
+use bollard::models::{self, NetworkCreateRequest};
 use hyper::StatusCode;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::net::IpAddr;
 use std::time::Duration;
+
+/// The option that names the host's interface.
+const INTERFACE: &str = "com.docker.network.bridge.name";
+
+/// Characters of an interface's name.
+const INTERFACE_MAX: usize = 15;
 
 /// How long another agent that makes the network is waited for: 5 s.
 const LOCK_TRIES: u32 = 250;
@@ -25,6 +33,11 @@ struct Network {
     labels: Option<BTreeMap<String, String>>,
     #[serde(rename = "IPAM", default)]
     ipam: Ipam,
+    #[serde(default)]
+    options: Option<BTreeMap<String, String>>,
+    /// The running ones, by id.
+    #[serde(default)]
+    containers: Option<BTreeMap<String, serde::de::IgnoredAny>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -36,6 +49,7 @@ struct Ipam {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct IpamConfig {
+    subnet: Option<String>,
     gateway: Option<String>,
 }
 
@@ -44,23 +58,65 @@ pub(super) fn name_of(cluster: &str) -> String {
     format!("driftless-{cluster}")
 }
 
-/// Sees to it that the network is there. Returns the host's address on it.
-pub(super) async fn ensure(engine: &Engine, session: &Session, cluster: &str) -> Result<Option<IpAddr>, RuntimeError> {
-    let network = match find(engine, session, cluster).await? {
-        Some(network) => network,
-        None => {
+/// The host's interface on it, by a name that can be known before: at most 15 characters, as the kernel wants it.
+fn interface_of(cluster: &str) -> String {
+    let readable = format!("dl-{cluster}");
+    let digest = blake3::hash(cluster.as_bytes()).to_hex();
+    if readable.len() <= INTERFACE_MAX { readable } else { format!("dl-{}", &digest[..12]) }
+}
+
+/// Sees to it that the network is there, with `range` as its addresses if that is given: one with others is replaced, unless a container is
+/// on it.
+pub(super) async fn ensure(
+    engine: &Engine,
+    session: &Session,
+    cluster: &str,
+    range: Option<Cidr>,
+) -> Result<Bridge, RuntimeError> {
+    let found = find(engine, session, cluster).await?;
+    if let Some(network) = &found {
+        check_ours(network, cluster)?;
+    }
+    let fits = |network: &Network| range.is_none_or(|range| network.range() == Some(range));
+    match found {
+        Some(network) if fits(&network) => Ok(network.bridge(None)),
+        found => {
+            if let Some(network) = found
+                && !vacate(engine, session, &network, cluster).await?
+            {
+                let trouble = range.map(|range| in_use(&network, cluster, range));
+                return Ok(network.bridge(trouble));
+            }
             let _lock = alone(engine).await;
             if find(engine, session, cluster).await?.is_none() {
-                create(engine, session, cluster).await?;
+                create(engine, session, cluster, range).await?;
             }
-            find(engine, session, cluster).await?.ok_or_else(|| RuntimeError::Failed {
+            let made = find(engine, session, cluster).await?.ok_or_else(|| RuntimeError::Failed {
                 action: format!("making the network {}", name_of(cluster)),
                 message: "it was made, and is not there".to_owned(),
-            })?
+            })?;
+            Ok(made.bridge(None))
         }
-    };
-    check_ours(&network, cluster)?;
-    Ok(gateway(&network))
+    }
+}
+
+fn in_use(network: &Network, cluster: &str, range: Cidr) -> String {
+    let old = network.range().map_or_else(|| "its addresses".to_owned(), |old| old.to_string());
+    let name = name_of(cluster);
+    format!("the Docker network {name} keeps {old} as long as containers are on it; the pods of this node should be in {range}")
+}
+
+/// Removes a network that has the wrong addresses. False if a container is on it.
+async fn vacate(engine: &Engine, session: &Session, network: &Network, cluster: &str) -> Result<bool, RuntimeError> {
+    if network.containers.as_ref().is_some_and(|containers| !containers.is_empty()) {
+        return Ok(false);
+    }
+    match session.client.remove_network(&network.id).await {
+        Ok(()) | Err(BollardError::DockerResponseServerError { status_code: 404, .. }) => Ok(true),
+        // One has come in between: "network … has active endpoints".
+        Err(BollardError::DockerResponseServerError { status_code: 403 | 409, .. }) => Ok(false),
+        Err(error) => Err(engine.failed(&format!("removing the network {}", name_of(cluster)), &error)),
+    }
 }
 
 /// Removes the network. One that is not there is fine.
@@ -79,18 +135,33 @@ async fn find(engine: &Engine, session: &Session, cluster: &str) -> Result<Optio
     }
 }
 
-async fn create(engine: &Engine, session: &Session, cluster: &str) -> Result<(), RuntimeError> {
+async fn create(engine: &Engine, session: &Session, cluster: &str, range: Option<Cidr>) -> Result<(), RuntimeError> {
     let name = name_of(cluster);
+    let addresses = |range: Cidr| models::IpamConfig {
+        subnet: Some(range.to_string()),
+        gateway: range.nth(1).map(|gateway| gateway.to_string()),
+        ..models::IpamConfig::default()
+    };
     let request = NetworkCreateRequest {
         name: name.clone(),
         driver: Some("bridge".to_owned()),
+        options: Some(std::iter::once((INTERFACE.to_owned(), interface_of(cluster))).collect()),
+        ipam: range.map(|range| models::Ipam { config: Some(vec![addresses(range)]), ..models::Ipam::default() }),
         labels: Some(std::iter::once((CLUSTER.to_owned(), cluster.to_owned())).collect()),
         ..NetworkCreateRequest::default()
     };
     match session.client.create_network(request).await {
         Ok(_) => Ok(()),
+        Err(BollardError::DockerResponseServerError { message, .. }) if message.contains("overlap") => {
+            let range = range.map(|range| format!(" with the addresses {range}")).unwrap_or_default();
+            Err(RuntimeError::Refused {
+                message: format!(
+                    "the Docker network {name}{range} cannot be made: {message}; `docker network ls` and `ip route` tell what has                      them, and the controller's --pod-cidr gives others"
+                ),
+            })
+        }
         // Another agent on this host was faster.
-        Err(bollard::errors::Error::DockerResponseServerError { status_code: 409, .. }) => Ok(()),
+        Err(BollardError::DockerResponseServerError { status_code: 409, .. }) => Ok(()),
         Err(error) => Err(engine.failed(&format!("making the network {name}"), &error)),
     }
 }
@@ -124,9 +195,54 @@ fn check_ours(network: &Network, cluster: &str) -> Result<(), RuntimeError> {
     })
 }
 
-/// The first IPv4 gateway; some Engines write it with its prefix length.
-fn gateway(network: &Network) -> Option<IpAddr> {
-    let gateways = network.ipam.config.iter().flatten().filter_map(|config| config.gateway.as_deref());
-    let mut addresses = gateways.filter_map(|text| text.split('/').next()?.parse::<IpAddr>().ok());
-    addresses.find(IpAddr::is_ipv4)
+impl Network {
+    fn bridge(&self, trouble: Option<String>) -> Bridge {
+        let named = self.options.as_ref().and_then(|options| options.get(INTERFACE)).cloned();
+        // As the Engine names one that was given no name.
+        let interface = named.unwrap_or_else(|| format!("br-{}", self.id.get(..12).unwrap_or(&self.id)));
+        Bridge { interface, gateway: self.gateway(), pods: self.range(), trouble }
+    }
+
+    fn addresses(&self) -> impl Iterator<Item = &IpamConfig> {
+        self.ipam.config.iter().flatten()
+    }
+
+    /// The first IPv4 gateway; some Engines write it with its prefix length.
+    fn gateway(&self) -> Option<IpAddr> {
+        let gateways = self.addresses().filter_map(|config| config.gateway.as_deref());
+        let mut addresses = gateways.filter_map(|text| text.split('/').next()?.parse::<IpAddr>().ok());
+        addresses.find(IpAddr::is_ipv4)
+    }
+
+    /// The first IPv4 range.
+    fn range(&self) -> Option<Cidr> {
+        self.addresses().find_map(|config| config.subnet.as_deref()?.parse().ok())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_interface_has_a_name_that_the_kernel_takes() {
+        assert_eq!(interface_of("default"), "dl-default");
+        assert_eq!(interface_of("a-long-cluster-name").len(), 15);
+        assert_ne!(interface_of("a-long-cluster-name"), interface_of("a-long-cluster-nama"));
+    }
+
+    #[test]
+    fn a_network_says_what_the_host_sees_of_it() {
+        let network = |options: serde_json::Value| -> Bridge {
+            let ipam =
+                json!({ "Config": [{ "Subnet": "fd00::/64" }, { "Subnet": "10.244.3.0/24", "Gateway": "10.244.3.1/24" }] });
+            let network = json!({ "Id": "0123456789abcdef", "IPAM": ipam, "Options": options });
+            serde_json::from_value::<Network>(network).unwrap().bridge(None)
+        };
+        let named = network(json!({ INTERFACE: "dl-default" }));
+        assert_eq!((named.interface.as_str(), named.gateway), ("dl-default", "10.244.3.1".parse().ok()));
+        assert_eq!(named.pods, "10.244.3.0/24".parse().ok());
+        assert_eq!(network(json!(null)).interface, "br-0123456789ab", "made by an older version");
+    }
 }

@@ -4,10 +4,11 @@ use super::Shared;
 use super::engine::Session;
 use super::init::{self, Init};
 use super::wire::{ReadError, encode};
-use crate::agent::runtime::{ContainerLaunch, Resolver, RuntimeError, Seccomp, Security};
+use crate::agent::runtime::{ContainerLaunch, LookUp, Resolver, RuntimeError, Seccomp, Security};
 use crate::model::DnsOption;
 use hyper::StatusCode;
 use serde::Deserialize;
+use std::net::IpAddr;
 use std::path::Path;
 
 /// Where the host says how names are looked up.
@@ -89,7 +90,7 @@ impl Shared {
             Some(resolver) => {
                 // A host without the file has no servers to add to.
                 let host = tokio::fs::read_to_string(RESOLV_CONF).await.unwrap_or_default();
-                merge(resolver, &host)
+                merge(resolver, &host, self.engine.session().await?.gateway())
             }
         };
         let init = if needs_init { Some(self.init(launch, &image, user.as_deref()).await?) } else { None };
@@ -148,14 +149,29 @@ fn user(security: &Security, image_user: &str) -> Result<Option<String>, String>
     })
 }
 
-/// The template's lines, after those of the host where it inherits them. Servers on the host's loopback are not the container's.
-fn merge(resolver: &Resolver, host: &str) -> Dns {
+/// How many dots a name has that is looked up as it is first, as in Kubernetes.
+const NDOTS: &str = "ndots:5";
+
+/// The template's lines after those that come first. Servers on the host's loopback are not the container's. `gateway` is where the node's
+/// own server listens.
+fn merge(resolver: &Resolver, host: &str, gateway: Option<IpAddr>) -> Dns {
     let config = &resolver.config;
-    let mut dns = if resolver.inherits { parse(host) } else { Dns::default() };
-    if resolver.inherits && config.nameservers.is_empty() {
-        // The Engine finds the host's servers better than we do.
-        dns.servers.clear();
-    }
+    let mut dns = match (&resolver.first, gateway) {
+        (LookUp::Nowhere, _) => Dns::default(),
+        (LookUp::Cluster { searches }, Some(gateway)) => {
+            let mut searches = searches.clone();
+            add(&mut searches, &parse(host).searches);
+            Dns { servers: vec![gateway.to_string()], searches, options: vec![NDOTS.to_owned()] }
+        }
+        (LookUp::Host | LookUp::Cluster { .. }, _) => {
+            let mut dns = parse(host);
+            if config.nameservers.is_empty() {
+                // The Engine finds the host's servers better than we do.
+                dns.servers.clear();
+            }
+            dns
+        }
+    };
     add(&mut dns.servers, &config.nameservers);
     add(&mut dns.searches, &config.searches);
     for DnsOption { name, value } in &config.options {
@@ -231,11 +247,21 @@ mod tests {
             options: vec![option("ndots", Some("2")), option("edns0", None)],
         };
         let host = "# a comment\nnameserver 127.0.0.53\nnameserver 9.9.9.9\nsearch a.example b.example\noptions ndots:5 rotate\n";
-        let own = merge(&Resolver { inherits: false, config: config.clone() }, host);
+        let own = merge(&Resolver { first: LookUp::Nowhere, config: config.clone() }, host, None);
         assert_eq!((own.servers, own.searches), (vec!["1.2.3.4".to_owned()], vec!["shop.example".to_owned()]));
-        let both = merge(&Resolver { inherits: true, config }, host);
+        let both = merge(&Resolver { first: LookUp::Host, config: config.clone() }, host, None);
         assert_eq!(both.servers, ["9.9.9.9", "1.2.3.4"]);
         assert_eq!(both.searches, ["a.example", "b.example", "shop.example"]);
         assert_eq!(both.options, ["rotate", "ndots:2", "edns0"]);
+
+        let searches = vec!["shop.svc.cluster.local".to_owned(), "svc.cluster.local".to_owned()];
+        let first = LookUp::Cluster { searches };
+        let gateway = "10.244.3.1".parse().ok();
+        let cluster = merge(&Resolver { first: first.clone(), config: DnsConfig::default() }, host, gateway);
+        assert_eq!((cluster.servers, cluster.options), (vec!["10.244.3.1".to_owned()], vec!["ndots:5".to_owned()]));
+        assert_eq!(cluster.searches, ["shop.svc.cluster.local", "svc.cluster.local", "a.example", "b.example"]);
+        let more = merge(&Resolver { first, config }, host, gateway);
+        assert_eq!((more.servers.len(), more.searches.len()), (2, 5));
+        assert_eq!(more.options, ["ndots:2", "edns0"], "the template's wins");
     }
 }
