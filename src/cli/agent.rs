@@ -3,7 +3,9 @@
 use super::enlist::enlist;
 use super::halves::{self, AgentOptions, Running, TunnelStart};
 use super::node::{self, RuntimeChoice};
-use super::options::{AllowArgs, ConfigArgs, Period, ReserveArgs, StateArgs, StateDir, TunnelArgs, cluster_name};
+use super::options::{
+    AllowArgs, ConfigArgs, GarbageArgs, Period, ReserveArgs, StateArgs, StateDir, TunnelArgs, cluster_name,
+};
 use super::{CliError, CliResult};
 use crate::agent::net::tunnel::{Limits, Timings, Tunnel};
 use crate::agent::shell;
@@ -54,6 +56,8 @@ pub struct AgentArgs {
     allow: AllowArgs,
     #[command(flatten)]
     reserve: ReserveArgs,
+    #[command(flatten)]
+    garbage: GarbageArgs,
     #[command(flatten)]
     config: ConfigArgs,
     #[command(subcommand)]
@@ -131,6 +135,7 @@ async fn start(args: &AgentArgs) -> CliResult<Running> {
         runtime: args.runtime,
         allows: args.allow.allows(),
         reserve: args.reserve.reserve,
+        garbage: args.garbage.policy(),
         state: state.agent(),
         connector,
         tunnel,

@@ -5,6 +5,7 @@ use super::{CliError, CliResult};
 use crate::agent;
 use crate::agent::core::Settings;
 use crate::agent::net::tunnel::Tunnel;
+use crate::agent::runtime::docker::GarbagePolicy;
 use crate::controller::shell::{self, Links, ShellError, ShellSettings};
 use crate::model::{Allows, NodeFacts, View, SAMPLE_PERIOD};
 use crate::status;
@@ -266,6 +267,8 @@ pub(super) struct AgentOptions {
     pub(super) runtime: RuntimeChoice,
     pub(super) allows: Allows,
     pub(super) reserve: Reserve,
+    /// When images go.
+    pub(super) garbage: GarbagePolicy,
     /// `agent/` of the state directory.
     pub(super) state: PathBuf,
     pub(super) connector: Connector,
@@ -283,7 +286,7 @@ pub(super) struct TunnelStart {
 
 /// Starts an agent.
 pub(super) async fn start_agent(running: &mut Running, options: AgentOptions) -> CliResult<()> {
-    let AgentOptions { cluster, node, runtime, allows, reserve, state, connector, tunnel } = options;
+    let AgentOptions { cluster, node, runtime, allows, reserve, garbage, state, connector, tunnel } = options;
     let name = node::name(node.as_deref());
     DirBuilder::new()
         .recursive(true)
@@ -310,6 +313,13 @@ pub(super) async fn start_agent(running: &mut Running, options: AgentOptions) ->
         list_every: LIST_PERIOD,
     };
     let shutdown = running.shutdown.clone();
+    if let Some(docker) = runtimes.docker {
+        let shutdown = shutdown.clone();
+        running.tasks.spawn(async move {
+            docker.keep_room(garbage, shutdown).await;
+            Ok(())
+        });
+    }
     running.tasks.spawn(async move {
         let ended = agent::shell::run(settings, runtimes.offered, connector, tunnel, shutdown).await;
         ended.map_err(|error| CliError::with_source("the agent ended", error))

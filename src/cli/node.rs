@@ -213,6 +213,8 @@ pub(crate) enum RuntimeChoice {
 pub(super) struct Runtimes {
     /// What pods may be run with.
     pub(super) offered: Vec<Arc<dyn Runtime>>,
+    /// The one of them that has images.
+    pub(super) docker: Option<Docker>,
     /// For people: which, and why not the others.
     pub(super) told: String,
 }
@@ -227,7 +229,7 @@ impl Runtimes {
     /// # Errors
     /// `DOCKER_HOST` names what we cannot use, and Docker was asked for.
     pub(super) async fn find(choice: RuntimeChoice, cluster: &str, node: &NodeName, folders: &Folders) -> CliResult<Self> {
-        let mut found = Self { offered: Vec::new(), told: String::new() };
+        let mut found = Self { offered: Vec::new(), docker: None, told: String::new() };
         if choice != RuntimeChoice::Docker {
             found.add_process(cluster, node, folders);
         }
@@ -267,7 +269,7 @@ impl Runtimes {
         let trouble = match reached {
             Ok(Ok(())) => {
                 self.tell(&docker.engine().unwrap_or_else(|| "docker".to_owned()));
-                self.offered.push(Arc::new(docker));
+                self.offer(docker);
                 return Ok(());
             }
             Ok(Err(error)) => error.to_string(),
@@ -275,11 +277,16 @@ impl Runtimes {
         };
         if choice == RuntimeChoice::Docker {
             self.tell(&format!("docker, once it can be reached: {trouble}"));
-            self.offered.push(Arc::new(docker));
+            self.offer(docker);
         } else {
             self.tell(&format!("no docker: {trouble}"));
         }
         Ok(())
+    }
+
+    fn offer(&mut self, docker: Docker) {
+        self.docker = Some(docker.clone());
+        self.offered.push(Arc::new(docker));
     }
 
     fn tell(&mut self, text: &str) {

@@ -2,7 +2,7 @@
 
 use super::halves::{self, Running};
 use super::node::RuntimeChoice;
-use super::options::{AllowArgs, ConfigArgs, NetworkArgs, ReserveArgs, StateArgs, StateDir, WatchArgs};
+use super::options::{AllowArgs, ConfigArgs, GarbageArgs, NetworkArgs, ReserveArgs, StateArgs, StateDir, WatchArgs};
 use super::{CliResult, doors};
 use crate::agent;
 use crate::controller::shell::ShellSettings;
@@ -52,6 +52,8 @@ pub struct UpArgs {
     #[command(flatten)]
     reserve: ReserveArgs,
     #[command(flatten)]
+    garbage: GarbageArgs,
+    #[command(flatten)]
     config: ConfigArgs,
 }
 
@@ -90,6 +92,7 @@ pub async fn start(args: &UpArgs) -> CliResult<Running> {
         runtime: args.runtime,
         allows: args.allow.allows(),
         reserve: args.reserve.reserve,
+        garbage: args.garbage.policy(),
         state: state.agent(),
         connector,
         tunnel: None,

@@ -2,6 +2,7 @@
 
 use crate::docker::{docker, engine};
 use crate::stage::{Stage, until, within};
+use bollard::models::{Ipam, IpamConfig, NetworkCreateRequest};
 use driftless::agent::runtime::docker::Docker;
 use driftless::agent::runtime::{ContainerLaunch, LookUp, PodNetwork, Resolver, Runtime, RuntimeEvent};
 use driftless::model::{Cidr, DnsConfig};
@@ -15,7 +16,7 @@ const FOREVER: &str = "echo ready; while true; do sleep 1; done";
 on_docker! {
     pods_have_addresses_of_the_range_of_their_node,
     a_network_in_use_keeps_its_addresses_until_the_last_container_is_gone,
-    addresses_that_another_network_has_are_refused_and_what_runs_is_still_seen,
+    addresses_that_another_network_has_are_done_without,
     names_are_asked_of_the_nodes_own_server,
 }
 
@@ -77,19 +78,20 @@ async fn a_network_in_use_keeps_its_addresses_until_the_last_container_is_gone(s
     assert_eq!(client.bridge().unwrap().trouble, None);
 }
 
-async fn addresses_that_another_network_has_are_refused_and_what_runs_is_still_seen(stage: &Stage) {
-    let taken = stage.runtime.bridge().unwrap().pods.expect("a range");
-    let other = format!("{}-b", stage.cluster);
-    let client = docker(&other, &stage.node);
-    client.use_range(taken);
-    assert_eq!(client.list().await.unwrap(), []);
-    let launch = ContainerLaunch { labels: labels_of(stage, &other), ..stage.launch("web", FOREVER) };
-    let error = client.start(&launch).await.unwrap_err().to_string();
-    assert!(error.contains("--pod-cidr") && error.contains(&taken.to_string()), "{error}");
-}
-
-fn labels_of(stage: &Stage, cluster: &str) -> driftless::agent::runtime::Labels {
-    driftless::agent::runtime::Labels { cluster: cluster.to_owned(), ..stage.launch("web", "").labels }
+async fn addresses_that_another_network_has_are_done_without(stage: &Stage) {
+    let range = range();
+    let ipam =
+        Ipam { config: Some(vec![IpamConfig { subnet: Some(range.to_string()), ..IpamConfig::default() }]), ..Ipam::default() };
+    let name = format!("{}-other", stage.cluster);
+    let other = NetworkCreateRequest { name: name.clone(), ipam: Some(ipam), ..NetworkCreateRequest::default() };
+    engine().create_network(other).await.unwrap();
+    let client = client(stage, range);
+    let started = client.start(&stage.launch("web", FOREVER)).await;
+    let trouble = client.bridge().and_then(|bridge| bridge.trouble);
+    engine().remove_network(&name).await.unwrap();
+    let started = started.expect("it is started all the same");
+    assert!(!is_in(range, started.address), "{started:?}");
+    assert!(trouble.as_ref().is_some_and(|trouble| trouble.contains(&name) && trouble.contains("--pod-cidr")), "{trouble:?}");
 }
 
 async fn names_are_asked_of_the_nodes_own_server(stage: &Stage) {

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use bollard::auth::DockerCredentials;
 use bollard::models::ContainerConfig;
 use bollard::query_parameters::{PushImageOptionsBuilder, RemoveImageOptionsBuilder, TagImageOptionsBuilder};
-use driftless::agent::runtime::docker::Docker;
+use driftless::agent::runtime::docker::{Docker, GarbagePolicy};
 use driftless::agent::runtime::{ContainerLaunch, PullPolicy, PullSecret, Runtime, RuntimeError, Started};
 use driftless::model::SecretBytes;
 use futures_util::TryStreamExt;
@@ -25,6 +25,7 @@ on_docker! {
     an_image_is_fetched_with_the_login_of_the_pod_of_the_host_or_of_its_helper,
     an_error_lists_what_was_tried_and_shows_no_password,
     a_tag_that_has_moved_is_fetched_by_what_it_stood_for,
+    a_full_disk_takes_images_that_we_pulled_and_nobody_uses_and_no_others,
 }
 
 /// A registry on the host's address on the stage's network, which the Engine does not trust as it would loopback.
@@ -201,4 +202,57 @@ async fn a_tag_that_has_moved_is_fetched_by_what_it_stood_for(stage: &Stage) {
     let pinned = format!("{}@{before}", image.trim_end_matches(":1"));
     let again = start(stage, &client, &pinned, Vec::new()).await.unwrap();
     assert_eq!(again.image_digest, Some(before));
+}
+
+/// The test image as another one.
+async fn variant(stage: &Stage, user: &str) -> String {
+    let made = stage.start(&stage.launch(&format!("as-{user}"), "true")).await;
+    let config = ContainerConfig { user: Some(user.to_owned()), ..ContainerConfig::default() };
+    commit(&made.id, "driftless-test/variant", &format!("{}-{user}", stage.cluster), config).await
+}
+
+async fn a_full_disk_takes_images_that_we_pulled_and_nobody_uses_and_no_others(stage: &Stage) {
+    let registry = Registry::start(stage).await;
+    let client = client(stage, Some(&json!({ "auths": registry.auths(PASSWORD) })));
+    let mut images = Vec::new();
+    for user in ["1", "2", "3"] {
+        let local = variant(stage, user).await;
+        images.push(registry.push(&local, &format!("shop/{user}")).await);
+        // What is there under another name already is not ours, even if we pull it.
+        if user != "3" {
+            forget(&local).await;
+        }
+    }
+    let local = format!("driftless-test/variant:{}-3", stage.cluster);
+    let launch = |image: &String| ContainerLaunch {
+        image: Some(image.clone()),
+        pull: PullPolicy::IfNotPresent,
+        ..stage.launch(image.trim_end_matches(":1").rsplit('/').next().unwrap(), "sleep 1000")
+    };
+    let mut started = Vec::new();
+    for image in &images {
+        started.push(within("the start", client.start(&launch(image))).await.unwrap());
+    }
+    let is_there = async |image: &str| engine().inspect_image(image).await.is_ok();
+    // A disk is always this full.
+    let full = GarbagePolicy { high_percent: 0, low_percent: 0, age_min: std::time::Duration::ZERO };
+    assert_eq!(client.collect_garbage(full).await.unwrap(), Vec::<String>::new(), "all are in use");
+    for started in &started[1..] {
+        client.remove(&started.id).await.unwrap();
+    }
+    let never = GarbagePolicy { high_percent: 100, ..full };
+    let young = GarbagePolicy { age_min: std::time::Duration::from_secs(3600), ..full };
+    for policy in [never, young] {
+        assert_eq!(client.collect_garbage(policy).await.unwrap(), Vec::<String>::new(), "{policy:?}");
+    }
+    // Another agent of this node, which has only the file.
+    let next = self::client(stage, None);
+    assert_eq!(next.collect_garbage(full).await.unwrap().len(), 1);
+    assert!(is_there(&images[0]).await, "it is in use");
+    assert!(!is_there(&images[1]).await, "it is not");
+    assert!(is_there(&local).await && is_there(stage.image.as_ref().unwrap()).await, "they are not ours");
+    client.remove(&started[0].id).await.unwrap();
+    assert_eq!(next.collect_garbage(full).await.unwrap().len(), 1);
+    forget(&images[2]).await;
+    forget(&local).await;
 }

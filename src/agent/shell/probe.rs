@@ -7,6 +7,9 @@ use crate::agent::runtime::{Runtime, RuntimeError};
 use std::time::Duration;
 use tokio::net::TcpStream;
 
+/// What a runtime may need beyond the timeout of a command.
+const RUNTIME_ANSWER: Duration = Duration::from_secs(8);
+
 /// Makes it; a timeout is a failure.
 pub(super) async fn probe(runtime: Option<&dyn Runtime>, request: &ProbeRequest) -> ProbeOutcome {
     let work = async {
@@ -24,10 +27,13 @@ pub(super) async fn probe(runtime: Option<&dyn Runtime>, request: &ProbeRequest)
             ProbeAction::Impossible(why) => ProbeOutcome::Unknown(why.clone()),
         }
     };
-    // A command is killed at its timeout by the runtime, which needs a moment to say so.
-    let patience = if matches!(request.action, ProbeAction::Exec(_)) { Duration::from_secs(5) } else { Duration::ZERO };
+    // A command is killed at its timeout by the runtime, which needs a moment to say so. One that does not say it hangs itself: that is
+    // nothing to restart a container for.
+    let by_runtime = matches!(request.action, ProbeAction::Exec(_));
+    let patience = if by_runtime { RUNTIME_ANSWER } else { Duration::ZERO };
     match tokio::time::timeout(request.timeout + patience, work).await {
         Ok(outcome) => outcome,
+        Err(_) if by_runtime => ProbeOutcome::Unknown("its runtime does not answer".to_owned()),
         Err(_) => ProbeOutcome::Failure(format!("no answer within {} s", request.timeout.as_secs())),
     }
 }

@@ -16,6 +16,7 @@ pub(crate) use state::{StateArgs, StateDir};
 pub(crate) use tunnel::TunnelArgs;
 
 use super::node::Reserve;
+use crate::agent::runtime::docker::GarbagePolicy;
 use crate::controller::shell::ShellSettings;
 use crate::model::{Allows, Grant};
 use crate::sync::{Confinement, RenderSettings, RepoSpec};
@@ -84,6 +85,31 @@ impl AllowArgs {
     /// What the agent enforces and tells the controller.
     pub(crate) fn allows(&self) -> Allows {
         self.allow.iter().cloned().collect()
+    }
+}
+
+/// When images go that nothing uses any more.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct GarbageArgs {
+    /// Take images away that Driftless pulled and no container uses, once this much of the disk of Docker's data is in use; 100 for never
+    #[arg(long, env = "DRIFTLESS_IMAGE_GC_HIGH_THRESHOLD", value_name = "PERCENT", default_value = "85", value_parser = clap::value_parser!(u8).range(0..=100))]
+    image_gc_high_threshold: u8,
+    /// Until this much is in use; those that were used longest ago go first
+    #[arg(long, env = "DRIFTLESS_IMAGE_GC_LOW_THRESHOLD", value_name = "PERCENT", default_value = "80", value_parser = clap::value_parser!(u8).range(0..=100))]
+    image_gc_low_threshold: u8,
+    /// No image goes that was pulled or in use so short a time ago
+    #[arg(long, env = "DRIFTLESS_MINIMUM_IMAGE_TTL_DURATION", value_name = "DURATION", default_value = "2m")]
+    minimum_image_ttl_duration: Period,
+}
+
+impl GarbageArgs {
+    /// What the Docker runtime is told.
+    pub(crate) fn policy(self) -> GarbagePolicy {
+        GarbagePolicy {
+            high_percent: self.image_gc_high_threshold,
+            low_percent: self.image_gc_low_threshold,
+            age_min: self.minimum_image_ttl_duration.duration(),
+        }
     }
 }
 

@@ -276,6 +276,11 @@ impl Engine {
         })
     }
 
+    /// It is there, and does not answer.
+    pub(super) fn silent(&self) -> RuntimeError {
+        unavailable(format!("the Docker Engine at {} does not answer", self.socket.display()))
+    }
+
     fn lost(&self, reason: &str) -> RuntimeError {
         self.forget();
         unavailable(format!("the Docker Engine at {} was lost: {reason}", self.socket.display()))

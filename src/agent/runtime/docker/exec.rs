@@ -13,6 +13,9 @@ use tokio::time::timeout;
 /// What is kept of the output, for a probe's message.
 const OUTPUT_BYTES_MAX: usize = 1024;
 
+/// An Engine that says nothing for so long hangs: other than a command, which has its own time.
+const ANSWER: Duration = Duration::from_secs(3);
+
 /// Pause before the Engine is asked again whether a command has ended.
 const NOT_YET: Duration = Duration::from_millis(10);
 
@@ -23,7 +26,21 @@ const NOT_FOUND: i32 = 127;
 impl Shared {
     pub(super) async fn exec(&self, id: &ContainerId, command: &[String], limit: Duration) -> Result<ExecResult, RuntimeError> {
         let session = self.engine.session().await?;
-        let command = init::wrap(command, &self.find_ours(&session, id).await?.labels());
+        let prepared = timeout(limit.max(ANSWER), self.prepare(&session, id, command)).await;
+        let exec = prepared.map_err(|_| self.engine.silent())??;
+        let mut output = Vec::new();
+        match timeout(limit, self.run(&session, id, &exec, &mut output)).await {
+            Ok(code) => Ok(ExecResult { code: Some(code?), output: text(&output) }),
+            Err(_) => {
+                // An Engine that hangs says nothing of the command: it may have ended well.
+                timeout(ANSWER, kill(&session, id, &exec)).await.map_err(|_| self.engine.silent())?;
+                Ok(ExecResult { code: None, output: text(&output) })
+            }
+        }
+    }
+
+    async fn prepare(&self, session: &Session, id: &ContainerId, command: &[String]) -> Result<String, RuntimeError> {
+        let command = init::wrap(command, &self.find_ours(session, id).await?.labels());
         let options = CreateExecOptions {
             cmd: Some(command),
             attach_stdout: Some(true),
@@ -31,15 +48,7 @@ impl Shared {
             ..CreateExecOptions::default()
         };
         let exec = session.client.create_exec(&id.0, options).await;
-        let exec = exec.map_err(|error| self.of_container(id, "preparing a command in", &error))?.id;
-        let mut output = Vec::new();
-        match timeout(limit, self.run(&session, id, &exec, &mut output)).await {
-            Ok(code) => Ok(ExecResult { code: Some(code?), output: text(&output) }),
-            Err(_) => {
-                kill(&session, id, &exec).await;
-                Ok(ExecResult { code: None, output: text(&output) })
-            }
-        }
+        exec.map(|exec| exec.id).map_err(|error| self.of_container(id, "preparing a command in", &error))
     }
 
     /// Runs a prepared command to its end. `output` holds what it has said so far, also when this is given up.

@@ -5,11 +5,13 @@ use super::inspect::Container;
 use super::wire::encode;
 use super::{Shared, logins};
 use crate::agent::runtime::{ContainerLaunch, PullPolicy, Role, RuntimeError};
+use crate::clock;
 use bollard::auth::DockerCredentials;
 use bollard::errors::Error as BollardError;
 use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures_util::StreamExt;
 use serde::Deserialize;
+use std::collections::BTreeSet;
 use std::sync::PoisonError;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -21,6 +23,8 @@ const SILENCE: Duration = Duration::from_secs(300);
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Image {
+    #[serde(default)]
+    id: String,
     #[serde(default)]
     repo_digests: Option<Vec<String>>,
 }
@@ -61,10 +65,17 @@ impl Shared {
     pub(super) async fn pull(&self, launch: &ContainerLaunch) -> Result<(), RuntimeError> {
         let image = launch.image.clone().unwrap_or_default();
         let logins = logins::find(&launch.logins, self.logins.as_deref(), &image).await;
+        // What is there already, somebody else brought.
+        let before = self.image_ids().await.ok();
         let mut tried = Vec::new();
         for login in logins.usable {
             match self.pull_with(&image, login.credentials).await {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    if let Some(before) = before {
+                        self.remember_pulled(&image, &before).await;
+                    }
+                    return Ok(());
+                }
                 Err(PullError::Engine(error)) => return Err(error),
                 Err(PullError::Registry(message)) => {
                     let is_reached = !is_out_of_reach(&message);
@@ -77,6 +88,15 @@ impl Shared {
         }
         tried.extend(logins.passed_over);
         Err(image_error(launch, format!("tried {}", tried.join("; "))))
+    }
+
+    /// An image that is not remembered is never taken away, which is no reason to hold a container up.
+    async fn remember_pulled(&self, image: &str, before: &BTreeSet<String>) {
+        let Ok(session) = self.engine.session().await else { return };
+        let Ok(Image { id, .. }) = session.get(&format!("/images/{}/json", encode(image))).await else { return };
+        if !id.is_empty() && !before.contains(&id) {
+            self.pulled.add(&id, clock::now());
+        }
     }
 
     async fn pull_with(&self, image: &str, credentials: Option<DockerCredentials>) -> Result<(), PullError> {

@@ -63,8 +63,8 @@ pub(super) async fn import(engine: &Engine, session: &Session, name: (&str, &str
     }
     let options = CreateImageOptionsBuilder::new()
         .from_src("-")
-        .repo(repository)
-        .tag(tag)
+        // Podman passes over a tag that is told apart.
+        .repo(&format!("{repository}:{tag}"))
         .changes(vec![format!("LABEL {CONTENT}={content}")])
         .build();
     let progress = session.client.create_image(Some(options), Some(bollard::body_full(archive.into())), None);

@@ -8,6 +8,7 @@
 //! - Before a call that stops, removes or renames, the container's own labels are read, and must be of this cluster and node.
 //! - The Engine restarts nothing (`restart policy: no`), and its containers outlive us: a new agent finds them by their labels.
 //! - A container that was made and not started, because we or the Engine died in between, is finished by the next `start`.
+//! - Of images only those are ever removed that we pulled and that no container of anyone uses (`garbage`).
 //! - While the Engine is away every call is [`RuntimeError::Unavailable`]; the next call after its return connects again,
 //!   and agrees on a version again, since it may be another Engine by then.
 //! - What is read from lists is read leniently (`inspect`): bollard's enums are closed, and one state that it does not know
@@ -19,12 +20,14 @@
 //! Deliberately absent: volumes' files (the shell writes them), Swarm, and any wish to clean up what is not
 //! ours.
 
+mod collect;
 mod create;
 mod credentials;
 mod describe;
 mod engine;
 mod events;
 mod exec;
+mod garbage;
 mod image;
 mod import;
 mod init;
@@ -33,6 +36,7 @@ mod labels;
 mod lifecycle;
 mod logins;
 mod network;
+mod pulled;
 mod sandbox;
 mod settle;
 mod tar;
@@ -40,6 +44,7 @@ mod wire;
 
 pub use describe::{EngineFacts, describe};
 pub use engine::socket_of;
+pub use garbage::GarbagePolicy;
 pub use import::program_files;
 
 use super::{
@@ -52,6 +57,7 @@ use bytes::Bytes;
 use engine::{Engine, Warnings};
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
+use pulled::Pulled;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -94,6 +100,8 @@ struct Shared {
     /// The file of `docker login`, if there is one to use.
     logins: Option<PathBuf>,
     engine: Engine,
+    /// The images that are ours to take away.
+    pulled: Pulled,
     warnings: Warnings,
     starts: Semaphore,
     /// Digest by image id and name: what they stand for together never changes.
@@ -114,12 +122,14 @@ impl Docker {
     pub fn with_logins(settings: DockerSettings, logins: Option<PathBuf>) -> Self {
         let (warnings, _) = broadcast::channel(WARNINGS_MAX);
         let engine = Engine::new(settings.socket.clone(), settings.cluster.clone(), warnings.clone());
+        let pulled = Pulled::new(settings.folders.state.join("images.json"));
         let starts = Semaphore::new(STARTS_AT_ONCE);
         Self {
             shared: Arc::new(Shared {
                 settings,
                 logins,
                 engine,
+                pulled,
                 warnings,
                 starts,
                 digests: Mutex::default(),

@@ -30,6 +30,8 @@ const LOCK_PAUSE: Duration = Duration::from_millis(20);
 struct Network {
     id: String,
     #[serde(default)]
+    name: String,
+    #[serde(default)]
     labels: Option<BTreeMap<String, String>>,
     #[serde(rename = "IPAM", default)]
     ipam: Ipam,
@@ -65,8 +67,8 @@ fn interface_of(cluster: &str) -> String {
     if readable.len() <= INTERFACE_MAX { readable } else { format!("dl-{}", &digest[..12]) }
 }
 
-/// Sees to it that the network is there, with `range` as its addresses if that is given: one with others is replaced, unless a container is
-/// on it.
+/// Sees to it that the network is there, with `range` as its addresses if that is given and nothing is in the way: what is there serves
+/// until then.
 pub(super) async fn ensure(
     engine: &Engine,
     session: &Session,
@@ -74,36 +76,54 @@ pub(super) async fn ensure(
     range: Option<Cidr>,
 ) -> Result<Bridge, RuntimeError> {
     let found = find(engine, session, cluster).await?;
-    if let Some(network) = &found {
-        check_ours(network, cluster)?;
-    }
-    let fits = |network: &Network| range.is_none_or(|range| network.range() == Some(range));
-    match found {
-        Some(network) if fits(&network) => Ok(network.bridge(None)),
-        found => {
-            if let Some(network) = found
-                && !vacate(engine, session, &network, cluster).await?
-            {
-                let trouble = range.map(|range| in_use(&network, cluster, range));
-                return Ok(network.bridge(trouble));
-            }
-            let _lock = alone(engine).await;
-            if find(engine, session, cluster).await?.is_none() {
-                create(engine, session, cluster, range).await?;
-            }
-            let made = find(engine, session, cluster).await?.ok_or_else(|| RuntimeError::Failed {
-                action: format!("making the network {}", name_of(cluster)),
-                message: "it was made, and is not there".to_owned(),
-            })?;
-            Ok(made.bridge(None))
-        }
+    found.as_ref().map_or(Ok(()), |network| check_ours(network, cluster))?;
+    let trouble = match range.filter(|range| found.as_ref().and_then(Network::range) != Some(*range)) {
+        None => None,
+        Some(range) => obstacle(engine, session, found.as_ref(), (cluster, range)).await?,
+    };
+    match (found, trouble) {
+        (Some(network), Some(trouble)) => Ok(network.bridge(Some(trouble))),
+        (Some(network), None) if range.is_none_or(|range| network.range() == Some(range)) => Ok(network.bridge(None)),
+        (_, None) => make(engine, session, cluster, range).await.map(|network| network.bridge(None)),
+        (None, trouble) => make(engine, session, cluster, None).await.map(|network| network.bridge(trouble)),
     }
 }
 
-fn in_use(network: &Network, cluster: &str, range: Cidr) -> String {
-    let old = network.range().map_or_else(|| "its addresses".to_owned(), |old| old.to_string());
+/// What keeps the network from having these addresses: those of another network, or a container on the one that is there. That one is
+/// taken away if nothing does.
+async fn obstacle(
+    engine: &Engine,
+    session: &Session,
+    found: Option<&Network>,
+    (cluster, range): (&str, Cidr),
+) -> Result<Option<String>, RuntimeError> {
     let name = name_of(cluster);
-    format!("the Docker network {name} keeps {old} as long as containers are on it; the pods of this node should be in {range}")
+    let all: Vec<Network> = session.get("/networks").await.map_err(|error| engine.read_failed("listing networks", error))?;
+    let other = all.iter().find(|other| other.name != name && other.range().is_some_and(|taken| taken.overlaps(&range)));
+    if let Some(other) = other {
+        return Ok(Some(format!(
+            "the Docker network {name} cannot have this node's range {range}: the network {} has addresses of it; remove that one, or \
+             choose another --pod-cidr",
+            other.name
+        )));
+    }
+    let Some(network) = found else { return Ok(None) };
+    if vacate(engine, session, network, cluster).await? {
+        return Ok(None);
+    }
+    let old = network.range().map_or_else(|| "its addresses".to_owned(), |old| old.to_string());
+    Ok(Some(format!("the Docker network {name} keeps {old} as long as containers are on it; this node's range is {range}")))
+}
+
+async fn make(engine: &Engine, session: &Session, cluster: &str, range: Option<Cidr>) -> Result<Network, RuntimeError> {
+    let _lock = alone(engine).await;
+    if find(engine, session, cluster).await?.is_none() {
+        create(engine, session, cluster, range).await?;
+    }
+    find(engine, session, cluster).await?.ok_or_else(|| RuntimeError::Failed {
+        action: format!("making the network {}", name_of(cluster)),
+        message: "it was made, and is not there".to_owned(),
+    })
 }
 
 /// Removes a network that has the wrong addresses. False if a container is on it.
@@ -152,14 +172,6 @@ async fn create(engine: &Engine, session: &Session, cluster: &str, range: Option
     };
     match session.client.create_network(request).await {
         Ok(_) => Ok(()),
-        Err(BollardError::DockerResponseServerError { message, .. }) if message.contains("overlap") => {
-            let range = range.map(|range| format!(" with the addresses {range}")).unwrap_or_default();
-            Err(RuntimeError::Refused {
-                message: format!(
-                    "the Docker network {name}{range} cannot be made: {message}; `docker network ls` and `ip route` tell what has                      them, and the controller's --pod-cidr gives others"
-                ),
-            })
-        }
         // Another agent on this host was faster.
         Err(BollardError::DockerResponseServerError { status_code: 409, .. }) => Ok(()),
         Err(error) => Err(engine.failed(&format!("making the network {name}"), &error)),
