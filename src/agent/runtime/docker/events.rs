@@ -14,6 +14,10 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
+/// What has happened to a container, as Docker calls it, and as Podman.
+const ENDED: [&str; 2] = ["die", "died"];
+const GONE: [&str; 2] = ["destroy", "remove"];
+
 /// Pause before the Engine is tried again: doubled from the first to the last.
 const PAUSE_FIRST: Duration = Duration::from_millis(250);
 const PAUSE_LAST: Duration = Duration::from_secs(10);
@@ -67,7 +71,7 @@ async fn subscribe(
     since: Moment,
 ) -> Result<bool, Unread> {
     let own: Vec<String> = shared.own_labels().into();
-    let event: Vec<String> = ["die", "destroy"].map(str::to_owned).into();
+    let event: Vec<String> = [ENDED, GONE].concat().into_iter().map(str::to_owned).collect();
     let filters = [("type", vec!["container".to_owned()]), ("event", event), ("label", own)];
     let options = EventsOptions {
         since: Some(format!("{}.{:03}000000", since.0 / 1000, since.0 % 1000)),
@@ -101,13 +105,13 @@ async fn understand(shared: &Shared, message: &EventMessage) -> Option<RuntimeEv
     let actor = message.actor.as_ref()?;
     let id = actor.id.clone()?;
     match message.action.as_deref()? {
-        "die" => {
+        action if ENDED.contains(&action) => {
             let code = actor.attributes.as_ref().and_then(|attributes| attributes.get("exitCode")?.parse().ok());
             // Only an inspection knows of a lack of memory. One that runs again, or is gone, leaves what the event says.
             let exit = shared.exit_of(&id).await.unwrap_or_else(|| inspect::exit(code.unwrap_or(-1), false));
             Some(RuntimeEvent::Exited { id: ContainerId(id), exit })
         }
-        "destroy" if !shared.has_removed(&id) => Some(RuntimeEvent::Removed { id: ContainerId(id) }),
+        action if GONE.contains(&action) && !shared.has_removed(&id) => Some(RuntimeEvent::Removed { id: ContainerId(id) }),
         _ => None,
     }
 }

@@ -165,7 +165,10 @@ impl Shared {
                 Ok(Made::NoImage(message))
             }
             Err(error) if is_missing_network(&error) => Ok(Made::NoNetwork),
-            Err(BollardError::DockerResponseServerError { status_code: 409, message }) if message.contains("already in use") => {
+            // Podman says it with status 500.
+            Err(BollardError::DockerResponseServerError { status_code: 409 | 500, message })
+                if message.contains("name") && message.contains("already in use") =>
+            {
                 Ok(Made::NameTaken)
             }
             Err(error) => Err(self.engine.failed(&format!("making {name}"), &error)),
@@ -312,9 +315,12 @@ impl Shared {
     }
 }
 
-/// Our network is gone. Engines say so when a container is made or when it is started.
+/// Our network is gone. Engines say so when a container is made or when it is started; Podman in other words.
 fn is_missing_network(error: &BollardError) -> bool {
-    matches!(error, BollardError::DockerResponseServerError { status_code: 404, message } if message.starts_with("network "))
+    let says_so = |status: u16, message: &str| {
+        (status == 404 && message.starts_with("network ")) || message.contains("unable to find network")
+    };
+    matches!(error, BollardError::DockerResponseServerError { status_code, message } if says_so(*status_code, message))
 }
 
 /// `GET /containers/ID/stats`, as far as we read it.
