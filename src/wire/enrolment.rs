@@ -269,3 +269,19 @@ fn read(answer: proto::JoinAnswer) -> Result<Credentials, JoinError> {
         None => Err(JoinError::Refused { message: "it said nothing".to_owned(), hint: String::new(), temporary: true }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_may_differ_a_little_and_more_is_told_in_words() {
+        let noon = Moment(1_800_000_000_000);
+        let away = Duration::from_secs(299);
+        assert_eq!(check_clock(noon + away, noon), Ok(()));
+        assert_eq!(check_clock(noon - away, noon), Ok(()));
+        let words = |theirs| check_clock(theirs, noon).expect_err("refused").to_string();
+        assert_eq!(words(noon + Duration::from_secs(7_200)), "the clock of this host is 2 h ahead of that of the controller");
+        assert_eq!(words(noon - Duration::from_secs(600)), "the clock of this host is 10 min behind that of the controller");
+    }
+}

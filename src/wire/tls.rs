@@ -28,7 +28,7 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 const HANDSHAKES_MAX: usize = 128;
 
 /// Connections without a certificate at a time, and how long each may last: enough to join.
-const STRANGERS: (usize, Duration) = (32, Duration::from_secs(15));
+pub(super) const STRANGERS: (usize, Duration) = (32, Duration::from_secs(15));
 
 /// How often the gate looks whether its own certificate is to be renewed, or the authority was exchanged.
 const TEND_PERIOD: Duration = Duration::from_secs(30);

@@ -25,6 +25,8 @@ pub struct Cluster {
     /// `--service-cidr`; nothing is asked for where it is empty. The rules of this machine's kernel are left alone: tests of virtual
     /// addresses have namespaces of their own.
     pub service_cidr: &'static str,
+    /// Where agents of other hosts come in, if they may.
+    pub agents: Option<u16>,
     up: Option<Child>,
 }
 
@@ -36,7 +38,7 @@ impl Cluster {
             "e2e-{}",
             dir.path().file_name().expect("a name").to_string_lossy().rsplit('-').next().expect("a tail").to_lowercase()
         );
-        let cluster = Self { dir, name, runtime, port: free_port(), service_cidr: "loopback", up: None };
+        let cluster = Self { dir, name, runtime, port: free_port(), service_cidr: "loopback", agents: None, up: None };
         git(cluster.dir.path(), &["init", "--quiet", "--bare", "--initial-branch=main", "repo.git"]);
         git(cluster.dir.path(), &["clone", "--quiet", "repo.git", "clone"]);
         git(&cluster.clone_dir(), &["checkout", "--quiet", "-B", "main"]);
@@ -79,6 +81,7 @@ impl Cluster {
         let text = |path: PathBuf| path.to_string_lossy().into_owned();
         let asked = Some(self.service_cidr).filter(|range| !range.is_empty());
         let range = asked.into_iter().flat_map(|range| ["--service-cidr".to_owned(), range.to_owned()]);
+        let agents = self.agents.iter().flat_map(|port| ["--agents".to_owned(), format!("127.0.0.1:{port}")]);
         let args = [
             "up".to_owned(),
             "--repo".to_owned(),
@@ -92,7 +95,7 @@ impl Cluster {
             "--runtime".to_owned(),
             self.runtime.to_owned(),
         ];
-        args.into_iter().chain(range).collect()
+        args.into_iter().chain(range).chain(agents).collect()
     }
 
     /// Starts `driftless up` and waits until its status answers.

@@ -10,6 +10,7 @@ mod docker;
 mod harness;
 mod hosts;
 mod jobs;
+mod join;
 mod journal;
 mod kinds;
 mod lifecycle;

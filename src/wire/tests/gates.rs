@@ -2,7 +2,7 @@
 
 use super::samples::{hello, pod, report};
 use crate::model::*;
-use crate::trust::{Membership, NodeIdentity, Token, TokenSecret};
+use crate::trust::{Authorities, Membership, NodeIdentity, Token, TokenSecret};
 use crate::wire::client;
 use crate::wire::messages::{FromAgent, ToAgent};
 use crate::wire::proto::agents_client::AgentsClient;
@@ -23,6 +23,7 @@ const SECRET: &[u8] = b"open sesame";
 
 /// A controller at a port of this host, that lets in who has the secret.
 pub(super) struct Controller {
+    gate: Gate,
     address: String,
     authority: [u8; 32],
     pub(super) roll: watch::Sender<Arc<Roll>>,
@@ -46,7 +47,7 @@ pub(super) async fn controller(folder: &Path, life: Duration) -> Controller {
     let incoming = gate.listen(listener).expect("usable");
     let (roll, watched) = watch::channel(Arc::new(Roll::default()));
     let usual = ServerSettings::new(watch::channel(Epoch(3)).1);
-    let settings = ServerSettings { heartbeat: Duration::from_millis(50), roll: watched, gate: Some(gate), ..usual };
+    let settings = ServerSettings { heartbeat: Duration::from_millis(50), roll: watched, gate: Some(gate.clone()), ..usual };
     let (events, happened) = mpsc::channel(64);
     let shutdown = CancellationToken::new();
     tokio::spawn(server::serve(incoming, settings, events, shutdown.clone()));
@@ -54,8 +55,8 @@ pub(super) async fn controller(folder: &Path, life: Duration) -> Controller {
     let (said, messages) = mpsc::channel(1024);
     let asked = Arc::new(Mutex::new(0));
     tokio::spawn(reign(happened, roll.clone(), opened, said, Arc::clone(&asked)));
-    let authority = crate::trust::Authorities::load(folder).expect("readable").expect("made").fingerprint();
-    Controller { address, authority, roll, links, messages, shutdown, asked }
+    let authority = Authorities::load(folder).expect("readable").expect("made").fingerprint();
+    Controller { gate, address, authority, roll, links, messages, shutdown, asked }
 }
 
 /// Decides as a controller does, but for tokens.
@@ -179,6 +180,30 @@ async fn without_a_certificate_there_is_nothing_but_the_question_to_join() {
 }
 
 #[tokio::test]
+async fn only_so_many_strangers_are_heard_at_once_and_nodes_come_in_beside_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut controller = controller(folder.path(), Duration::from_secs(3_600)).await;
+    let (_, identity) = controller.member(folder.path(), "n1").await;
+    let config = Arc::new(crate::trust::pinned_config(controller.authority).expect("usable"));
+    let mut crowd = Vec::new();
+    for _ in 0..tls::STRANGERS.0 + 1 {
+        crowd.push(tls::dial(&controller.address, Arc::clone(&config)).await.expect("a handshake"));
+    }
+    // One of them was closed again, without a word.
+    let closed = crowd.iter_mut().map(|io| {
+        use tokio::io::AsyncReadExt;
+        Box::pin(async move {
+            let mut first = [0; 64];
+            while io.read(&mut first).await.is_ok_and(|count| count > 0) {}
+        })
+    });
+    let long_before_its_time = Duration::from_secs(10);
+    timeout(long_before_its_time, futures_util::future::select_all(closed)).await.expect("closed at once");
+    let _agent = agent(dialer(&controller, &identity, Arc::default()), "n1");
+    controller.connected().await;
+}
+
+#[tokio::test]
 async fn an_agent_cannot_speak_for_another_node() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut controller = controller(folder.path(), Duration::from_secs(3_600)).await;
@@ -205,6 +230,24 @@ async fn a_node_that_is_struck_off_is_cut_off_at_once_and_told_why() {
     let refused = applicant.join(Some(&identity)).await.expect_err("refused");
     assert!(matches!(&refused, JoinError::Refused { temporary: false, .. }), "{refused}");
     assert!(refused.hint().is_some_and(|hint| hint.contains("annotation")), "{:?}", refused.hint());
+}
+
+#[tokio::test]
+async fn the_authority_is_exchanged_under_a_running_controller() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let life = Duration::from_secs(3_600);
+    let mut controller = controller(folder.path(), life).await;
+    let (applicant, identity) = controller.member(folder.path(), "n1").await;
+    let now = crate::clock::wall();
+    Authorities::rotate(folder.path(), "c1", life, now).expect("rotated");
+    controller.gate.refresh(now).expect("taken over");
+    let _before = agent(dialer(&controller, &identity, Arc::default()), "n1");
+    controller.connected().await;
+    let renewed = applicant.join(Some(&identity)).await.expect("renewed by the new one");
+    assert_eq!(renewed.roots.len(), 2, "both count for a while");
+    identity.replace(&renewed).expect("usable");
+    let _after = agent(dialer(&controller, &identity, Arc::default()), "n1");
+    controller.connected().await;
 }
 
 #[tokio::test]
