@@ -437,9 +437,9 @@ impl Controller {
     }
 }
 
-/// `10 min`, or `90 s`.
+/// `10 min`, or `90 s`: whole seconds, begun ones counted.
 pub(super) fn spoken(duration: Duration) -> String {
-    match duration.as_secs() {
+    match duration.as_millis().div_ceil(1_000) {
         seconds if seconds >= 60 && seconds.is_multiple_of(60) => format!("{} min", seconds / 60),
         seconds => format!("{seconds} s"),
     }

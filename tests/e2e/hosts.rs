@@ -13,12 +13,15 @@ fn leave(cluster: &Cluster, args: &[&str]) -> Output {
     command.args(args).output().expect("driftless runs")
 }
 
-/// The folder on tmpfs of this cluster's agent.
+/// The folder on tmpfs of this cluster's agent: the one that it holds.
 fn run_folder(cluster: &Cluster) -> PathBuf {
-    let entries = fs::read_dir("/run/driftless").expect("tests run as root").flatten();
-    let ours =
-        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&format!("{}-", cluster.name)));
-    entries.map(|entry| entry.path()).find(ours).expect("a folder on tmpfs")
+    let bases = ["/run/driftless", "/dev/shm/driftless-0"];
+    let folders = bases.iter().flat_map(|base| fs::read_dir(base).into_iter().flatten().flatten()).map(|entry| entry.path());
+    let ours = |path: &PathBuf| {
+        let is_named = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&format!("{}-", cluster.name)));
+        is_named && path.join("agent.lock").exists()
+    };
+    folders.into_iter().find(ours).expect("a folder on tmpfs")
 }
 
 #[test]
