@@ -3,9 +3,7 @@
 use super::enlist::enlist;
 use super::halves::{self, AgentOptions, Running, TunnelStart};
 use super::node::{self, RuntimeChoice};
-use super::options::{
-    AllowArgs, ConfigArgs, GarbageArgs, Period, ReserveArgs, StateArgs, StateDir, TunnelArgs, cluster_name,
-};
+use super::options::{AllowArgs, ConfigArgs, GarbageArgs, Period, ReserveArgs, StateArgs, StateDir, TunnelArgs, cluster_name};
 use super::{CliError, CliResult};
 use crate::agent::net::tunnel::{Limits, Timings, Tunnel};
 use crate::agent::shell;

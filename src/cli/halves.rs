@@ -7,7 +7,7 @@ use crate::agent::core::Settings;
 use crate::agent::net::tunnel::Tunnel;
 use crate::agent::runtime::docker::GarbagePolicy;
 use crate::controller::shell::{self, Links, ShellError, ShellSettings};
-use crate::model::{Allows, NodeFacts, View, SAMPLE_PERIOD};
+use crate::model::{Allows, NodeFacts, SAMPLE_PERIOD, View};
 use crate::status;
 use crate::sync;
 use crate::wire::{Connector, Incoming, WireError};

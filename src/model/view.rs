@@ -1,8 +1,9 @@
 //! What status shows: one frozen picture of everything the controller knows, made after each pass.
 
 use super::{
-    AutoscalerView, ChangeCounts, DrainView, Epoch, JobRun, Moment, NodeConditions, NodeFacts, NodeName, NodeSpec, Object, ObjectKey, Outcome, PodReport, PodRun, PodSnapshot, PodUid, PodUsage, Problem, Protocol, Revision, StopReason, TemplateHash, HostUsage,
-    Trigger, UnitName, UnitState,
+    AutoscalerView, ChangeCounts, DrainView, Epoch, HostUsage, JobRun, Moment, NodeConditions, NodeFacts, NodeName, NodeSpec,
+    Object, ObjectKey, Outcome, PodReport, PodRun, PodSnapshot, PodUid, PodUsage, Problem, Protocol, Revision, StopReason,
+    TemplateHash, Trigger, UnitName, UnitState,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};

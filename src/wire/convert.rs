@@ -9,7 +9,7 @@ mod observed;
 
 use super::messages::{FromAgent, LogRequest, ToAgent, Version};
 use super::proto;
-use crate::model::{Epoch, Hello, Kind, NodeName, ObjectKey, PodUid, millis, LogSince, Moment};
+use crate::model::{Epoch, Hello, Kind, LogSince, Moment, NodeName, ObjectKey, PodUid, millis};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! What the two sides say, as the rest of the crate speaks of it.
 
-use crate::model::{Assignment, EndpointSet, Epoch, Hello, NodeName, NodeNetwork, PodUid, Report, LogSince};
+use crate::model::{Assignment, EndpointSet, Epoch, Hello, LogSince, NodeName, NodeNetwork, PodUid, Report};
 use bytes::Bytes;
 use std::fmt;
 use std::sync::Arc;

@@ -8,8 +8,8 @@ use super::proxied::Proxied;
 use crate::agent::launch::Folders;
 use crate::agent::runtime::{ContainerId, Usage};
 use crate::model::{
-    Epoch, Exit, Generation, Hello, Moment, NetworkEcho, NodeConditions, NodeFacts, NodeName, NodeNetwork, ObjectKey, PodEvent, HostUsage,
-    PodSnapshot, PodUid, PodUsage, RuntimeKind, ServiceProblem, StopOrder, TemplateHash,
+    Epoch, Exit, Generation, Hello, HostUsage, Moment, NetworkEcho, NodeConditions, NodeFacts, NodeName, NodeNetwork, ObjectKey,
+    PodEvent, PodSnapshot, PodUid, PodUsage, RuntimeKind, ServiceProblem, StopOrder, TemplateHash,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

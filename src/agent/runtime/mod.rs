@@ -19,7 +19,7 @@ mod settings;
 pub use launch::*;
 pub use settings::{LookUp, PodNetwork, Resolver, Seccomp, Security, Terminal};
 
-use crate::model::{Cidr, Exit, NodeName, ObjectKey, PodUid, Revision, RuntimeKind, TemplateHash, Moment};
+use crate::model::{Cidr, Exit, Moment, NodeName, ObjectKey, PodUid, Revision, RuntimeKind, TemplateHash};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;

@@ -1,6 +1,6 @@
 //! Performs effects: each that takes time is a task whose outcome comes back as an event.
 
-use super::{hook, ledger_file, logs, net_problems, probe, volumes, host};
+use super::{hook, host, ledger_file, logs, net_problems, probe, volumes};
 use crate::agent::core::{ContainerKey, Effect, Event, Ledger};
 use crate::agent::launch::Folders;
 use crate::agent::net::tunnel::{CallId, Tunnel};

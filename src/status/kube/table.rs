@@ -6,7 +6,8 @@
 use super::super::refusal::Refusal;
 use super::super::words;
 use super::cells::{
-    access_modes, bound, completions, containers, count, endpoints, external_ip, job_duration, job_status, length, node_status, or_none, pairs, pod_status, service_ports, sidecars, since, statuses, targets, text, reference, source, used,
+    access_modes, bound, completions, containers, count, endpoints, external_ip, job_duration, job_status, length, node_status,
+    or_none, pairs, pod_status, reference, service_ports, sidecars, since, source, statuses, targets, text, used,
 };
 use super::resource::Resource;
 use crate::model::Moment;

@@ -4,6 +4,7 @@ use super::engine::Engine;
 use crate::agent::runtime::RuntimeError;
 use serde::Deserialize;
 use std::path::PathBuf;
+use tokio::sync::broadcast;
 
 /// An Engine, as far as it matters for whether pods can run on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +38,8 @@ struct Info {
 /// # Errors
 /// [`RuntimeError::Unavailable`] with what to do about it.
 pub async fn describe(socket: PathBuf) -> Result<EngineFacts, RuntimeError> {
-    let engine = Engine::new(socket, String::new());
+    // Nobody is warned of anything here.
+    let engine = Engine::new(socket, String::new(), broadcast::channel(1).0);
     let session = engine.reach().await?;
     let info: Info = session.get("/info").await.map_err(|error| engine.read_failed("asking what it is", error))?;
     Ok(EngineFacts {
