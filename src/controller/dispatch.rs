@@ -64,8 +64,11 @@ impl Controller {
 
     /// A node that returned is told what it missed.
     pub(super) fn catch_up(&mut self, name: &NodeName, in_force: (Epoch, Generation)) {
+        let (run, stop) = self.orders(name);
         let last = self.nodes.get(name).and_then(|node| node.assignment.as_ref());
-        if last.is_some_and(|last| (last.epoch, last.generation) != in_force) {
+        // One that names pods which are gone by now would bring them back beside their replacements: it is made anew in this pass.
+        let still_holds = |last: &&Arc<Assignment>| last.run == run && last.stop == stop;
+        if last.filter(still_holds).is_some_and(|last| (last.epoch, last.generation) != in_force) {
             self.assign(name);
         }
         self.tell_network(name);

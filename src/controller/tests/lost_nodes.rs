@@ -215,3 +215,14 @@ fn a_node_with_full_disks_takes_no_new_pods_and_keeps_its_own() {
     world.seconds(10);
     assert_eq!((world.agents[&node("n1")].pods.len(), world.agents[&node("n2")].pods.len()), (3, 3));
 }
+
+#[test]
+fn an_agent_that_comes_back_with_nothing_is_not_told_of_pods_that_are_gone() {
+    let mut world = World::new(&["n1"]);
+    world.push("stateful db a 1");
+    world.seconds(10);
+    world.wipe("n1");
+    world.hello(&node("n1"));
+    world.seconds(20);
+    assert_eq!(world.agents[&node("n1")].pods.len(), 1, "the old pod of this number does not run beside the new one");
+}
