@@ -163,6 +163,14 @@ fn is_replaced(problem: &ProblemReport, pointer: &str) -> bool {
     problem.message.ends_with("takes the place of this volume") && above.map(spelt).any(|path| path[1..] == problem.path)
 }
 
+/// Words that say what is so without them, and that nothing needs to remember.
+const DEFAULTS: [(&str, &str); 4] = [
+    ("ServiceSpec.type", "ClusterIP"),
+    ("ServiceSpec.sessionAffinity", "None"),
+    ("ServiceSpec.internalTrafficPolicy", "Cluster"),
+    ("ServiceSpec.externalTrafficPolicy", "Cluster"),
+];
+
 /// What was heard of a corpus.
 #[derive(Default)]
 struct Heard {
@@ -210,6 +218,9 @@ impl Heard {
                     let (rows, row) = schema.rows(api_version, &pointer);
                     let is_traceless = has_one_value(row)
                         || pointer == LAST_APPLIED
+                        || rows
+                            .last()
+                            .is_some_and(|row| DEFAULTS.iter().any(|(known, default)| known == row && value == default))
                         || WITHOUT_TRACE.iter().any(|(known, _)| rows.last().is_some_and(|name| name == known))
                         || document.problems.iter().any(|problem| is_replaced(problem, &pointer));
                     if is_traceless || says(printed.pointer(&pointer), &pointer, value) {

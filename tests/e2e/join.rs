@@ -25,7 +25,7 @@ impl Agent {
         let log = folder.join(format!("{node}.log"));
         let written = File::create(&log).expect("a log file");
         let child = driftless()
-            .args(["agent", "--runtime", "process", "--node", node, "--cluster", &cluster.name])
+            .args(["agent", "--runtime", "process", "--node", node, "--cluster", &cluster.name, "--tunnel-listen", "none"])
             .args(["--controller", &format!("127.0.0.1:{port}"), "--token-file"])
             .arg(token)
             .arg("--state-dir")

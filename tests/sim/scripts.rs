@@ -36,14 +36,14 @@ fn a_rolling_update_replaces_pods_one_by_one_and_each_leaves_its_service_first()
          15.010 audit planned: shop/web: rolling out 3 pods, app:v1 → v2
          15.010 n2 run web-fda7a3-d57bp
          15.213 service web leads to web-4570d6-5bn7m, web-4570d6-svkrb, web-fda7a3-d57bp
-         17.267 n1 stop web-4570d6-9fj6l: Replaced
-         17.726 n1 run web-fda7a3-5h8zn
-         17.930 service web leads to web-4570d6-svkrb, web-fda7a3-5h8zn, web-fda7a3-d57bp
+         17.265 n1 stop web-4570d6-9fj6l: Replaced
+         17.721 n1 run web-fda7a3-5h8zn
+         17.929 service web leads to web-4570d6-svkrb, web-fda7a3-5h8zn, web-fda7a3-d57bp
          19.980 n2 stop web-4570d6-5bn7m: Replaced
-         20.435 n2 run web-fda7a3-4j4pg
-         20.640 service web leads to web-fda7a3-4j4pg, web-fda7a3-5h8zn, web-fda7a3-d57bp
-         22.690 n1 stop web-4570d6-svkrb: Replaced
-         23.146 audit converged: shop/web: rolled out 3 pods, app:v1 → v2
+         20.437 n2 run web-fda7a3-4j4pg
+         20.643 service web leads to web-fda7a3-4j4pg, web-fda7a3-5h8zn, web-fda7a3-d57bp
+         22.693 n1 stop web-4570d6-svkrb: Replaced
+         23.151 audit converged: shop/web: rolled out 3 pods, app:v1 → v2
     "#);
 }
 
@@ -154,7 +154,7 @@ fn blue_green_waits_for_its_promotion_and_switches_at_once() {
          45.010 audit planned: shop/api: updating Rollout
          50.010 n1 stop api-67fa8d-qbf7j: Replaced
          50.010 n1 stop api-67fa8d-5cslk: Replaced
-         50.465 audit converged: shop/api: updated Rollout
+         50.467 audit converged: shop/api: updated Rollout
     > pods
       Rollout shop/api: 2/2 ready, 2 updated, Done
       api-91e76a-bv7dl on n1: Running, ready true
@@ -196,14 +196,14 @@ fn what_is_killed_or_deleted_comes_back() {
          15.004 service web leads to web-4570d6-svkrb
          15.203 service web leads to web-4570d6-5bn7m, web-4570d6-svkrb
     > delete n1
-         45.000 shop_web-4570d6-svkrb_main on n1 is deleted by a stranger
+         45.000 shop_web-4570d6-5bn7m_main on n1 is deleted by a stranger
     > wait 30s
-         45.054 service web leads to web-4570d6-5bn7m
-         45.204 service web leads to web-4570d6-5bn7m, web-4570d6-svkrb
+         45.056 service web leads to web-4570d6-svkrb
+         55.203 service web leads to web-4570d6-5bn7m, web-4570d6-svkrb
     > pods
       Deployment shop/web: 2/2 ready, 2 updated, Done
-      web-4570d6-svkrb on n1: Running, ready true, restarts 1
-      web-4570d6-5bn7m on n1: Running, ready true, restarts 1
+      web-4570d6-svkrb on n1: Running, ready true
+      web-4570d6-5bn7m on n1: Running, ready true, restarts 2
     "#);
 }
 
@@ -242,20 +242,20 @@ fn a_controller_that_crashes_in_the_middle_of_a_rollout_goes_on_with_it() {
     > wait 25s
          15.010 audit planned: shop/web: rolling out 3 pods, app:v1 → slow:v2
          15.010 n2 run web-61afcc-bbhgw
-         35.064 service web leads to web-4570d6-5bn7m, web-4570d6-svkrb, web-61afcc-bbhgw
-         37.114 n1 stop web-4570d6-9fj6l: Replaced
-         37.568 n1 run web-61afcc-tmtlt
+         35.066 service web leads to web-4570d6-5bn7m, web-4570d6-svkrb, web-61afcc-bbhgw
+         37.113 n1 stop web-4570d6-9fj6l: Replaced
+         37.569 n1 run web-61afcc-tmtlt
     > crash controller
          40.000 controller crashes
     > wait 90s
          42.000 controller starts, epoch 2
-         42.332 service web leads to web-4570d6-5bn7m, web-4570d6-svkrb, web-61afcc-bbhgw
-         57.627 service web leads to web-4570d6-svkrb, web-61afcc-bbhgw, web-61afcc-tmtlt
-         59.677 n2 stop web-4570d6-5bn7m: Replaced
-         60.131 n2 run web-61afcc-tsb9m
-         80.187 service web leads to web-61afcc-bbhgw, web-61afcc-tmtlt, web-61afcc-tsb9m
-         82.236 n1 stop web-4570d6-svkrb: Replaced
-         82.690 audit converged: shop/web: finished the rollout that was under way
+         42.416 service web leads to web-4570d6-5bn7m, web-4570d6-svkrb, web-61afcc-bbhgw
+         57.623 service web leads to web-4570d6-svkrb, web-61afcc-bbhgw, web-61afcc-tmtlt
+         59.672 n2 stop web-4570d6-5bn7m: Replaced
+         60.104 n2 run web-61afcc-tsb9m
+         80.162 service web leads to web-61afcc-bbhgw, web-61afcc-tmtlt, web-61afcc-tsb9m
+         82.210 n1 stop web-4570d6-svkrb: Replaced
+         82.670 audit converged: shop/web: finished the rollout that was under way
     "#);
 }
 
@@ -291,16 +291,16 @@ fn an_agent_that_crashes_in_the_middle_of_a_rollout_touches_nothing() {
     > wait 22s
          15.010 audit planned: shop/web: rolling out 2 pods, app:v1 → slow:v2
          15.010 n1 run web-61afcc-bbjvs
-         35.070 service web leads to web-4570d6-svkrb, web-61afcc-bbjvs
+         35.066 service web leads to web-4570d6-svkrb, web-61afcc-bbjvs
     > crash agent n1
          37.000 agent n1 crashes
     > wait 60s
          39.000 agent n1 starts
-         39.658 n1 stop web-4570d6-5bn7m: Replaced
-         40.111 n1 run web-61afcc-8fqp2
-         60.168 service web leads to web-61afcc-8fqp2, web-61afcc-bbjvs
-         62.220 n1 stop web-4570d6-svkrb: Replaced
-         62.676 audit converged: shop/web: rolled out 2 pods, app:v1 → slow:v2
+         39.670 n1 stop web-4570d6-5bn7m: Replaced
+         40.127 n1 run web-61afcc-8fqp2
+         60.185 service web leads to web-61afcc-8fqp2, web-61afcc-bbjvs
+         62.231 n1 stop web-4570d6-svkrb: Replaced
+         62.688 audit converged: shop/web: rolled out 2 pods, app:v1 → slow:v2
     "#);
 }
 
@@ -348,9 +348,9 @@ fn a_broken_file_holds_its_unit_while_another_goes_out() {
     > wait 20s
          25.010 audit planned: shop/api: rolling out 1 pod, app:v1 → v2
          25.010 n1 run api-91e76a-mv6vp
-         25.216 service api leads to api-91e76a-mv6vp
-         27.266 n1 stop api-67fa8d-k59dl: Replaced
-         27.721 audit converged: shop/api: rolled out 1 pod, app:v1 → v2
+         25.215 service api leads to api-91e76a-mv6vp
+         27.264 n1 stop api-67fa8d-k59dl: Replaced
+         27.717 audit converged: shop/api: rolled out 1 pod, app:v1 → v2
     > pods
       Deployment shop/api: 1/1 ready, 1 updated, Done
       Deployment shop/web: 1/1 ready, 1 updated, Done
@@ -363,9 +363,9 @@ fn a_broken_file_holds_its_unit_while_another_goes_out() {
          45.010 audit converged: all units are read again
          45.010 audit planned: shop/web: rolling out 1 pod, app:v1 → v3
          45.010 n1 run web-43a366-xchcs
-         45.216 service web leads to web-43a366-xchcs
-         47.265 n1 stop web-4570d6-kqzwm: Replaced
-         47.722 audit converged: shop/web: rolled out 1 pod, app:v1 → v3
+         45.217 service web leads to web-43a366-xchcs
+         47.270 n1 stop web-4570d6-kqzwm: Replaced
+         47.729 audit converged: shop/web: rolled out 1 pod, app:v1 → v3
     "#);
 }
 
@@ -421,7 +421,7 @@ fn deleting_everything_is_held_back_until_a_commit_approves_it() {
          45.010 audit planned: 4 objects in shop: deleting
          47.053 n1 stop api-67fa8d-k59dl: Pruned
          47.053 n1 stop web-4570d6-kqzwm: Pruned
-         47.509 audit converged: 4 objects in shop: 4 deleted
+         47.508 audit converged: 4 objects in shop: 4 deleted
     > pods
     "#);
 }
@@ -465,7 +465,7 @@ fn a_node_that_is_cut_off_is_replaced_and_gives_its_surplus_back() {
          22.234 service web leads to web-4570d6-9fj6l, web-4570d6-svkrb
          72.234 n1 run web-4570d6-cwbbx
          72.234 n1 run web-4570d6-ksdlg
-         72.437 service web leads to web-4570d6-9fj6l, web-4570d6-cwbbx, web-4570d6-ksdlg, web-4570d6-svkrb
+         72.436 service web leads to web-4570d6-9fj6l, web-4570d6-cwbbx, web-4570d6-ksdlg, web-4570d6-svkrb
          82.234 audit converged: shop/web: 2 pods on n2 are lost and replaced elsewhere
     > pods
       Deployment shop/web: 4/4 ready, 6 updated, Done
@@ -479,9 +479,9 @@ fn a_node_that_is_cut_off_is_replaced_and_gives_its_surplus_back() {
     > heal n2
         105.000 n2 is reachable again
     > wait 60s
-        105.229 service web leads to web-4570d6-5bn7m, web-4570d6-9fj6l, web-4570d6-svkrb, web-4570d6-thjkr
-        107.277 n1 stop web-4570d6-cwbbx: Superseded
-        107.277 n1 stop web-4570d6-ksdlg: Superseded
+        105.506 service web leads to web-4570d6-5bn7m, web-4570d6-9fj6l, web-4570d6-svkrb, web-4570d6-thjkr
+        107.558 n1 stop web-4570d6-cwbbx: Superseded
+        107.558 n1 stop web-4570d6-ksdlg: Superseded
     > pods
       Deployment shop/web: 4/4 ready, 4 updated, Done
       web-4570d6-svkrb on n1: Running, ready true

@@ -55,7 +55,8 @@ impl Agent {
             run: &pod.run,
             snapshot,
             attempt: pod.member(SANDBOX).map_or(0, |member| member.attempt),
-            domain: self.domain(),
+            // Nobody answers names at the node yet, so that pods look them up as the host does.
+            domain: None,
         })
     }
 
@@ -86,15 +87,12 @@ impl Agent {
             image_digest,
             ports: &pod.ports,
             services: &services,
-            domain: self.domain(),
+            // Nobody answers names at the node yet, so that pods look them up as the host does.
+            domain: None,
             host_address: self.settings.host_address,
             pod_address: if process { Some(self.settings.host_address) } else { pod.address.filter(|_| sandbox.is_some()) },
             sandbox,
         })
-    }
-
-    fn domain(&self) -> Option<&str> {
-        self.network.as_ref().map(|network| network.domain.as_str())
     }
 
     /// The Services of a namespace as its pods reach them: at the Service's own address, or, where that never leaves the host,
