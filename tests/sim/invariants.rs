@@ -136,9 +136,12 @@ impl Invariants {
             }
             let Some(key) = ObjectKey::of_audit_path(path).filter(|key| key.kind == Kind::Job) else { continue };
             let current: Option<CurrentObject> = text.as_ref().and_then(|text| serde_saphyr::from_str(text).ok());
-            let run = current.and_then(|current| current.pods?.job).filter(|run| run.outcome.is_some());
-            if let Some(hash) = run.and_then(|run| run.run) {
-                self.over.insert(key, hash);
+            let Some(run) = current.and_then(|current| current.pods?.job) else { continue };
+            match run.run {
+                Some(hash) if run.outcome.is_some() => drop(self.over.insert(key, hash)),
+                // A changed template is a new run, and so is the old one once more after that.
+                Some(hash) if self.over.get(&key).is_some_and(|over| *over != hash) => drop(self.over.remove(&key)),
+                Some(_) | None => {}
             }
         }
     }
