@@ -14,8 +14,8 @@ const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin
 /// A route with fewer fixed bits leads to whatever nobody else has.
 const NARROW: u8 = 8;
 
-/// Marks our routes (`ip route show proto 186`); the number is nobody's in `rt_protos`.
-const PROTOCOL: &str = "186";
+/// Marks our routes (`ip route show proto 141`); the number is nobody's in iproute2's `rt_protos`, where 186 is BGP's.
+const PROTOCOL: &str = "141";
 
 /// Why a program did not do it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -194,7 +194,7 @@ mod tests {
 
     const SHOWN: &[u8] = br#"[{"dst":"default","gateway":"192.0.2.1","dev":"eth0","flags":[]},
         {"dst":"172.18.0.0/16","dev":"br-1","protocol":"2","scope":"253","prefsrc":"172.18.0.1","flags":[]},
-        {"dst":"10.96.0.0/16","dev":"lo","protocol":"186","scope":"253","prefsrc":"127.0.0.1","flags":[]},
+        {"dst":"10.96.0.0/16","dev":"lo","protocol":"141","scope":"253","prefsrc":"127.0.0.1","flags":[]},
         {"dst":"10.1.2.3","dev":"wg0","scope":"253","flags":[]},
         {"dst":"0.0.0.0/1","dev":"tun0","flags":[]}]"#;
 
