@@ -10,11 +10,12 @@ use driftless::agent::runtime::docker::{Docker, DockerSettings};
 use driftless::agent::runtime::{ContainerId, PullPolicy, RunState, Runtime, RuntimeError};
 use driftless::model::NodeName;
 use serde_json::{Value, json};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
 
-type Answer = fn(&str, &str) -> (u16, Value);
+type Answer = Arc<dyn Fn(&str, &str) -> (u16, Value) + Send + Sync>;
 
 /// An Engine that answers as a function says, and remembers what it was asked.
 struct Played {
@@ -23,7 +24,8 @@ struct Played {
     _server: tokio::task::JoinSet<()>,
 }
 
-fn play_engine(answer: Answer) -> Played {
+fn play_engine(answer: impl Fn(&str, &str) -> (u16, Value) + Send + Sync + 'static) -> Played {
+    let answer: Answer = Arc::new(answer);
     let folder = tempfile::tempdir().unwrap();
     let asked = Arc::new(Mutex::new(Vec::new()));
     let listener = tokio::net::UnixListener::bind(folder.path().join("docker.sock")).unwrap();
@@ -175,4 +177,62 @@ async fn an_image_is_fetched_with_the_login_of_its_registry() {
     );
     let asked = engine.asked.lock().unwrap().join("\n");
     assert!(asked.contains(r#""username":"deploy","password":"hunter2""#), "{asked}");
+}
+
+/// An Engine on which the removal of container `d1` was begun: it answers to removals with `refusal`, if there is one, and then the removal
+/// has ended when it was waited for; else with the first removal.
+fn engine_with_the_dead(status: &'static str, refusal: Option<&'static str>) -> Played {
+    let gone = AtomicBool::new(false);
+    play_engine(move |method, path| {
+        let is_gone = gone.load(Ordering::Relaxed);
+        let container = |id: &str, state: Value| {
+            let config = json!({ "Labels": labels(), "Image": "web:1" });
+            (200, json!({ "Id": id, "Image": "sha256:1", "State": state, "Config": config }))
+        };
+        let started = "2026-01-01T00:00:00Z";
+        match (method, path.strip_prefix("/v1.44").unwrap_or_default()) {
+            ("GET", "/containers/json") => (200, json!([{ "Id": "d1" }])),
+            ("GET", "/containers/c2/json") => {
+                container("c2", json!({ "Status": "running", "Running": true, "StartedAt": started }))
+            }
+            ("GET", path) if path.starts_with("/containers/") && !is_gone => {
+                container("d1", json!({ "Status": status, "Dead": status == "dead", "StartedAt": started }))
+            }
+            ("POST", "/containers/create") if !is_gone => {
+                (409, json!({ "message": "Conflict. The container name \"/shop_web_main\" is already in use by container d1." }))
+            }
+            ("POST", "/containers/create") => (201, json!({ "Id": "c2", "Warnings": [] })),
+            ("POST", "/containers/c2/start") => (204, Value::Null),
+            ("DELETE", "/containers/d1") => {
+                gone.store(refusal.is_none(), Ordering::Relaxed);
+                refusal.map_or((204, Value::Null), |message| (409, json!({ "message": message })))
+            }
+            ("POST", "/containers/d1/wait") if is_gone => (404, json!({ "message": "No such container: d1" })),
+            ("POST", "/containers/d1/wait") => {
+                gone.store(true, Ordering::Relaxed);
+                (200, json!({ "StatusCode": 137 }))
+            }
+            _ => engine_29(method, path),
+        }
+    })
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_removal_is_listed_as_dead_and_never_started_or_renamed() {
+    let in_progress = "removal of container d1 is already in progress";
+    for (status, refusal) in [("dead", None), ("removing", Some(in_progress))] {
+        let engine = engine_with_the_dead(status, refusal);
+        let runtime = engine.runtime();
+        let listed = runtime.list().await.unwrap();
+        assert_eq!(listed.iter().map(|one| &one.state).collect::<Vec<_>>(), [&RunState::Dead], "{status}");
+        let mut launch = crate::fake::stage().await.launch("web", "true");
+        launch.image = Some("web:1".to_owned());
+        (launch.labels.uid, launch.labels.attempt) = (listed[0].labels.uid, 0);
+        let started = runtime.start(&launch).await.unwrap_or_else(|error| panic!("{status}: {error}"));
+        assert_eq!(started.id, ContainerId("c2".to_owned()));
+        let asked = engine.asked.lock().unwrap().join("\n");
+        assert!(!asked.contains("/rename") && !asked.contains("/d1/start"), "{status}: {asked}");
+        let waited = asked.find("/d1/wait").expect("waited for");
+        assert!(asked.find("DELETE /v1.44/containers/d1").is_some_and(|removed| removed < waited), "{status}: {asked}");
+    }
 }

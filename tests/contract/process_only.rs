@@ -101,7 +101,7 @@ async fn a_process_outlives_its_agent_and_a_new_one_learns_how_it_ended() {
                 let listed = other.list().await.unwrap();
                 match listed.into_iter().find(|status| status.id == id).unwrap().state {
                     RunState::Exited(exit) => Ok(exit),
-                    state @ (RunState::Created | RunState::Running) => Err(state),
+                    state @ (RunState::Created | RunState::Running | RunState::Dead) => Err(state),
                 }
             })
             .await;

@@ -68,19 +68,41 @@ impl Agent {
         }
         let mut seen = BTreeSet::new();
         for container in containers {
-            seen.insert(ContainerKey::from(&container.labels));
-            self.found_one(container, asked, now);
+            if !self.is_ours(&container) {
+                continue;
+            }
+            if container.state == RunState::Dead {
+                self.found_dead(container, now);
+            } else {
+                seen.insert(ContainerKey::from(&container.labels));
+                self.found_one(container, asked, now);
+            }
         }
         self.miss(runtime, asked, &seen, now);
         self.settle_unseen();
         self.mark(runtime);
     }
 
+    fn is_ours(&self, container: &ContainerStatus) -> bool {
+        container.labels.cluster == self.settings.cluster && container.labels.node == self.settings.facts.name
+    }
+
+    /// What is left where a removal was begun, by whomever: to its pod it is gone, and it is removed until it is.
+    fn found_dead(&mut self, container: ContainerStatus, now: Moment) {
+        self.forget_previous(&container.id);
+        let key = ContainerKey::from(&container.labels);
+        match self.pods.get_mut(&key.pod) {
+            Some(pod) => {
+                pod.runtime = Some(container.runtime);
+                pod.bury(&key.container, key.attempt, container.id, now);
+                self.dirty.insert(key.pod);
+            }
+            None => self.effects.push(Effect::Remove { runtime: container.runtime, key, id: container.id }),
+        }
+    }
+
     fn found_one(&mut self, container: ContainerStatus, asked: Moment, now: Moment) {
         let labels = &container.labels;
-        if labels.cluster != self.settings.cluster || labels.node != self.settings.facts.name {
-            return;
-        }
         let uid = labels.uid;
         if let Some(since) = self.gone.get(&uid) {
             // Left over from a pod that was ordered to stop, and has been reported as gone.
@@ -287,7 +309,8 @@ impl Member {
             (State::Starting, RunState::Exited(_)) => {}
             // Made and not started: the next start finds it.
             (State::Unknown, RunState::Created) => self.state = State::Waiting,
-            (_, RunState::Created) => {}
+            // What is dead is not adopted.
+            (_, RunState::Created | RunState::Dead) => {}
         }
     }
 

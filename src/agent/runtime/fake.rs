@@ -338,7 +338,7 @@ impl FakeHost {
     fn exit_of(&self, id: &ContainerId) -> Option<Exit> {
         match &self.containers.get(id)?.status.state {
             RunState::Exited(exit) => Some(exit.clone()),
-            RunState::Created | RunState::Running => None,
+            RunState::Created | RunState::Running | RunState::Dead => None,
         }
     }
 

@@ -226,6 +226,9 @@ pub enum RunState {
     Running,
     /// It ended so.
     Exited(Exit),
+    /// It is being deleted, or its deletion was begun and failed: it cannot be started again, nor read. It may still have its name, and goes
+    /// when it is removed.
+    Dead,
 }
 
 /// Something happened to a container.

@@ -1,5 +1,6 @@
 use super::{World, simple, template};
 use crate::agent::core::Event;
+use crate::agent::runtime::RunState;
 use crate::agent::runtime::fake::Calls;
 use crate::model::*;
 use serde_json::json;
@@ -85,6 +86,33 @@ fn a_container_that_was_removed_behind_our_back_is_started_again_in_the_same_pod
         assert_eq!((report.phase, report.containers[0].restarts), (PodPhase::Running, 1), "events lost: {lose_events}");
         assert_eq!(world.running().len(), 1);
     }
+}
+
+#[test]
+fn what_a_failed_removal_left_is_replaced_and_removed_until_it_is_gone() {
+    let mut world = World::new();
+    let uid = world.run(0, &simple("app:1", json!({})));
+    let mut dead = world.host.containers().next().expect("one").clone();
+    dead.state = RunState::Dead;
+    world.host.lose_events = true;
+    world.host.vanish(&dead.id, world.now);
+    world.take_transcript();
+    world.pass(10);
+    let found = |world: &mut World| {
+        let containers = world.host.containers().cloned().chain([dead.clone()]).collect();
+        world.tell(Event::Found { runtime: RuntimeKind::Docker, asked: world.now, containers, gateway: None });
+        world.pass(200);
+        world.take_transcript()
+    };
+    assert_eq!(found(&mut world), "0.2 start web#1\n0.2 remove web#0");
+    assert_eq!(world.report(uid).containers[0].restarts, 1);
+    assert_eq!(found(&mut world), "0.4 remove web#0", "the pod that runs is not concerned");
+
+    world.order_stop(uid);
+    world.pass(1_000);
+    world.take_transcript();
+    assert_eq!(found(&mut world), "1.6 remove web#0", "it brings no pod back");
+    assert!(world.gone.contains(&uid));
 }
 
 #[test]

@@ -32,11 +32,14 @@ pub(super) struct Container {
     network_settings: NetworkSettings,
 }
 
-/// Its text (`Status`) is left alone: `Running` and the times say all that we need, for states to come too.
+/// Its text (`Status`) is asked for one word only, which nothing else says: `Running`, `Dead` and the times tell all that we need, for states
+/// to come too.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct State {
+    status: String,
     running: bool,
+    dead: bool,
     #[serde(rename = "OOMKilled")]
     oom_killed: bool,
     exit_code: i64,
@@ -74,6 +77,8 @@ impl State {
     pub(super) fn run_state(&self) -> RunState {
         if self.running {
             RunState::Running
+        } else if self.dead || self.status == "removing" {
+            RunState::Dead
         } else if self.started().is_none() {
             RunState::Created
         } else {
@@ -162,5 +167,17 @@ mod tests {
         assert_eq!(state(serde_json::json!({ "Status": "created", "StartedAt": "0001-01-01T00:00:00Z" })), RunState::Created);
         let ended = serde_json::json!({ "ExitCode": 137, "OOMKilled": true, "StartedAt": "2026-11-21T10:00:00Z" });
         assert_eq!(state(ended), RunState::Exited(Exit { code: 137, reason: "OOMKilled".to_owned() }));
+    }
+
+    #[test]
+    fn a_container_is_dead_once_its_removal_was_begun_and_it_has_ended() {
+        let started = "2026-11-21T10:00:00Z";
+        assert_eq!(state(serde_json::json!({ "Status": "removing", "ExitCode": 137, "StartedAt": started })), RunState::Dead);
+        assert_eq!(
+            state(serde_json::json!({ "Status": "dead", "Dead": true, "StartedAt": "0001-01-01T00:00:00Z" })),
+            RunState::Dead
+        );
+        let killed = serde_json::json!({ "Status": "running", "Running": true, "StartedAt": started });
+        assert_eq!(state(killed), RunState::Running, "its end comes first");
     }
 }

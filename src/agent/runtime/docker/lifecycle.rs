@@ -13,7 +13,7 @@ use crate::model::Exit;
 use bollard::errors::Error as BollardError;
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder, RenameContainerOptionsBuilder,
-    StartContainerOptions, StopContainerOptionsBuilder,
+    StartContainerOptions, StopContainerOptionsBuilder, WaitContainerOptionsBuilder,
 };
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream};
@@ -29,6 +29,9 @@ const READS_AT_ONCE: usize = 8;
 
 /// How often making a container is tried while its image or its name gets in the way.
 const TRIES: usize = 4;
+
+/// How long a start waits for a removal that is under way, and has its name.
+const REMOVAL_MAX: Duration = Duration::from_secs(10);
 
 /// So many of our own removals are remembered, to tell them from others'.
 const REMOVED_MAX: usize = 1024;
@@ -191,6 +194,9 @@ impl Shared {
             );
             return Err(RuntimeError::Refused { message });
         };
+        if container.state.run_state() == RunState::Dead {
+            return self.finish_removal(session, &id).await.map(|()| None);
+        }
         if (other.uid, other.attempt) == (launch.labels.uid, launch.labels.attempt) {
             return Ok(Some(id));
         }
@@ -203,6 +209,22 @@ impl Shared {
         let options = RenameContainerOptionsBuilder::new().name(&aside).build();
         let renamed = session.client.rename_container(&id.0, options).await;
         renamed.map(|()| None).map_err(|error| self.engine.failed(&format!("renaming {name}"), &error))
+    }
+
+    /// Sees the removal of a container through that was begun by whomever. It must not be renamed meanwhile: for that the Engine writes a file
+    /// into the very folder that it is deleting, and the removal fails.
+    async fn finish_removal(&self, session: &Session, id: &ContainerId) -> Result<(), RuntimeError> {
+        self.delete(session, id).await?;
+        let removed = WaitContainerOptionsBuilder::new().condition("removed").build();
+        let mut waiting = std::pin::pin!(session.client.wait_container(&id.0, Some(removed)));
+        match tokio::time::timeout(REMOVAL_MAX, waiting.next()).await {
+            // It is gone, or the next look says what it is.
+            Ok(_) => Ok(()),
+            Err(_) => Err(RuntimeError::Failed {
+                action: format!("waiting for the removal of container {id}"),
+                message: format!("it has not ended within {} s", REMOVAL_MAX.as_secs()),
+            }),
+        }
     }
 
     /// Takes away a container that could not be started, so that the next try makes it anew; one that ran before keeps its log.
@@ -238,6 +260,11 @@ impl Shared {
             Err(error) => return Err(error),
         }
         self.note_removed(&id.0);
+        self.delete(&session, id).await
+    }
+
+    /// Deletes one of ours, or leaves that to whoever is at it.
+    async fn delete(&self, session: &Session, id: &ContainerId) -> Result<(), RuntimeError> {
         // Anonymous volumes that the image declares go with it.
         let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
         match session.client.remove_container(&id.0, Some(options)).await {
@@ -269,6 +296,7 @@ impl Shared {
         let container = self.find(&session, id).await.ok()??;
         match container.state.run_state() {
             RunState::Exited(exit) => Some(exit),
+            RunState::Dead => Some(container.state.exit()),
             RunState::Created | RunState::Running => None,
         }
     }
