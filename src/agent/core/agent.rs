@@ -85,6 +85,8 @@ pub struct Agent {
     pub(super) erasing: BTreeSet<ObjectKey>,
     pub(super) hosts: BTreeMap<RuntimeKind, Host>,
     pub(super) intact: bool,
+    /// Pods that only a ledger names which is not intact, until their runtime was listed.
+    pub(super) doubted: BTreeSet<PodUid>,
     /// Pods that are gone, and since when, until the controller has dropped them.
     pub(super) gone: BTreeMap<PodUid, Moment>,
     /// Orders to stop pods that may yet be found in a runtime that was not listed.
@@ -136,6 +138,7 @@ impl Agent {
             settings,
             assignment: ledger.assignment,
             dirty: pods.keys().copied().collect(),
+            doubted: if ledger.intact { BTreeSet::new() } else { pods.keys().copied().collect() },
             pods,
             templates: ledger.templates,
             lost_secrets: ledger.lost_secrets,

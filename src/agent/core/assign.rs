@@ -45,6 +45,9 @@ impl Agent {
         self.templates.extend(assignment.templates.iter().map(|(hash, snapshot)| (hash.clone(), Arc::clone(snapshot))));
         for (uid, pod) in &mut self.pods {
             pod.claimed = assignment.run.contains_key(uid) || assignment.stop.contains_key(uid);
+            if pod.claimed {
+                self.doubted.remove(uid);
+            }
             self.dirty.insert(*uid);
         }
         self.gone.retain(|uid, since| {

@@ -6,7 +6,7 @@ use super::agent::{Agent, RETRY};
 use super::event::{ContainerKey, Effect};
 use super::pod::{Member, Pod, PostStart, State, StopCause};
 use crate::agent::runtime::{ContainerId, ContainerStatus, Role, RunState, RuntimeEvent};
-use crate::model::{Exit, Moment, PodEvent, PodRun, RuntimeKind};
+use crate::model::{Exit, Moment, PodEvent, PodRun, PodUid, RuntimeKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -79,6 +79,7 @@ impl Agent {
             }
         }
         self.miss(runtime, asked, &seen, now);
+        self.settle_doubts(runtime, &seen);
         self.settle_unseen();
         self.mark(runtime);
     }
@@ -159,6 +160,20 @@ impl Agent {
         for (uid, message) in notes {
             self.ledger_dirty = true;
             self.note(uid, true, "Vanished", message);
+        }
+    }
+
+    /// Pods of an old ledger of which nothing was found are no longer ours to start: whether they are to run, the controller says.
+    fn settle_doubts(&mut self, runtime: RuntimeKind, seen: &BTreeSet<ContainerKey>) {
+        let found: BTreeSet<PodUid> = seen.iter().map(|key| key.pod).collect();
+        for uid in std::mem::take(&mut self.doubted).difference(&found) {
+            let Some(pod) = self.pods.get(uid) else { continue };
+            if pod.runtime.is_some_and(|kind| kind != runtime) {
+                self.doubted.insert(*uid);
+                continue;
+            }
+            self.pods.remove(uid);
+            self.ledger_dirty = true;
         }
     }
 

@@ -30,7 +30,9 @@ pub struct Ledger {
     pub proxy_port: Option<u16>,
     /// The volume claims whose data is on this host; of the real shell, what it finds on its disk.
     pub volumes: BTreeSet<ObjectKey>,
-    /// Whether this was read back whole. An agent without memory says hello only once every runtime was listed.
+    /// Whether this was read back whole, and nothing newer could not be written. An agent whose memory is not says hello only once every
+    /// runtime was listed, and of the pods that it remembers those count of which something is found there: the others may have been
+    /// stopped since.
     pub intact: bool,
 }
 

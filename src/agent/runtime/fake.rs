@@ -100,6 +100,8 @@ pub struct FakeHost {
     serial: u64,
     alarm: Option<Moment>,
     ledger: Option<Ledger>,
+    /// A newer ledger could not be written.
+    behind: bool,
     down: BTreeSet<RuntimeKind>,
     /// Runtime events are lost while this is set.
     pub lose_events: bool,
@@ -130,6 +132,7 @@ impl FakeHost {
             serial: 0,
             alarm: None,
             ledger: None,
+            behind: false,
             down: BTreeSet::new(),
             lose_events: false,
             disk_full: false,
@@ -155,7 +158,8 @@ impl FakeHost {
             Effect::Erase(volume) => self.later(now + ERASE_TAKES, Later::Erase(volume)),
             Effect::SaveLedger(ledger) => {
                 let outcome = if self.disk_full { Err("no space left on device".to_owned()) } else { Ok(()) };
-                if outcome.is_ok() {
+                self.behind = outcome.is_err();
+                if !self.behind {
                     self.ledger = Some(*ledger);
                 }
                 self.answer(now, Event::LedgerSaved(outcome));
@@ -449,10 +453,12 @@ impl FakeHost {
         self.containers.clear();
     }
 
-    /// The ledger that was last written, an empty one that is not intact if there is none; with the claims that are on the disk.
+    /// The ledger that was last written, an empty one if there is none, not intact if a newer one could not be written; with the claims
+    /// that are on the disk.
     #[must_use]
     pub fn ledger(&self) -> Ledger {
-        Ledger { volumes: self.claims.clone(), ..self.ledger.clone().unwrap_or_default() }
+        let last = self.ledger.clone().unwrap_or_default();
+        Ledger { volumes: self.claims.clone(), intact: last.intact && !self.behind, ..last }
     }
 
     /// The claims that have a folder on the disk.

@@ -1,7 +1,8 @@
 //! The ledger on disk: `ledger.json` in the state folder, and the secrets of its templates on tmpfs.
 //!
 //! Written whole, synced and renamed, so that a reader sees the old one or the new one. One that cannot be understood is put
-//! aside, and the agent starts without memory: containers carry labels to be adopted by.
+//! aside, and the agent starts without memory: containers carry labels to be adopted by. Where the new one cannot be written, the old
+//! one gets another name, `ledger.old.json` (that takes no room on a full disk): an agent that starts knows that it is not the last word.
 
 use crate::agent::core::{Ledger, PodRecord, ServiceRecord};
 use crate::agent::launch::Folders;
@@ -58,29 +59,42 @@ fn secrets_file(hash: &TemplateHash, version: &str) -> String {
     if version.is_empty() { format!("{hash}.json") } else { format!("{hash}.{version}.json") }
 }
 
+/// Where one is that a newer one should have replaced.
+fn old_path(folders: &Folders) -> PathBuf {
+    folders.state.join("ledger.old.json")
+}
+
 fn secrets_folder(folders: &Folders) -> PathBuf {
     folders.run.join("secrets")
 }
 
-/// Reads the ledger. One that is missing or broken is an empty one that is not intact.
+/// Reads the ledger. One that is missing or broken is an empty one that is not intact; nor is an old one.
 ///
 /// # Errors
 /// It is there and cannot be read.
 pub(super) fn load(folders: &Folders) -> io::Result<Ledger> {
-    let path = path(folders);
-    let bytes = match fs::read(&path) {
+    if let Some(ledger) = read(&path(folders), folders)? {
+        return Ok(ledger);
+    }
+    let old = read(&old_path(folders), folders)?;
+    Ok(Ledger { intact: false, ..old.unwrap_or_default() })
+}
+
+/// `None` if it is missing, or was broken and is put aside.
+fn read(path: &Path, folders: &Folders) -> io::Result<Option<Ledger>> {
+    let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Ledger::default()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
     match serde_json::from_slice::<LedgerFile>(&bytes).map_err(io::Error::other).and_then(|file| check(&file).map(|()| file)) {
-        Ok(file) => Ok(whole(file, folders)),
+        Ok(file) => Ok(Some(whole(file, folders))),
         Err(error) => {
             let aside = path.with_extension("json.broken");
             tracing::error!(path = %path.display(), aside = %aside.display(), %error,
                 "the ledger cannot be understood: put aside; containers are adopted by their labels");
-            fs::rename(&path, &aside)?;
-            Ok(Ledger::default())
+            fs::rename(path, &aside)?;
+            Ok(None)
         }
     }
 }
@@ -142,13 +156,26 @@ fn encode<T>(data: &BTreeMap<String, BTreeMap<String, T>>, bytes: impl Fn(&T) ->
 /// Writes the ledger; the error is one sentence.
 ///
 /// # Errors
-/// The disk is full, or a folder cannot be written. The ledger on disk is then the old one.
+/// The disk is full, or a folder cannot be written. The ledger on disk is then the old one, and called so.
 pub(super) fn save(folders: &Folders, ledger: &Ledger) -> Result<(), String> {
-    let secrets = secrets_folder(folders);
-    save_secrets(&secrets, ledger).map_err(|error| format!("{}: {error}", secrets.display()))?;
-    let path = path(folders);
-    save_ledger(&path, ledger).map_err(|error| format!("{}: {error}", path.display()))?;
+    let (secrets, path) = (secrets_folder(folders), path(folders));
+    let written = save_secrets(&secrets, ledger).map_err(|error| format!("{}: {error}", secrets.display()));
+    let written = written.and_then(|()| save_ledger(&path, ledger).map_err(|error| format!("{}: {error}", path.display())));
+    if let Err(message) = written {
+        return match absent_is_fine(fs::rename(&path, old_path(folders))) {
+            Ok(()) => Err(message),
+            Err(error) => Err(format!("{message}; and the old one cannot be renamed: {error}")),
+        };
+    }
+    absent_is_fine(fs::remove_file(old_path(folders))).map_err(|error| format!("{}: {error}", old_path(folders).display()))?;
     clear_secrets(&secrets, ledger).map_err(|error| format!("{}: {error}", secrets.display()))
+}
+
+fn absent_is_fine(outcome: io::Result<()>) -> io::Result<()> {
+    match outcome {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
 }
 
 /// A version of a template's secrets never changes, so that each is written once.
@@ -272,6 +299,26 @@ mod tests {
         assert!(!load(&folders).expect("loaded").intact);
         assert!(folders.state.join("ledger.json.broken").exists());
         assert!(!path(&folders).exists());
+    }
+
+    #[test]
+    fn a_ledger_that_a_newer_one_could_not_replace_is_remembered_and_not_intact() {
+        let at = tempfile::tempdir().expect("a folder");
+        let folders = folders(at.path());
+        save(&folders, &ledger()).expect("saved");
+        // What no write gets past, for root neither: a file where the folder of the secrets should be.
+        std::fs::rename(folders.run.join("secrets"), folders.run.join("away")).expect("moved");
+        std::fs::write(folders.run.join("secrets"), "").expect("written");
+        let newer = Ledger { assignment: (Epoch(3), Generation(10)), ..ledger() };
+        for _ in 0..2 {
+            save(&folders, &newer).expect_err("not saved");
+        }
+        let loaded = load(&folders).expect("loaded");
+        assert_eq!((loaded.assignment, loaded.intact), (ledger().assignment, false));
+        std::fs::remove_file(folders.run.join("secrets")).expect("removed");
+        save(&folders, &newer).expect("saved");
+        assert_eq!(load(&folders).expect("loaded"), newer);
+        assert!(!folders.state.join("ledger.old.json").exists());
     }
 
     #[test]

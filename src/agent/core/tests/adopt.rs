@@ -59,6 +59,51 @@ fn an_agent_without_memory_says_no_hello_before_every_runtime_was_listed() {
     assert_eq!(world.agent.hello(world.now).pods.len(), 2);
 }
 
+/// A disk that was full when `second` came and `stopped` went, and an agent that comes back to it.
+fn behind(world: &mut World) -> (PodUid, PodUid) {
+    let stopped = world.run(0, &simple("app:1", json!({})));
+    world.pass(1_000);
+    world.host.disk_full = true;
+    let second = world.run(1, &simple("app:2", json!({})));
+    world.order_stop(stopped);
+    world.pass(1_000);
+    assert!(world.gone.contains(&stopped));
+    world.host.forget_agent(world.now);
+    (stopped, second)
+}
+
+fn start(world: &mut World) {
+    world.agent = crate::agent::core::Agent::new(super::settings(), world.host.ledger(), world.now);
+    world.tell(Event::Wake);
+    world.pass(3_000);
+}
+
+#[test]
+fn an_agent_whose_ledger_is_behind_says_no_hello_before_every_runtime_was_listed() {
+    let mut world = World::new();
+    let (_, second) = behind(&mut world);
+    world.host.set_down(RuntimeKind::Docker, true);
+    start(&mut world);
+    assert!(!world.agent.can_greet(), "a pod that it does not remember would count as gone");
+    world.host.set_down(RuntimeKind::Docker, false);
+    world.pass(3_000);
+    assert!(world.agent.can_greet());
+    assert_eq!(world.agent.hello(world.now).pods.iter().map(|pod| pod.uid).collect::<Vec<_>>(), [second]);
+}
+
+#[test]
+fn a_pod_that_was_stopped_does_not_come_back_with_a_ledger_that_is_behind() {
+    let mut world = World::new();
+    behind(&mut world);
+    let before = world.host.calls;
+    start(&mut world);
+    assert_eq!(world.host.calls, before);
+    world.host.disk_full = false;
+    world.pass(60_000);
+    assert!(world.host.ledger().intact, "once it can be written it is the newest again");
+    assert_eq!(world.host.calls, before);
+}
+
 #[test]
 fn a_container_that_ended_while_the_agent_was_away_is_started_again() {
     let mut world = World::new();
