@@ -37,6 +37,10 @@ const PURE: &[&str] = &[
     "agent/converge.rs",
     "agent/launch",
     "agent/launch.rs",
+    "agent/net/dns/zone",
+    "agent/net/dns/zone.rs",
+    "agent/net/dns/message",
+    "agent/net/dns/message.rs",
 ];
 
 /// Exceptions within pure rooms: the shells.

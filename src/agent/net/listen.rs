@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// Pause before a listener that could not be opened is tried again.
-const RETRY: Duration = Duration::from_secs(1);
+pub(super) const RETRY: Duration = Duration::from_secs(1);
 
 /// Connections that the kernel keeps for us to accept.
 const BACKLOG: u32 = 1024;
@@ -163,7 +163,7 @@ fn udp_of(socket: OwnedFd) -> io::Result<UdpSocket> {
     UdpSocket::from_std(socket)
 }
 
-fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+pub(super) fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // Connections of an earlier run in TIME_WAIT must not hold the port back; it does not allow two listeners.
     socket.set_reuseaddr(true)?;
@@ -171,7 +171,7 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
+pub(super) fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = std::net::UdpSocket::bind(address)?;
     socket.set_nonblocking(true)?;
     UdpSocket::from_std(socket)

@@ -24,12 +24,13 @@
 //! A Service without backends refuses: at a virtual address the kernel does, elsewhere we accept and reset at once (`SO_LINGER` 0);
 //! closing the listener instead would let another program take the port in between.
 //!
-//! Deliberately absent: DNS, HTTP (this is layer 4), and the sender's address: a backend sees the proxy as its peer. Headless Services
+//! Deliberately absent: HTTP (this is layer 4), and the sender's address: a backend sees the proxy as its peer. Headless Services
 //! have no listener.
 
 mod clients;
 pub mod host;
 pub mod keeper;
+pub mod dns;
 mod listen;
 mod pool;
 mod problem;
