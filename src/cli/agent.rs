@@ -3,7 +3,9 @@
 use super::enlist::enlist;
 use super::halves::{self, AgentOptions, Running, TunnelStart};
 use super::node::{self, RuntimeChoice};
-use super::options::{AllowArgs, ConfigArgs, GarbageArgs, Period, ReserveArgs, StateArgs, StateDir, TunnelArgs, cluster_name};
+use super::options::{
+    AllowArgs, ConfigArgs, GarbageArgs, NamesArgs, Period, ReserveArgs, StateArgs, StateDir, TunnelArgs, cluster_name,
+};
 use super::{CliError, CliResult};
 use crate::agent::net::tunnel::{Limits, Timings, Tunnel};
 use crate::agent::shell;
@@ -56,6 +58,8 @@ pub struct AgentArgs {
     reserve: ReserveArgs,
     #[command(flatten)]
     garbage: GarbageArgs,
+    #[command(flatten)]
+    names: NamesArgs,
     #[command(flatten)]
     config: ConfigArgs,
     #[command(subcommand)]
@@ -134,6 +138,7 @@ async fn start(args: &AgentArgs) -> CliResult<Running> {
         allows: args.allow.allows(),
         reserve: args.reserve.reserve,
         garbage: args.garbage.policy(),
+        resolvers: args.names.resolvers(),
         state: state.agent(),
         connector,
         tunnel,

@@ -4,6 +4,7 @@ use super::node::{self, Reserve, RuntimeChoice, Runtimes};
 use super::{CliError, CliResult};
 use crate::agent;
 use crate::agent::core::Settings;
+use crate::agent::net::dns::Resolvers;
 use crate::agent::net::tunnel::Tunnel;
 use crate::agent::runtime::docker::GarbagePolicy;
 use crate::controller::shell::{self, Links, ShellError, ShellSettings};
@@ -269,6 +270,8 @@ pub(super) struct AgentOptions {
     pub(super) reserve: Reserve,
     /// When images go.
     pub(super) garbage: GarbagePolicy,
+    /// Who is asked for names outside of the cluster.
+    pub(super) resolvers: Resolvers,
     /// `agent/` of the state directory.
     pub(super) state: PathBuf,
     pub(super) connector: Connector,
@@ -286,7 +289,7 @@ pub(super) struct TunnelStart {
 
 /// Starts an agent.
 pub(super) async fn start_agent(running: &mut Running, options: AgentOptions) -> CliResult<()> {
-    let AgentOptions { cluster, node, runtime, allows, reserve, garbage, state, connector, tunnel } = options;
+    let AgentOptions { cluster, node, runtime, allows, reserve, garbage, resolvers, state, connector, tunnel } = options;
     let name = node::name(node.as_deref());
     DirBuilder::new()
         .recursive(true)
@@ -303,6 +306,8 @@ pub(super) async fn start_agent(running: &mut Running, options: AgentOptions) ->
     running.agent = Some(folders.run.clone());
     running.note("node", name.to_string());
     running.note("runtimes", runtimes.told);
+    let names = node::names(&folders, resolvers);
+    running.note("names", node::told_of_names(names.as_ref()));
     let settings = Settings {
         cluster,
         facts,
@@ -311,6 +316,7 @@ pub(super) async fn start_agent(running: &mut Running, options: AgentOptions) ->
         ports: node::ports(),
         sample_every: Some(SAMPLE_PERIOD),
         list_every: LIST_PERIOD,
+        names,
     };
     let shutdown = running.shutdown.clone();
     if let Some(docker) = runtimes.docker {

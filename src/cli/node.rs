@@ -2,6 +2,7 @@
 
 use super::{CliError, CliResult};
 use crate::agent::launch::Folders;
+use crate::agent::net::dns::{NameLimits, NamesSettings, Resolvers};
 use crate::agent::runtime::Runtime;
 use crate::agent::runtime::docker::{Docker, DockerSettings, socket_of};
 use crate::agent::runtime::process::{ProcessRuntime, ProcessSettings};
@@ -9,7 +10,8 @@ use crate::model::{Allows, Amounts, NodeFacts, NodeName, Quantity, RuntimeKind};
 use clap::ValueEnum;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::DirBuilder;
-use std::net::{IpAddr, Ipv4Addr};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -197,6 +199,31 @@ fn is_ours_on_tmpfs(dir: &Path) -> bool {
     made && is_owned() && is_tmpfs() && rustix::fs::access(dir, rustix::fs::Access::WRITE_OK).is_ok()
 }
 
+/// How names of the cluster are answered here. `None` where port 53 may not be had: nothing else is asked by a `resolv.conf`.
+pub(super) fn names(folders: &Folders, resolvers: Resolvers) -> Option<NamesSettings> {
+    let host = names_address(folders);
+    // Whether it is free now does not matter: it is tried again.
+    let denied = UdpSocket::bind(host).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
+    (!denied).then(|| NamesSettings { host, resolvers, limits: NameLimits::default() })
+}
+
+/// Where host processes ask: an address of the loopback network that follows from the agent's own folder, so that agents beside each other
+/// do not meet. systemd-resolved has 127.0.0.53 and 127.0.0.54.
+fn names_address(folders: &Folders) -> SocketAddr {
+    let digest = blake3::hash(folders.run.as_os_str().as_encoded_bytes());
+    let [third, fourth, ..] = *digest.as_bytes();
+    SocketAddr::from(([127, 53, third, fourth % 254 + 1], 53))
+}
+
+/// For people: where names are answered, or why not.
+pub(super) fn told_of_names(names: Option<&NamesSettings>) -> String {
+    match names {
+        Some(names) => format!("answered at {} on this host, and to containers at their gateway", names.host),
+        None => "not answered: port 53 needs root or CAP_NET_BIND_SERVICE; pods find Services by their environment variables"
+            .to_owned(),
+    }
+}
+
 /// Which runtimes to offer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum RuntimeChoice {
@@ -357,6 +384,15 @@ mod tests {
         assert_eq!(ports_beside("1024\t60999\n"), 61_000..=65_535);
         assert_eq!(ports_beside("25000 60999"), 20_000..=24_999);
         assert_eq!(ports_beside("nonsense"), PORTS);
+    }
+
+    #[test]
+    fn names_are_answered_on_the_loopback_network_and_for_each_agent_elsewhere() {
+        let at = |run: &str| names_address(&Folders { run: run.into(), state: "/state".into() });
+        let (one, other) = (at("/run/driftless/a-1"), at("/run/driftless/b-1"));
+        assert_ne!(one, other);
+        assert_eq!(one, at("/run/driftless/a-1"), "the same after a restart");
+        assert!(one.ip().is_loopback() && one.port() == 53);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::halves::{self, Running};
 use super::node::RuntimeChoice;
-use super::options::{AllowArgs, ConfigArgs, GarbageArgs, NetworkArgs, ReserveArgs, StateArgs, StateDir, WatchArgs};
+use super::options::{AllowArgs, ConfigArgs, GarbageArgs, NamesArgs, NetworkArgs, ReserveArgs, StateArgs, StateDir, WatchArgs};
 use super::{CliResult, doors};
 use crate::agent;
 use crate::controller::shell::ShellSettings;
@@ -54,6 +54,8 @@ pub struct UpArgs {
     #[command(flatten)]
     garbage: GarbageArgs,
     #[command(flatten)]
+    names: NamesArgs,
+    #[command(flatten)]
     config: ConfigArgs,
 }
 
@@ -93,6 +95,7 @@ pub async fn start(args: &UpArgs) -> CliResult<Running> {
         allows: args.allow.allows(),
         reserve: args.reserve.reserve,
         garbage: args.garbage.policy(),
+        resolvers: args.names.resolvers(),
         state: state.agent(),
         connector,
         tunnel: None,

@@ -8,8 +8,8 @@ use super::records::Occasion;
 use super::timers::Timer;
 use crate::apply::schedule::Request;
 use crate::model::{
-    DriftPolicy, Epoch, Generation, Hello, Kind, NodeConditions, NodeName, ObjectKey, PodEvent, PodReport, PodUid, Report,
-    ServiceProblem, TemplateHash,
+    DriftPolicy, Epoch, Generation, Hello, Kind, NodeConditions, NodeName, NodeProblem, ObjectKey, PodEvent, PodReport, PodUid,
+    Report, ServiceProblem, TemplateHash,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -200,6 +200,9 @@ impl Controller {
         if let Some(problems) = report.service_problems {
             self.note_service_problems(name, problems);
         }
+        if let Some(problems) = report.node_problems {
+            self.note_node_problems(name, problems);
+        }
         for service in self.services.acknowledge(name, &report.endpoints) {
             self.recheck(&service);
         }
@@ -266,6 +269,17 @@ impl Controller {
             self.happenings.note_from(name, happening, self.now);
         }
         node.service_problems = problems;
+    }
+
+    /// Each problem happens once, when it is new.
+    fn note_node_problems(&mut self, name: &NodeName, problems: Vec<NodeProblem>) {
+        let Some(node) = self.nodes.get_mut(name) else { return };
+        let about = &about_node(name);
+        for NodeProblem { reason, message } in problems.iter().filter(|problem| !node.problems.contains(problem)) {
+            let happening = Happening { about, pod: None, warning: true, reason, message: message.clone() };
+            self.happenings.note(happening, self.now);
+        }
+        node.problems = problems;
     }
 
     /// A pod has ended and was removed: its slot is free.

@@ -1,7 +1,8 @@
 //! Nodes: who is heard, who is silent, who is lost, and what each was last told.
 
 use crate::model::{
-    Assignment, DrainView, Generation, HostUsage, Moment, NodeConditions, NodeFacts, NodeName, ObjectKey, ServiceProblem, Taint,
+    Assignment, DrainView, Generation, HostUsage, Moment, NodeConditions, NodeFacts, NodeName, NodeProblem, ObjectKey,
+    ServiceProblem, Taint,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -52,6 +53,8 @@ pub(super) struct Node {
     pub(super) network: u64,
     /// What its agent last said is wrong with Services there.
     pub(super) service_problems: Vec<ServiceProblem>,
+    /// What its agent last said of the host as a whole.
+    pub(super) problems: Vec<NodeProblem>,
     /// The volume claims whose data its agent last said it has.
     pub(super) volumes: BTreeSet<ObjectKey>,
     /// What the host uses, and when its agent said so.
@@ -77,6 +80,7 @@ impl Node {
             tainted: BTreeMap::new(),
             network: 0,
             service_problems: Vec::new(),
+            problems: Vec::new(),
             volumes: BTreeSet::new(),
             usage: None,
         }

@@ -154,6 +154,27 @@ fn what_a_node_cannot_listen_for_is_a_problem_until_it_can_and_happens_once() {
 }
 
 #[test]
+fn what_is_wrong_with_a_node_is_a_problem_until_it_is_right_and_happens_once() {
+    let mut world = shop();
+    let dns = NodeProblem { reason: "DNSUnavailable".to_owned(), message: "cannot listen on 10.244.1.1:53".to_owned() };
+    let told = |world: &World| -> Vec<String> {
+        let view = world.core.view();
+        view.problems.iter().map(|problem| format!("{}: {}", problem.about, problem.message)).collect()
+    };
+    let report = |problems: &[NodeProblem]| Report { node_problems: Some(problems.to_vec()), ..Report::default() };
+    world.report("n1", report(std::slice::from_ref(&dns)));
+    world.report("n1", report(std::slice::from_ref(&dns)));
+    world.report("n1", Report::default());
+    assert_eq!(told(&world), ["node n1: cannot listen on 10.244.1.1:53"]);
+    let view = world.core.view();
+    let events: Vec<_> = view.events.iter().filter(|event| event.reason == dns.reason).collect();
+    assert_eq!(events.len(), 1);
+    assert_eq!((events[0].about.name.as_str(), events[0].warning, events[0].count), ("n1", true, 1));
+    world.report("n1", report(&[]));
+    assert_eq!(told(&world), Vec::<String>::new());
+}
+
+#[test]
 fn an_event_of_an_agent_that_is_about_no_pod_is_about_its_node() {
     let mut world = shop();
     let event = PodEvent { pod: None, warning: true, reason: "LedgerNotSaved".into(), message: "no space".into() };

@@ -293,6 +293,10 @@ impl Controller {
             };
             found.push(problem(&format!("node {name}"), message, None));
         }
+        for (name, node) in self.nodes.ready() {
+            let said = node.problems.iter();
+            found.extend(said.map(|said| problem(&format!("node {name}"), said.message.clone(), None)));
+        }
         for (name, node) in &self.nodes.by_name {
             let full = node.conditions.disk_pressure.iter();
             found.extend(full.map(|why| problem(&format!("node {name}"), format!("no new pods go there: {why}"), None)));

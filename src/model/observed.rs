@@ -56,6 +56,8 @@ pub struct Report {
     pub host: Option<HostUsage>,
     /// What is wrong with Services on this node, the whole list, if it changed.
     pub service_problems: Option<Vec<ServiceProblem>>,
+    /// What is wrong with this node as a whole, the whole list, if it changed.
+    pub node_problems: Option<Vec<NodeProblem>>,
     /// The volume claims whose data is on this host, the whole list, if it changed.
     pub volumes: Option<BTreeSet<ObjectKey>>,
     /// For how long the host may be away from now on, if that was announced; zero takes it back.
@@ -111,6 +113,15 @@ impl FromIterator<(String, ContainerUsage)> for PodUsage {
 pub struct ServiceProblem {
     /// The Service.
     pub service: ObjectKey,
+    /// What is wrong and what to do, one sentence.
+    pub message: String,
+}
+
+/// Why a node cannot do something that every node does.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct NodeProblem {
+    /// What its event is called: `DNSUnavailable`
+    pub reason: String,
     /// What is wrong and what to do, one sentence.
     pub message: String,
 }

@@ -189,4 +189,7 @@ fn merge(waiting: &mut Report, newer: Report) {
     if newer.conditions.is_some() {
         waiting.conditions = newer.conditions;
     }
+    if newer.node_problems.is_some() {
+        waiting.node_problems = newer.node_problems;
+    }
 }

@@ -4,7 +4,7 @@ use crate::docker::{docker, engine};
 use crate::stage::{Stage, until, within};
 use bollard::models::{Ipam, IpamConfig, NetworkCreateRequest};
 use driftless::agent::runtime::docker::Docker;
-use driftless::agent::runtime::{ContainerLaunch, LookUp, PodNetwork, Resolver, Runtime, RuntimeEvent};
+use driftless::agent::runtime::{ContainerLaunch, LookUp, NameServer, PodNetwork, Resolver, Runtime, RuntimeEvent};
 use driftless::model::{Cidr, DnsConfig};
 use futures_util::StreamExt;
 use std::net::IpAddr;
@@ -105,7 +105,7 @@ async fn names_are_asked_of_the_nodes_own_server(stage: &Stage) {
         }
     });
     let searches = ["shop.svc.cluster.local", "svc.cluster.local", "cluster.local"].map(str::to_owned).into();
-    let resolver = Resolver { first: LookUp::Cluster { searches }, config: DnsConfig::default() };
+    let resolver = Resolver { first: LookUp::Cluster { server: NameServer::Gateway, searches }, config: DnsConfig::default() };
     for (pod, host) in [("bridged", false), ("host", true)] {
         let script = "busybox grep -c ndots:5 /etc/resolv.conf; busybox nslookup -type=a web; echo end; sleep 1000";
         let hostname = if host { String::new() } else { pod.to_owned() };

@@ -4,9 +4,10 @@ use crate::play;
 use crate::process::{runtime, stage};
 use crate::stage::{Stage, read_all, until, within};
 use driftless::agent::runtime::{
-    ContainerId, EnvValue, LaunchPort, LogOptions, LogRetention, RunState, Runtime, RuntimeError, RuntimeEvent, Security,
+    ContainerId, EnvValue, LaunchPort, LogOptions, LogRetention, LookUp, Resolver, RunState, Runtime, RuntimeError, RuntimeEvent,
+    Security,
 };
-use driftless::model::{Exit, Protocol, SecretBytes};
+use driftless::model::{DnsConfig, Exit, Protocol, SecretBytes};
 use futures_util::StreamExt;
 use rustix::process::{Pid, Signal};
 use std::fs;
@@ -60,6 +61,33 @@ async fn a_grandchild_in_a_session_of_its_own_dies_with_its_process() {
             let grandchild = number_in_log(stage, &started.id, "child ").await;
             within("the stop", stage.runtime.stop(&started.id, Duration::from_secs(20))).await.unwrap();
             gone("the grandchild", grandchild).await;
+        })
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_asks_whom_it_is_told_to_ask_and_the_host_asks_whom_it_asked_before() {
+    play(stage().await, |stage| {
+        Box::pin(async move {
+            let before = fs::read_to_string("/etc/resolv.conf").unwrap();
+            let mut launch = stage.launch("web", "cat /etc/resolv.conf; echo end; sleep 1000");
+            let config = DnsConfig {
+                nameservers: vec!["127.53.1.2".to_owned()],
+                searches: vec!["shop.svc.cluster.local".to_owned()],
+                options: Vec::new(),
+            };
+            launch.network.resolver = Some(Resolver { first: LookUp::Nowhere, config });
+            let started = stage.start(&launch).await;
+            stage.says(&started.id, "end").await;
+            let log = stage.log(&started.id, None).await;
+            if rustix::process::geteuid().is_root() {
+                assert_eq!(log, "nameserver 127.53.1.2\nsearch shop.svc.cluster.local\nend\n");
+            } else {
+                assert_eq!(log, format!("{before}end\n"), "who may not mount starts all the same");
+            }
+            assert_eq!(fs::read_to_string("/etc/resolv.conf").unwrap(), before);
+            within("the stop", stage.runtime.stop(&started.id, Duration::from_secs(20))).await.unwrap();
         })
     })
     .await;

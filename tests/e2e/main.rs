@@ -16,6 +16,7 @@ mod kinds;
 mod lifecycle;
 mod main_job;
 mod manifests;
+mod names;
 #[path = "../contract/namespace.rs"]
 mod namespace;
 mod probes;

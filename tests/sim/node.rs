@@ -47,6 +47,7 @@ impl Node {
             ports: 20_000..=29_999,
             sample_every: Some(Duration::from_secs(15)),
             list_every: Duration::from_secs(30),
+            names: None,
         };
         self.agent = Some(Agent::new(settings, self.host.ledger(), now));
         self.handle(Event::Wake, now)

@@ -1,11 +1,12 @@
 //! The agent's state, and the one door to it.
 
-use super::event::{Effect, Event};
+use super::event::{Effect, Event, NodeTrouble};
 use super::ledger::{Ledger, PodRecord, ServiceRecord};
 use super::pod::Pod;
 use super::ports::Ports;
 use super::proxied::Proxied;
 use crate::agent::launch::Folders;
+use crate::agent::net::dns::NamesSettings;
 use crate::agent::runtime::{ContainerId, Usage};
 use crate::model::{
     Epoch, Exit, Generation, Hello, HostUsage, Moment, NetworkEcho, NodeConditions, NodeFacts, NodeName, NodeNetwork, ObjectKey,
@@ -34,6 +35,8 @@ pub struct Settings {
     pub sample_every: Option<Duration>,
     /// How often a runtime is listed, in case that its events were lost.
     pub list_every: Duration,
+    /// How the names of the cluster are answered here; `None` if they are not.
+    pub names: Option<NamesSettings>,
 }
 
 /// Reports are this far apart, so that a burst of changes travels as one.
@@ -67,6 +70,8 @@ pub struct Agent {
     /// What the proxy may follow.
     pub(super) proxied: BTreeMap<ObjectKey, Proxied>,
     pub(super) service_problems: Vec<ServiceProblem>,
+    /// What is wrong with the host as a whole, by reason.
+    pub(super) node_problems: BTreeMap<NodeTrouble, Vec<String>>,
     /// The network as it was last told.
     pub(super) network: Option<Arc<NodeNetwork>>,
     /// The state of the host, as it is told, and where that comes from.
@@ -121,6 +126,7 @@ pub(super) struct Outbox {
     pub(super) host: Option<HostUsage>,
     pub(super) acknowledge: bool,
     pub(super) service_problems: bool,
+    pub(super) node_problems: bool,
     pub(super) volumes: bool,
     pub(super) conditions: bool,
     pub(super) away: bool,
@@ -145,6 +151,7 @@ impl Agent {
             proxied: ledger.services.iter().map(|(key, record)| (key.clone(), Proxied::begun(&record.set))).collect(),
             services: ledger.services,
             service_problems: Vec::new(),
+            node_problems: BTreeMap::new(),
             network: ledger.network,
             conditions: NodeConditions::default(),
             full_disk: None,
@@ -204,6 +211,7 @@ impl Agent {
             Event::Network(network) => self.take_network(network),
             Event::EndpointsInUse { service, version } => self.endpoints_in_use(service, version),
             Event::ServiceProblems(problems) => self.take_service_problems(problems),
+            Event::NodeProblems { reason, messages } => self.take_node_problems(reason, messages),
             Event::Found { runtime, asked, containers, gateway } => self.found(runtime, asked, containers, gateway, now),
             Event::RuntimeLost { runtime, message } => self.lost(runtime, message, now),
             Event::Started { key, outcome } => self.started(&key, outcome, now),

@@ -1,6 +1,7 @@
 //! What the controller says.
 
 use super::agent::Agent;
+use super::event::NodeTrouble;
 use super::pod::{Member, Pod, State};
 use super::ports;
 use super::services::seed;
@@ -22,6 +23,7 @@ impl Agent {
         self.outbox.gone.extend(self.gone.keys().copied());
         self.outbox.endpoints.extend(self.proxied.iter().map(|(service, proxied)| (service.clone(), proxied.in_use())));
         self.outbox.service_problems = true;
+        self.outbox.node_problems = true;
         self.outbox.volumes = true;
         self.outbox.conditions = true;
         self.outbox.away = self.away_until.is_some();
@@ -30,6 +32,12 @@ impl Agent {
     pub(super) fn take_service_problems(&mut self, problems: Vec<ServiceProblem>) {
         self.outbox.service_problems |= problems != self.service_problems;
         self.service_problems = problems;
+    }
+
+    pub(super) fn take_node_problems(&mut self, reason: NodeTrouble, messages: Vec<String>) {
+        let before =
+            if messages.is_empty() { self.node_problems.remove(&reason) } else { self.node_problems.insert(reason, messages) };
+        self.outbox.node_problems |= before.as_ref() != self.node_problems.get(&reason);
     }
 
     /// Puts an assignment in force, unless a newer one is. The same one again is taken again: it may bring missing templates.

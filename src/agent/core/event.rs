@@ -51,6 +51,13 @@ pub enum Event {
     },
     /// What is wrong with Services on this host, the whole list.
     ServiceProblems(Vec<ServiceProblem>),
+    /// What is wrong with this host as a whole for one reason, the whole list.
+    NodeProblems {
+        /// Which reason.
+        reason: NodeTrouble,
+        /// What is wrong, a sentence each.
+        messages: Vec<String>,
+    },
     /// The answer to [`Effect::List`].
     Found {
         /// Which runtime.
@@ -220,10 +227,29 @@ pub enum Effect {
     Network(Arc<NodeNetwork>),
     /// Have the kernel turn what goes to its addresses to the proxy.
     Intercept(Interception),
+    /// Answer names at this address of the host too: it is where containers ask.
+    AnswerAt(IpAddr),
     /// Write the ledger; answered by [`Event::LedgerSaved`].
     SaveLedger(Box<Ledger>),
     /// Send [`Event::Wake`] at this time. The newest one counts; earlier ones are void.
     WakeAt(Moment),
+}
+
+/// What may be wrong with a host as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NodeTrouble {
+    /// Names are not answered where they should be.
+    Dns,
+}
+
+impl NodeTrouble {
+    /// What its event is called.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            NodeTrouble::Dns => "DNSUnavailable",
+        }
+    }
 }
 
 /// The three probes.

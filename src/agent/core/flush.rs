@@ -1,9 +1,9 @@
 //! The end of every call: samples, the ledger, the report, the alarm.
 
 use super::agent::{Agent, REPORT_PAUSE};
-use super::event::Effect;
+use super::event::{Effect, NodeTrouble};
 use crate::agent::runtime::Role;
-use crate::model::{Moment, Report};
+use crate::model::{Moment, NodeProblem, Report};
 
 impl Agent {
     /// Asks for what the host, containers and sidecars use when its time has come.
@@ -57,6 +57,7 @@ impl Agent {
             || !outbox.usage.is_empty()
             || outbox.host.is_some()
             || outbox.service_problems
+            || outbox.node_problems
             || outbox.volumes
             || outbox.conditions
             || outbox.away
@@ -74,10 +75,19 @@ impl Agent {
             usage: outbox.usage,
             host: outbox.host,
             service_problems: outbox.service_problems.then(|| self.service_problems.clone()),
+            node_problems: outbox.node_problems.then(|| self.all_node_problems()),
             volumes: outbox.volumes.then(|| self.volumes.clone()),
             away: self.absence(now).filter(|_| outbox.away),
             conditions: outbox.conditions.then(|| self.conditions.clone()),
         }
+    }
+
+    fn all_node_problems(&self) -> Vec<NodeProblem> {
+        let of_reason = |(reason, messages): (&NodeTrouble, &Vec<String>)| {
+            let problem = |message: &String| NodeProblem { reason: reason.as_str().to_owned(), message: message.clone() };
+            messages.iter().map(problem).collect::<Vec<_>>()
+        };
+        self.node_problems.iter().flat_map(of_reason).collect()
     }
 
     /// The next time at which something is to be done though nothing happens.

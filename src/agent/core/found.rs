@@ -62,6 +62,7 @@ impl Agent {
         host.gateway = gateway;
         if moved {
             self.intercept();
+            self.effects.extend(gateway.map(Effect::AnswerAt));
             for service in self.services.keys().cloned().collect::<Vec<_>>() {
                 self.publish(&service);
             }

@@ -36,7 +36,7 @@ mod volumes;
 
 pub use agent::{Agent, Settings};
 pub use event::{
-    ContainerKey, Disk, Effect, Event, HookAction, HookKind, HookRequest, HttpTarget, ProbeAction, ProbeKind, ProbeOutcome,
-    ProbeRequest,
+    ContainerKey, Disk, Effect, Event, HookAction, HookKind, HookRequest, HttpTarget, NodeTrouble, ProbeAction, ProbeKind,
+    ProbeOutcome, ProbeRequest,
 };
 pub use ledger::{ContainerRecord, Failure, Ledger, PodRecord, ServiceRecord};

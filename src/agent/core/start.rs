@@ -4,9 +4,10 @@ use super::agent::Agent;
 use super::event::Effect;
 use super::pod::{Pod, PostStart, State};
 use super::services::is_virtual;
-use crate::agent::launch::{self, LaunchError, LaunchInput, SandboxInput, ServiceAddress};
-use crate::agent::runtime::{ContainerLaunch, Role, SANDBOX};
-use crate::model::{Container, ContainerPort, Moment, ObjectKey, PodSnapshot, Protocol, RuntimeKind};
+use crate::agent::launch::{self, ClusterNames, LaunchError, LaunchInput, SandboxInput, ServiceAddress};
+use crate::agent::net::dns::NamesSettings;
+use crate::agent::runtime::{ContainerLaunch, NameServer, Role, SANDBOX};
+use crate::model::{Container, ContainerPort, Moment, NetworkSettings, ObjectKey, PodSnapshot, Protocol, RuntimeKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -55,8 +56,7 @@ impl Agent {
             run: &pod.run,
             snapshot,
             attempt: pod.member(SANDBOX).map_or(0, |member| member.attempt),
-            // Nobody answers names at the node yet, so that pods look them up as the host does.
-            domain: None,
+            names: self.cluster_names(false),
         })
     }
 
@@ -87,12 +87,19 @@ impl Agent {
             image_digest,
             ports: &pod.ports,
             services: &services,
-            // Nobody answers names at the node yet, so that pods look them up as the host does.
-            domain: None,
             host_address: self.settings.host_address,
             pod_address: if process { Some(self.settings.host_address) } else { pod.address.filter(|_| sandbox.is_some()) },
             sandbox,
+            names: self.cluster_names(process),
         })
+    }
+
+    /// The names of the cluster, as host processes or containers find them: containers ask the host's address on their network, whatever
+    /// that is when they start.
+    fn cluster_names(&self, process: bool) -> ClusterNames<'_> {
+        let domain = self.network.as_ref().map_or(NetworkSettings::DOMAIN, |network| &network.domain);
+        let at = |names: &NamesSettings| if process { NameServer::At(names.host.ip()) } else { NameServer::Gateway };
+        ClusterNames { domain, server: self.settings.names.as_ref().map(at) }
     }
 
     /// The Services of a namespace as its pods reach them: at the Service's own address, or, where that never leaves the host,

@@ -18,7 +18,7 @@ mod volumes;
 pub use sandbox::{SandboxInput, needs_sandbox, sandbox};
 
 use super::runtime::{
-    ContainerId, ContainerLaunch, Labels, LaunchPort, Limits, LogRetention, PullPolicy, PullSecret, Role, Terminal,
+    ContainerId, ContainerLaunch, Labels, LaunchPort, Limits, LogRetention, NameServer, PullPolicy, PullSecret, Role, Terminal,
     VolumeContents,
 };
 use crate::model::{
@@ -125,14 +125,23 @@ pub struct LaunchInput<'a> {
     pub ports: &'a BTreeMap<u16, u16>,
     /// The Services of the namespace.
     pub services: &'a [ServiceAddress],
-    /// What names end with, if the nodes make a network together.
-    pub domain: Option<&'a str>,
     /// The host's address.
     pub host_address: IpAddr,
     /// The pod's address, if it is known before the start.
     pub pod_address: Option<IpAddr>,
     /// The running sandbox, if the pod has one.
     pub sandbox: Option<&'a ContainerId>,
+    /// The names of the cluster.
+    pub names: ClusterNames<'a>,
+}
+
+/// The names of the cluster, as a pod finds them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClusterNames<'a> {
+    /// What they end with.
+    pub domain: &'a str,
+    /// Who answers them; `None` where nobody does.
+    pub server: Option<NameServer>,
 }
 
 /// Why a container cannot be launched as its template says. It stays so until the template changes.
@@ -285,7 +294,7 @@ pub fn resolve(input: &LaunchInput<'_>) -> Result<ContainerLaunch, LaunchError> 
         sandbox: input.sandbox.cloned(),
         share_processes: input.snapshot.template.spec.share_process_namespace,
         security: security::resolve(input)?,
-        network: network::resolve(&input.snapshot.template.spec, input.run, input.domain)?,
+        network: network::resolve(&input.snapshot.template.spec, input.run, input.names)?,
         terminal: Terminal { stdin: container.stdin, stdin_once: container.stdin_once, tty: container.tty },
         logins: logins(input),
         notes,

@@ -2,7 +2,7 @@
 //!
 //! A pod that is one container needs none: it is that container, and costs what that costs. Host processes share the host's network.
 
-use super::{LaunchError, labels, launch_port, network, security};
+use super::{ClusterNames, LaunchError, labels, launch_port, network, security};
 use crate::agent::runtime::{ContainerLaunch, Role, SANDBOX};
 use crate::model::{ContainerPort, NodeName, PodRun, PodSnapshot, PodSpec, RuntimeKind};
 
@@ -33,8 +33,8 @@ pub struct SandboxInput<'a> {
     pub snapshot: &'a PodSnapshot,
     /// Which start.
     pub attempt: u32,
-    /// What names end with, if the nodes make a network together.
-    pub domain: Option<&'a str>,
+    /// The names of the cluster.
+    pub names: ClusterNames<'a>,
 }
 
 /// The launch of a sandbox. It has the pod's names, ports and kernel parameters; which image it is, and what runs in it, is the runtime's
@@ -50,7 +50,7 @@ pub fn sandbox(input: &SandboxInput<'_>) -> Result<ContainerLaunch, LaunchError>
     Ok(ContainerLaunch {
         ports: ports.map(|port| launch_port(port, published(port))).collect(),
         security: security::of_pod(spec),
-        network: network::resolve(spec, input.run, input.domain)?,
+        network: network::resolve(spec, input.run, input.names)?,
         ..ContainerLaunch::bare(RuntimeKind::Docker, labels)
     })
 }

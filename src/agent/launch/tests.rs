@@ -1,5 +1,7 @@
-use super::{Folders, LaunchError, LaunchInput, SandboxInput, ServiceAddress, needs_sandbox, resolve};
-use crate::agent::runtime::{ContainerId, ContainerLaunch, EnvValue, LookUp, PodNetwork, PullPolicy, Role, Seccomp, VolumeKind};
+use super::{ClusterNames, Folders, LaunchError, LaunchInput, SandboxInput, ServiceAddress, needs_sandbox, resolve};
+use crate::agent::runtime::{
+    ContainerId, ContainerLaunch, EnvValue, LookUp, NameServer, PodNetwork, PullPolicy, Role, Seccomp, VolumeKind,
+};
 use crate::model::*;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -88,9 +90,12 @@ fn launch_on(facts: &NodeFacts, index: usize, spec: Value) -> Result<ContainerLa
             (false, None) => None,
         },
         sandbox,
-        domain: None,
+        names: NAMES,
     })
 }
+
+/// Nobody answers the names of the cluster.
+const NAMES: ClusterNames<'static> = ClusterNames { domain: "cluster.local", server: None };
 
 fn one(fields: Value) -> Value {
     let mut container = json!({ "name": "web", "image": "app:1" });
@@ -313,7 +318,7 @@ fn the_sandbox_publishes_the_host_ports_of_all_since_they_share_its_network() {
     let snapshot = snapshot(spec);
     let run = run_of(&snapshot);
     let node = NodeName::new("n1");
-    let input = SandboxInput { cluster: "test", node: &node, run: &run, snapshot: &snapshot, attempt: 0, domain: None };
+    let input = SandboxInput { cluster: "test", node: &node, run: &run, snapshot: &snapshot, attempt: 0, names: NAMES };
     let sandbox = super::sandbox(&input).expect("launches");
     assert_eq!(ports(&sandbox), [(8080, Protocol::Tcp, None), (53, Protocol::Udp, Some(5353)), (9, Protocol::Tcp, None)]);
 }
@@ -419,7 +424,7 @@ fn a_pod_of_an_indexed_job_is_named_by_its_index() {
     let named = |index: Option<u32>| {
         let workload = ObjectKey::new(Kind::Job, "shop", "sum");
         let run = PodRun { name: PodRun::job_pod_name("sum", index, &uid), workload, ..run_of(&snapshot) };
-        super::network::resolve(&snapshot.template.spec, &run, None).expect("fits").hostname
+        super::network::resolve(&snapshot.template.spec, &run, NAMES).expect("fits").hostname
     };
     assert_eq!((named(Some(4)).as_str(), named(None).as_str()), ("sum-4", "other"));
 }
@@ -427,23 +432,24 @@ fn a_pod_of_an_indexed_job_is_named_by_its_index() {
 #[test]
 fn names_are_looked_up_as_the_policy_says() {
     let config = json!({ "nameservers": ["1.2.3.4"] });
-    let check = |told: Option<&str>, policy: Option<&str>, host: bool, config: &Value, expected: Option<LookUp>| {
+    let check = |server: Option<NameServer>, policy: Option<&str>, host: bool, config: &Value, expected: Option<LookUp>| {
         let mut spec = one(json!({}));
         spec["dnsPolicy"] = json!(policy);
         spec["dnsConfig"] = config.clone();
         spec["hostNetwork"] = json!(host);
         let snapshot = snapshot(spec);
-        let network = super::network::resolve(&snapshot.template.spec, &run_of(&snapshot), told).expect("resolves");
+        let names = ClusterNames { domain: "example.local", server };
+        let network = super::network::resolve(&snapshot.template.spec, &run_of(&snapshot), names).expect("resolves");
         let servers = network.resolver.as_ref().map(|resolver| resolver.config.nameservers.clone()).unwrap_or_default();
         assert_eq!(servers.is_empty(), config.is_null() || expected.is_none());
-        assert_eq!(network.resolver.map(|resolver| resolver.first), expected, "{told:?} {policy:?} {host} {config}");
+        assert_eq!(network.resolver.map(|resolver| resolver.first), expected, "{server:?} {policy:?} {host} {config}");
     };
     let none = Value::Null;
     let cluster = || {
         let searches = ["shop.svc.example.local", "svc.example.local", "example.local"];
-        Some(LookUp::Cluster { searches: searches.map(str::to_owned).into() })
+        Some(LookUp::Cluster { server: NameServer::Gateway, searches: searches.map(str::to_owned).into() })
     };
-    let told = Some("example.local");
+    let told = Some(NameServer::Gateway);
     for config in [&none, &config] {
         check(told, None, false, config, cluster());
         check(told, Some("ClusterFirst"), false, config, cluster());
@@ -452,7 +458,7 @@ fn names_are_looked_up_as_the_policy_says() {
         let host = (!config.is_null()).then_some(LookUp::Host);
         check(told, Some("ClusterFirst"), true, config, host.clone());
         check(told, Some("Default"), false, config, host.clone());
-        // Without a network of its nodes there is nothing else to ask.
+        // Where nobody answers there is nothing else to ask.
         check(None, None, false, config, host.clone());
         check(None, Some("ClusterFirstWithHostNet"), true, config, host);
     }

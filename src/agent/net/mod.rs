@@ -28,9 +28,9 @@
 //! have no listener.
 
 mod clients;
+pub mod dns;
 pub mod host;
 pub mod keeper;
-pub mod dns;
 mod listen;
 mod pool;
 mod problem;

@@ -17,7 +17,7 @@ pub(crate) mod samples;
 mod settings;
 
 pub use launch::*;
-pub use settings::{LookUp, PodNetwork, Resolver, Seccomp, Security, Terminal};
+pub use settings::{LookUp, NameServer, PodNetwork, Resolver, Seccomp, Security, Terminal};
 
 use crate::model::{Cidr, Exit, Moment, NodeName, ObjectKey, PodUid, Revision, RuntimeKind, TemplateHash};
 use bytes::Bytes;

@@ -2,6 +2,7 @@
 
 use crate::model::{DnsConfig, HostAlias};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// User, groups and rights: those of the pod, with the container's own over them.
@@ -81,11 +82,22 @@ pub enum LookUp {
     Nowhere,
     /// Where the host looks.
     Host,
-    /// At the cluster's own server on this node, in these domains and then in those of the host.
+    /// At the cluster's own server on this node, in these domains and then, in containers, in those of the host.
     Cluster {
+        /// Where it is asked.
+        server: NameServer,
         /// The domains.
         searches: Vec<String>,
     },
+}
+
+/// Where the names of the cluster are answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NameServer {
+    /// At this address of the host.
+    At(IpAddr),
+    /// At the host's address on the network of its pods.
+    Gateway,
 }
 
 /// Standard input and terminal.

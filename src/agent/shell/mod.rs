@@ -86,7 +86,7 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), ShellError> {
     let _lock = lock_folder(&settings.folders.run)?;
-    let folders = settings.folders.clone();
+    let (folders, names) = (settings.folders.clone(), settings.names.clone());
     let mut ledger =
         ledger_file::load(&folders).map_err(|source| ShellError::Folder { path: ledger_file::path(&folders), source })?;
     ledger.volumes = volumes::held_claims(&folders).map_err(|source| ShellError::Folder { path: folders.claims(), source })?;
@@ -110,7 +110,7 @@ pub async fn run(
     if let Some(tunnel) = &tunnel {
         setup.reach = Arc::new(tunnel.clone());
     }
-    let performer = Performer::new(runtimes, folders.clone(), (setup, tunnel), events, outgoing);
+    let performer = Performer::new(runtimes, (folders.clone(), names), (setup, tunnel), events, outgoing);
     let link = Link { connector, to_wire, from_wire, shutdown: shutdown.clone() };
     let end = Shell { agent: Arc::clone(&agent), performer, link: Some(link) };
     end.run(happened, incoming, shutdown).await;

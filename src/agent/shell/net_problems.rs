@@ -1,8 +1,9 @@
 //! What is wrong with Services and with the ways to other nodes, as the core is told it: always the whole.
 
-use crate::agent::core::Event;
-use crate::agent::net::Problems;
+use crate::agent::core::{Event, NodeTrouble};
+use crate::agent::net::dns::NameProblems;
 use crate::agent::net::tunnel::{Path, PeerStatus, Tunnel};
+use crate::agent::net::{ListenProblem, Problems};
 use crate::model::{Kind, NodeName, ObjectKey, ServiceProblem};
 use std::collections::BTreeMap;
 use tokio::sync::{mpsc, watch};
@@ -51,6 +52,19 @@ fn of_ways(peers: &BTreeMap<NodeName, PeerStatus>) -> Vec<ServiceProblem> {
         Some(ServiceProblem { service: ObjectKey::new(Kind::Node, "", name.as_str()), message })
     };
     peers.iter().filter_map(problem).take(PROBLEMS_MAX).collect()
+}
+
+/// Tells of addresses at which nobody is answered, as long as there is somebody who would answer.
+pub(super) fn tell_names(mut problems: watch::Receiver<NameProblems>, events: mpsc::UnboundedSender<Event>) {
+    tokio::spawn(async move {
+        while problems.changed().await.is_ok() {
+            let words = |problem: &ListenProblem| format!("names of the cluster are not answered: {problem}");
+            let messages = problems.borrow_and_update().values().map(words).collect();
+            if events.send(Event::NodeProblems { reason: NodeTrouble::Dns, messages }).is_err() {
+                break;
+            }
+        }
+    });
 }
 
 #[cfg(test)]

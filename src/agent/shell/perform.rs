@@ -3,6 +3,7 @@
 use super::{hook, host, ledger_file, logs, net_problems, probe, volumes};
 use crate::agent::core::{ContainerKey, Effect, Event, Ledger};
 use crate::agent::launch::Folders;
+use crate::agent::net::dns::{Names, NamesSettings};
 use crate::agent::net::tunnel::{CallId, Tunnel};
 use crate::agent::net::{Proxy, Setup};
 use crate::agent::runtime::{ContainerId, ContainerLaunch, Runtime, RuntimeError, Started, Usage, VolumeContents};
@@ -32,6 +33,8 @@ pub(super) struct Performer {
     proxy: Proxy,
     /// The way to other nodes, if there can be any.
     tunnel: Option<Tunnel>,
+    /// Absent where nobody may answer names.
+    names: Option<Names>,
     events: mpsc::UnboundedSender<Event>,
     /// To the wire, for logs, which wait for their reader.
     outgoing: mpsc::Sender<FromAgent>,
@@ -44,7 +47,7 @@ pub(super) struct Performer {
 impl Performer {
     pub(super) fn new(
         runtimes: Runtimes,
-        folders: Folders,
+        (folders, names): (Folders, Option<NamesSettings>),
         (setup, tunnel): (Setup, Option<Tunnel>),
         events: mpsc::UnboundedSender<Event>,
         outgoing: mpsc::Sender<FromAgent>,
@@ -60,7 +63,12 @@ impl Performer {
         });
         let proxy = Proxy::new(setup);
         net_problems::tell(proxy.problems(), tunnel.clone(), events.clone());
-        Self { runtimes, folders, proxy, tunnel, events, outgoing, reports, alarm: None, reading: BTreeMap::new() }
+        let names = names.map(Names::new);
+        if let Some(names) = &names {
+            net_problems::tell_names(names.problems(), events.clone());
+            names.open(None);
+        }
+        Self { runtimes, folders, proxy, tunnel, names, events, outgoing, reports, alarm: None, reading: BTreeMap::new() }
     }
 
     pub(super) fn alarm(&self) -> Option<Moment> {
@@ -83,12 +91,19 @@ impl Performer {
                 if let Some(tunnel) = &self.tunnel {
                     tunnel.apply_endpoints(&set);
                 }
+                // Before it is acknowledged: from then on nobody is told of a pod that has left.
+                if let Some(names) = &self.names {
+                    names.take_set(&set);
+                }
                 let version = self.proxy.apply(&set, &extra);
                 self.tell(Event::EndpointsInUse { service: set.service.clone(), version });
             }
             Effect::Network(network) => {
                 if let Some(tunnel) = &self.tunnel {
                     tunnel.apply_network(&network);
+                }
+                if let Some(names) = &self.names {
+                    names.take_network(&network);
                 }
                 for (kind, runtime) in &self.runtimes {
                     runtime.use_range(network.pods);
@@ -97,6 +112,11 @@ impl Performer {
                 }
             }
             Effect::Intercept(interception) => self.proxy.intercept(interception),
+            Effect::AnswerAt(gateway) => {
+                if let Some(names) = &self.names {
+                    names.open(Some(gateway));
+                }
+            }
             Effect::SaveLedger(ledger) => self.save(*ledger),
             Effect::Rewrite { key, volumes } => self.rewrite(key, volumes),
             Effect::Forget(pod) => self.forget(pod),

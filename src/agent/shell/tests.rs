@@ -3,6 +3,7 @@
 use super::run;
 use crate::agent::core::Settings;
 use crate::agent::launch::Folders;
+use crate::agent::net::dns::{NameLimits, NamesSettings, Resolvers};
 use crate::agent::runtime::{
     Call, ContainerId, ContainerLaunch, ContainerStatus, ExecResult, LogOptions, RunState, Runtime, RuntimeError, RuntimeEvent,
     Started, Usage,
@@ -13,8 +14,11 @@ use crate::wire::{Connector, FromAgent, ToAgent, local};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{NameServerConfig, ResolverConfig};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -131,6 +135,7 @@ fn settings(at: &Path) -> Settings {
         ports: 20000..=20100,
         sample_every: None,
         list_every: Duration::from_secs(60),
+        names: None,
     }
 }
 
@@ -275,6 +280,77 @@ async fn a_port_of_a_service_that_another_program_has_is_reported_until_it_is_fr
     assert_eq!(said, [ServiceProblem { service, message }]);
     drop(other);
     controller.hears(|message| service_problems(message).filter(Vec::is_empty)).await;
+    all.cancel();
+    running.await.expect("no panic").expect("an orderly end");
+}
+
+/// What a message says is wrong with the host, if it says anything of it.
+fn node_problems(message: &FromAgent) -> Option<Vec<NodeProblem>> {
+    match message {
+        FromAgent::Report(report) => report.node_problems.clone(),
+        FromAgent::Hello(_) | FromAgent::Heartbeat | FromAgent::LogChunk { .. } => None,
+    }
+}
+
+/// The address that DNS has for a name, as soon as it is asked there.
+async fn address_of(name: &str, at: SocketAddr) -> String {
+    let mut server = NameServerConfig::udp_and_tcp(at.ip());
+    for connection in &mut server.connections {
+        connection.port = at.port();
+    }
+    let config = ResolverConfig::from_name_servers(vec![server]);
+    let client = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()).build().expect("a client");
+    let found = async {
+        loop {
+            match client.ipv4_lookup(name).await {
+                Ok(found) => return found.answers()[0].data.to_string(),
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), found).await.expect("an answer")
+}
+
+#[tokio::test]
+async fn names_are_answered_with_and_without_a_controller_and_it_is_said_when_they_cannot_be() {
+    let at = tempfile::tempdir().expect("a folder");
+    let all = CancellationToken::new();
+    let mut controller = Controller::new(&all);
+    // Taken, as a port of ours may be; and no other test can have it.
+    let other = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let host = other.local_addr().expect("an address");
+    let names = NamesSettings { host, resolvers: Resolvers::Given(Vec::new()), limits: NameLimits::default() };
+    let settings = Settings { names: Some(names), ..settings(at.path()) };
+    let connector = controller.connector.clone();
+    let start = |end: CancellationToken| {
+        let runtimes: Vec<Arc<dyn Runtime>> = vec![Arc::new(Memory::default())];
+        tokio::spawn(run(settings.clone(), runtimes, connector.clone(), None, end))
+    };
+    let first = all.child_token();
+    let running = start(first.clone());
+    let (link, _) = controller.connected().await;
+    let said = controller.hears(|message| node_problems(message).filter(|problems| !problems.is_empty())).await;
+    let message = format!("names of the cluster are not answered: cannot listen on {host}: another program has the port");
+    assert_eq!(said[0].reason, "DNSUnavailable");
+    assert!(said[0].message.starts_with(&message), "{}", said[0].message);
+    let service = ObjectKey::new(Kind::Service, "shop", "web");
+    let address = Some(Ipv4Addr::new(10, 96, 0, 10));
+    link.send(ToAgent::Endpoints(Arc::new(EndpointSet { address, ..EndpointSet::empty(service.clone(), 1) })));
+    controller
+        .hears(|message| match message {
+            FromAgent::Report(report) => report.endpoints.get(&service).copied(),
+            FromAgent::Hello(_) | FromAgent::Heartbeat | FromAgent::LogChunk { .. } => None,
+        })
+        .await;
+    drop(other);
+    controller.hears(|message| node_problems(message).filter(Vec::is_empty)).await;
+    let name = "web.shop.svc.cluster.local.";
+    assert_eq!(address_of(name, host).await, "10.96.0.10");
+    first.cancel();
+    running.await.expect("no panic").expect("an orderly end");
+    // Nobody tells this one anything: it has nothing but its ledger.
+    let running = start(all.child_token());
+    assert_eq!(address_of(name, host).await, "10.96.0.10");
     all.cancel();
     running.await.expect("no panic").expect("an orderly end");
 }

@@ -16,11 +16,14 @@ pub(crate) use state::{StateArgs, StateDir};
 pub(crate) use tunnel::TunnelArgs;
 
 use super::node::Reserve;
+use crate::agent::net::dns::Resolvers;
 use crate::agent::runtime::docker::GarbagePolicy;
 use crate::controller::shell::ShellSettings;
 use crate::model::{Allows, Grant};
 use crate::sync::{Confinement, RenderSettings, RepoSpec};
 use clap::Args;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 /// What to watch.
 #[derive(Debug, Clone, Args)]
@@ -79,6 +82,30 @@ pub(crate) struct ReserveArgs {
     /// What of this host is kept from pods, as cpu=500m,memory=1Gi [default: no cpu, and a tenth of the memory up to 256Mi]
     #[arg(long, env = "DRIFTLESS_RESERVE", value_name = "AMOUNTS", default_value = "", hide_default_value = true)]
     pub(crate) reserve: Reserve,
+}
+
+/// Where names are looked up that are not the cluster's.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct NamesArgs {
+    /// Whom pods ask for names outside of the cluster, as ADDRESS or ADDRESS:PORT, in this order [default: the resolvers that
+    /// /etc/resolv.conf names]
+    #[arg(long, env = "DRIFTLESS_DNS_UPSTREAM", value_name = "ADDRESS", value_delimiter = ',', value_parser = resolver)]
+    dns_upstream: Vec<SocketAddr>,
+}
+
+impl NamesArgs {
+    /// What DNS is told.
+    pub(crate) fn resolvers(&self) -> Resolvers {
+        match self.dns_upstream.as_slice() {
+            [] => Resolvers::File(PathBuf::from("/etc/resolv.conf")),
+            given => Resolvers::Given(given.to_vec()),
+        }
+    }
+}
+
+fn resolver(text: &str) -> Result<SocketAddr, String> {
+    let address = |text: &str| text.parse::<IpAddr>().ok().map(|address| SocketAddr::new(address, 53));
+    text.parse().ok().or_else(|| address(text)).ok_or_else(|| "write an address, as 9.9.9.9 or [2620:fe::fe]:53".to_owned())
 }
 
 impl AllowArgs {
@@ -144,6 +171,18 @@ pub(crate) fn cluster_name(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_resolver_is_an_address_with_or_without_a_port() {
+        for (text, expected) in
+            [("9.9.9.9", "9.9.9.9:53"), ("10.0.0.2:5353", "10.0.0.2:5353"), ("2620:fe::fe", "[2620:fe::fe]:53")]
+        {
+            assert_eq!(resolver(text).map(|address| address.to_string()), Ok(expected.to_owned()));
+        }
+        for bad in ["", "dns.example.org", "9.9.9", "9.9.9.9:x"] {
+            assert!(resolver(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn a_cluster_name_fits_into_a_ref_and_a_label() {

@@ -3,8 +3,8 @@
 use super::{ConvertError, invalid, key, key_to_proto, optional, parsed, port, uid, uid_to_proto};
 use crate::model::{
     Amounts, ContainerReport, ContainerState, ContainerUsage, Epoch, Exit, Generation, Hello, HostUsage, NetworkEcho,
-    NodeConditions, NodeFacts, NodeName, ObjectKey, PodEvent, PodPhase, PodReport, PodUid, PodUsage, Report, Revision,
-    RuntimeKind, ServiceProblem, TemplateHash, UsedEndpoints, millis,
+    NodeConditions, NodeFacts, NodeName, NodeProblem, ObjectKey, PodEvent, PodPhase, PodReport, PodUid, PodUsage, Report,
+    Revision, RuntimeKind, ServiceProblem, TemplateHash, UsedEndpoints, millis,
 };
 use crate::wire::proto;
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,6 +68,7 @@ pub(super) fn report_to_proto(report: &Report) -> proto::Report {
         events: events.collect(),
         cpu: cpu.collect(),
         service_problems: report.service_problems.as_deref().map(problems_to_proto),
+        node_problems: report.node_problems.as_deref().map(node_problems_to_proto),
         volumes: report.volumes.as_ref().map(|all| proto::Volumes { all: all.iter().map(key_to_proto).collect() }),
         usage: report.usage.iter().filter(|(_, usage)| !usage.containers.is_empty()).map(usage_to_proto).collect(),
         away_ms: report.away.map(millis),
@@ -87,6 +88,7 @@ pub(super) fn report(report: proto::Report) -> Result<Report, ConvertError> {
         usage: usages(report.cpu, report.usage)?,
         host: report.host.map(|host| HostUsage { cpu_milli: host.cpu_milli, memory_bytes: host.memory_bytes }),
         service_problems: report.service_problems.map(problems).transpose()?,
+        node_problems: report.node_problems.map(node_problems),
         volumes: report.volumes.map(|message| volumes(message.all)).transpose()?,
         away: report.away_ms.map(Duration::from_millis),
         conditions: report.conditions.map(|state| NodeConditions { disk_pressure: state.disk_pressure }),
@@ -135,6 +137,15 @@ fn problems(problems: proto::ServiceProblems) -> Result<Vec<ServiceProblem>, Con
         Ok(ServiceProblem { service: key("service_problems.service", problem.service)?, message: problem.message })
     };
     problems.all.into_iter().map(item).collect()
+}
+
+fn node_problems_to_proto(problems: &[NodeProblem]) -> proto::NodeProblems {
+    let item = |problem: &NodeProblem| proto::NodeProblem { reason: problem.reason.clone(), message: problem.message.clone() };
+    proto::NodeProblems { all: problems.iter().map(item).collect() }
+}
+
+fn node_problems(problems: proto::NodeProblems) -> Vec<NodeProblem> {
+    problems.all.into_iter().map(|problem| NodeProblem { reason: problem.reason, message: problem.message }).collect()
 }
 
 fn event(event: proto::PodEvent) -> Result<PodEvent, ConvertError> {

@@ -4,8 +4,8 @@ use super::samples;
 use crate::model::{
     Assignment, Backend, Cidr, ConfigSnapshot, ContainerReport, ContainerState, ContainerUsage, EndpointPort, EndpointSet, Epoch,
     Exit, Generation, Hello, HostUsage, KeyFingerprint, Kind, LogSince, Member, Moment, NetworkEcho, NodeConditions, NodeName,
-    NodeNetwork, ObjectKey, Peer, PodEvent, PodPhase, PodReport, PodRun, PodSnapshot, PodUid, PodUsage, Protocol, Report,
-    Revision, RuntimeKind, SecretBytes, ServiceProblem, StopOrder, StopReason, TemplateHash, Traffic, UsedEndpoints,
+    NodeNetwork, NodeProblem, ObjectKey, Peer, PodEvent, PodPhase, PodReport, PodRun, PodSnapshot, PodUid, PodUsage, Protocol,
+    Report, Revision, RuntimeKind, SecretBytes, ServiceProblem, StopOrder, StopReason, TemplateHash, Traffic, UsedEndpoints,
 };
 use crate::wire::convert::{self, ConvertError, Told};
 use crate::wire::messages::{FromAgent, LogRequest, ToAgent};
@@ -129,7 +129,11 @@ fn report() -> impl Strategy<Value = Report> {
         of(vec((key(), text()).prop_map(|(service, message)| ServiceProblem { service, message }), 0..3)),
         of(btree_set(key(), 0..3)),
         any::<u64>(),
-        (of(any::<u32>()), of(of(text()))),
+        (
+            of(any::<u32>()),
+            of(of(text())),
+            of(vec((text(), text()).prop_map(|(reason, message)| NodeProblem { reason, message }), 0..3)),
+        ),
         of(host()),
     )
         .prop_map(
@@ -147,6 +151,7 @@ fn report() -> impl Strategy<Value = Report> {
                     away: state.0.map(|millis| Duration::from_millis(millis.into())),
                     conditions: state.1.map(|disk_pressure| NodeConditions { disk_pressure }),
                     host,
+                    node_problems: state.2,
                 }
             },
         )

@@ -9,7 +9,7 @@ mod variables;
 mod volumes;
 
 use crate::stage::Stage;
-use driftless::agent::launch::{Folders, LaunchInput, resolve};
+use driftless::agent::launch::{ClusterNames, Folders, LaunchInput, resolve};
 use driftless::agent::runtime::{ContainerLaunch, Role};
 use driftless::agent::shell::prepare;
 use driftless::model::*;
@@ -76,13 +76,13 @@ fn launch(stage: &Stage, grants: &[&str], more: Value, container: Value, script:
         container: &snapshot.template.spec.containers[0],
         attempt: 0,
         image_digest: None,
-        domain: None,
         ports: &BTreeMap::new(),
         services: &[],
         host_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
         pod_address: None,
         role: Role::Main,
         sandbox: None,
+        names: ClusterNames { domain: "cluster.local", server: None },
     })
     .unwrap();
     prepare(&mut launch).unwrap();

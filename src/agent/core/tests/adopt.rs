@@ -1,9 +1,10 @@
-use super::{World, simple, template};
-use crate::agent::core::Event;
+use super::{World, settings, simple, template};
+use crate::agent::core::{Agent, Effect, Event, Ledger};
 use crate::agent::runtime::RunState;
 use crate::agent::runtime::fake::Calls;
 use crate::model::*;
 use serde_json::json;
+use std::net::IpAddr;
 
 /// Two ready pods, one with a readiness probe.
 fn two_pods(world: &mut World) -> [PodUid; 2] {
@@ -11,6 +12,21 @@ fn two_pods(world: &mut World) -> [PodUid; 2] {
     let pods = [world.run(0, &simple("app:1", json!({}))), world.run(1, &simple("app:1", probe))];
     assert!(pods.iter().all(|uid| world.report(*uid).ready));
     pods
+}
+
+#[test]
+fn names_are_answered_where_containers_ask_once_that_is_known() {
+    let mut agent = Agent::new(settings(), Ledger::default(), Moment(0));
+    let mut found = |gateway: Option<[u8; 4]>| {
+        let gateway = gateway.map(IpAddr::from);
+        let event = Event::Found { runtime: RuntimeKind::Docker, asked: Moment(0), containers: vec![], gateway };
+        let effects = agent.handle(event, Moment(1));
+        effects.into_iter().filter(|effect| matches!(effect, Effect::AnswerAt(_))).collect::<Vec<_>>()
+    };
+    assert_eq!(found(None), []);
+    assert_eq!(found(Some([10, 244, 1, 1])), [Effect::AnswerAt([10, 244, 1, 1].into())]);
+    assert_eq!(found(Some([10, 244, 1, 1])), []);
+    assert_eq!(found(None), [], "what was answered there is answered there still");
 }
 
 #[test]

@@ -65,6 +65,7 @@ pub(super) fn settings() -> Settings {
         ports: 20000..=20999,
         sample_every: None,
         list_every: Duration::from_secs(60),
+        names: None,
     }
 }
 
@@ -166,6 +167,7 @@ impl World {
             | Effect::Endpoints { .. }
             | Effect::Network(_)
             | Effect::Intercept(_)
+            | Effect::AnswerAt(_)
             | Effect::SaveLedger(_)
             | Effect::WakeAt(_) => return,
         };

@@ -4,7 +4,7 @@ use super::Shared;
 use super::engine::Session;
 use super::init::{self, Init};
 use super::wire::{ReadError, encode};
-use crate::agent::runtime::{ContainerLaunch, LookUp, Resolver, RuntimeError, Seccomp, Security};
+use crate::agent::runtime::{ContainerLaunch, LookUp, NameServer, Resolver, RuntimeError, Seccomp, Security};
 use crate::model::DnsOption;
 use hyper::StatusCode;
 use serde::Deserialize;
@@ -156,12 +156,19 @@ const NDOTS: &str = "ndots:5";
 /// own server listens.
 fn merge(resolver: &Resolver, host: &str, gateway: Option<IpAddr>) -> Dns {
     let config = &resolver.config;
-    let mut dns = match (&resolver.first, gateway) {
+    let at = |server: &NameServer| match server {
+        NameServer::At(address) => Some(*address),
+        NameServer::Gateway => gateway,
+    };
+    let of_cluster = match &resolver.first {
+        LookUp::Cluster { server, searches } => at(server).map(|server| (server, searches.clone())),
+        LookUp::Nowhere | LookUp::Host => None,
+    };
+    let mut dns = match (&resolver.first, of_cluster) {
         (LookUp::Nowhere, _) => Dns::default(),
-        (LookUp::Cluster { searches }, Some(gateway)) => {
-            let mut searches = searches.clone();
+        (LookUp::Cluster { .. }, Some((server, mut searches))) => {
             add(&mut searches, &parse(host).searches);
-            Dns { servers: vec![gateway.to_string()], searches, options: vec![NDOTS.to_owned()] }
+            Dns { servers: vec![server.to_string()], searches, options: vec![NDOTS.to_owned()] }
         }
         (LookUp::Host | LookUp::Cluster { .. }, _) => {
             let mut dns = parse(host);
@@ -255,7 +262,7 @@ mod tests {
         assert_eq!(both.options, ["rotate", "ndots:2", "edns0"]);
 
         let searches = vec!["shop.svc.cluster.local".to_owned(), "svc.cluster.local".to_owned()];
-        let first = LookUp::Cluster { searches };
+        let first = LookUp::Cluster { server: NameServer::Gateway, searches };
         let gateway = "10.244.3.1".parse().ok();
         let cluster = merge(&Resolver { first: first.clone(), config: DnsConfig::default() }, host, gateway);
         assert_eq!((cluster.servers, cluster.options), (vec!["10.244.3.1".to_owned()], vec!["ndots:5".to_owned()]));

@@ -10,6 +10,9 @@
 //! - Paths: a process sees the host's files. It starts in a folder of its own (or its `workingDir`), and a volume mounted at `/etc/app`
 //!   appears as the symbolic link `etc/app` in that folder, whose path is in no variable but `HOME`, unless the template sets it.
 //! - Environment: exactly the launch's, with `PATH` and `HOME` where they are absent. `PATH` ends with the folder of our binary.
+//! - Names: as root, a process has a mount namespace of its own in which `/etc/resolv.conf` names the agent's DNS, so that it finds
+//!   Services as a container does. What else is mounted it shares with the host. Commands of probes and hooks run beside it, in the
+//!   host's own.
 //! - Stopping: SIGTERM to the process; after the grace SIGKILL. Once it has ended, the shim kills whatever else it started, sessions of
 //!   their own included: by the cgroup where one could be made, and by walking its children in any case.
 //! - Limits need a cgroup; without one they are not enforced, and the agent's log says so.
@@ -18,11 +21,12 @@
 //!
 //! Under systemd the agent's unit needs `KillMode=process`, or a restart of it kills the shims. Needs Linux 5.3 (pidfd).
 //!
-//! Deliberately absent: images, namespaces, and other users (`root-process` and uids come with the host's policy).
+//! Deliberately absent: images, other namespaces, and other users (`root-process` and uids come with the host's policy).
 
 mod cgroup;
 mod logfile;
 mod logread;
+mod names;
 mod procfs;
 mod protocol;
 mod rights;
@@ -207,6 +211,12 @@ impl Runtime for ProcessRuntime {
                 tracing::warn!(
                     container = launch.labels.container_name(),
                     "no cgroup could be made: its limits are not enforced"
+                );
+            }
+            if let Some(why) = &entry.record.names_trouble {
+                tracing::warn!(
+                    container = launch.labels.container_name(),
+                    "it looks names up as the host does, not as the cluster does: {why}"
                 );
             }
             self.watch_end(&entry);

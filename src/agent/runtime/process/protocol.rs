@@ -31,6 +31,9 @@ pub(super) struct Spec {
     /// Whether no program may gain rights that its parent has not.
     #[serde(default)]
     pub(super) no_new_privileges: bool,
+    /// What `/etc/resolv.conf` says to it, if not what it says to the host.
+    #[serde(default)]
+    pub(super) resolv_conf: Option<String>,
 }
 
 /// Bytes that may be a secret, as base64.
@@ -76,4 +79,7 @@ pub(super) struct Record {
     pub(super) cgroups: Vec<PathBuf>,
     /// How it ended.
     pub(super) exit: Option<Exit>,
+    /// Why it does not find the names of the cluster, though it should.
+    #[serde(default)]
+    pub(super) names_trouble: Option<String>,
 }

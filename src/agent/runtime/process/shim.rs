@@ -7,7 +7,7 @@
 use super::logfile::{Lines, LogFile, Stream};
 use super::procfs::{self, Proc};
 use super::protocol::{Record, Reply, Spec, VERSION};
-use super::{cgroup, store};
+use super::{cgroup, names, store};
 use crate::clock;
 use crate::model::Exit;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -65,7 +65,9 @@ pub fn run() -> Result<(), ShimError> {
             return reply(&Reply::Refused(format!("new privileges cannot be ruled out: {error}")));
         }
     }
-    let mut own = match Workload::start(&spec) {
+    // A workload that does not find other Services by name may still do its work.
+    let names = spec.resolv_conf.as_deref().and_then(|text| names::show(&spec.folder, text).err());
+    let mut own = match Workload::start(&spec, names.map(|error| error.to_string())) {
         Ok(own) => own,
         Err(message) => return reply(&Reply::Refused(message)),
     };
@@ -106,7 +108,7 @@ struct Workload {
 }
 
 impl Workload {
-    fn start(spec: &Spec) -> Result<Self, String> {
+    fn start(spec: &Spec, names_trouble: Option<String>) -> Result<Self, String> {
         let shim = Proc::of(rustix::process::getpid().as_raw_nonzero().get()).ok_or("the shim does not find itself in /proc")?;
         let name = format!("{}.{}.{}", spec.labels.uid, spec.labels.container, spec.labels.attempt);
         let joined = cgroup::join(&cgroup::create(&name, &spec.limits));
@@ -130,6 +132,7 @@ impl Workload {
             log: spec.log.clone(),
             cgroups,
             exit: None,
+            names_trouble,
         };
         Ok(Self { pid, child, handle: workload.and_then(Proc::open), record, status: None })
     }

@@ -3,7 +3,7 @@
 use super::procfs::{Proc, descendants};
 use super::protocol::{Hidden, Reply, Spec, VERSION};
 use super::store::{self, Entry, failed, shim_folder};
-use super::{ProcessSettings, rights};
+use super::{ProcessSettings, names, rights};
 use crate::agent::runtime::{ContainerLaunch, EnvValue, ExecResult, Mount, RuntimeError};
 use crate::model::Protocol;
 use rustix::process::{Pid, Signal};
@@ -130,6 +130,7 @@ fn spec_of(settings: &ProcessSettings, launch: &ContainerLaunch, folder: &Path, 
         retention: launch.log,
         limits: launch.limits,
         no_new_privileges: launch.security.no_new_privileges,
+        resolv_conf: names::resolv_conf(launch.network.resolver.as_ref()),
     }
 }
 
