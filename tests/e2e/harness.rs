@@ -27,6 +27,8 @@ pub struct Cluster {
     pub service_cidr: &'static str,
     /// Where agents of other hosts come in, if they may.
     pub agents: Option<u16>,
+    /// The network namespace that status listens in; our own if `None`.
+    pub network: Option<PathBuf>,
     up: Option<Child>,
 }
 
@@ -38,7 +40,8 @@ impl Cluster {
             "e2e-{}",
             dir.path().file_name().expect("a name").to_string_lossy().rsplit('-').next().expect("a tail").to_lowercase()
         );
-        let cluster = Self { dir, name, runtime, port: free_port(), service_cidr: "loopback", agents: None, up: None };
+        let (service_cidr, agents, network) = ("loopback", None, None);
+        let cluster = Self { dir, name, runtime, port: free_port(), service_cidr, agents, network, up: None };
         git(cluster.dir.path(), &["init", "--quiet", "--bare", "--initial-branch=main", "repo.git"]);
         git(cluster.dir.path(), &["clone", "--quiet", "repo.git", "clone"]);
         git(&cluster.clone_dir(), &["checkout", "--quiet", "-B", "main"]);
@@ -145,7 +148,7 @@ impl Cluster {
     /// GET from the status port; the body of a 200 answer.
     pub fn get(&self, path: &str) -> Result<String, String> {
         let address = SocketAddr::from(([127, 0, 0, 1], self.port));
-        match http_get(address, path) {
+        match within(self.network.as_deref(), || http_get(address, path)) {
             Ok((200, body)) => Ok(body),
             Ok((status, body)) => Err(format!("{path}: {status} {body}")),
             Err(error) => Err(format!("{path}: {error}")),
@@ -185,7 +188,8 @@ impl Cluster {
 
     /// What a Service answers at `/`.
     pub fn ask(&self, namespace: &str, name: &str) -> Result<String, String> {
-        match http_get(self.service(namespace, name)?, "/") {
+        let address = self.service(namespace, name)?;
+        match within(self.network.as_deref(), || http_get(address, "/")) {
             Ok((200, body)) => Ok(body),
             other => Err(format!("{other:?}")),
         }
@@ -273,6 +277,20 @@ pub fn git(dir: &Path, args: &[&str]) -> String {
         .expect("git runs");
     assert!(out.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&out.stderr));
     String::from_utf8_lossy(&out.stdout).into_owned()
+}
+
+/// Does something in another network namespace.
+pub fn within<T: Send>(network: Option<&Path>, work: impl FnOnce() -> T + Send) -> T {
+    use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+    use std::os::fd::AsFd;
+    let Some(path) = network else { return work() };
+    let namespace = File::open(path).expect("a namespace");
+    // A namespace belongs to a thread.
+    let there = || {
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).expect("root may enter it");
+        work()
+    };
+    std::thread::scope(|scope| scope.spawn(there).join().expect("the thread ends well"))
 }
 
 /// A port that was free a moment ago, outside the ephemeral range's usual start.
@@ -380,13 +398,20 @@ impl Load {
     pub const CLIENTS: usize = 4;
 
     pub fn start(address: SocketAddr) -> Self {
+        Self::start_in(None, address)
+    }
+
+    /// The same from another network namespace.
+    pub fn start_in(network: Option<&Path>, address: SocketAddr) -> Self {
+        let network = network.map(Path::to_owned);
         let stop = Arc::new(AtomicBool::new(false));
         let done = Arc::new(AtomicU64::new(0));
         let failures = Arc::new(std::sync::Mutex::new(Vec::new()));
         let threads = (0..Self::CLIENTS)
             .map(|_| {
                 let (stop, done, failures) = (stop.clone(), done.clone(), failures.clone());
-                std::thread::spawn(move || {
+                let network = network.clone();
+                let load = move || {
                     while !stop.load(Ordering::Relaxed) {
                         match http_get(address, "/") {
                             Ok((200, _)) => {
@@ -396,7 +421,8 @@ impl Load {
                         }
                         std::thread::sleep(Duration::from_millis(5));
                     }
-                })
+                };
+                std::thread::spawn(move || within(network.as_deref(), load))
             })
             .collect();
         Self { stop, done, failures, threads }

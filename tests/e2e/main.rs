@@ -7,6 +7,7 @@
 mod bad_input;
 mod claims;
 mod docker;
+mod fleet;
 mod harness;
 mod hosts;
 mod jobs;
