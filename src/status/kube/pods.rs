@@ -115,7 +115,9 @@ fn container_status(pod: &ShownPod<'_>, container: &ContainerReport) -> Value {
     let template = pod.snapshot.map(|snapshot| &snapshot.template.spec);
     let written = template.and_then(|spec| spec.all_containers().find(|written| written.name == container.name));
     let image = written.and_then(|written| written.image.as_deref());
-    let runtime = if template.is_some_and(|spec| spec.is_process()) { "process" } else { "docker" };
+    // Where the template is not known yet, by the form of the id: a process is named by its pid and its start.
+    let process = template.map_or_else(|| container.id.contains(':'), |spec| spec.is_process());
+    let runtime = if process { "process" } else { "docker" };
     let id = if container.id.is_empty() { String::new() } else { format!("{runtime}://{}", container.id) };
     let mut status = json!({
         "name": container.name,

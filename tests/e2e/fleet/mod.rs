@@ -2,4 +2,5 @@
 
 mod app;
 mod availability;
+mod faults;
 mod lab;
