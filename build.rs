@@ -26,7 +26,12 @@ fn compile_protocol() -> Result<(), Box<dyn Error>> {
         .boxed(".driftless.agents.v1.FromAgent.message.hello")
         .boxed(".driftless.agents.v1.FromAgent.message.report")
         // What holds secrets is not printed: `wire::proto` gives these a Debug of their own.
-        .skip_debug([".driftless.agents.v1.Template", ".driftless.agents.v1.Data", ".driftless.agents.v1.JoinToken"])
+        .skip_debug([
+            ".driftless.agents.v1.Template",
+            ".driftless.agents.v1.Data",
+            ".driftless.agents.v1.JoinToken",
+            ".driftless.agents.v1.IngressCertificate",
+        ])
         .emit_rerun_if_changed(false)
         .compile_fds(descriptors)?;
     Ok(())

@@ -4,7 +4,8 @@ use super::enlist::enlist;
 use super::halves::{self, AgentOptions, Running, TunnelStart};
 use super::node::{self, RuntimeChoice};
 use super::options::{
-    AllowArgs, ConfigArgs, GarbageArgs, NamesArgs, Period, ReserveArgs, StateArgs, StateDir, TunnelArgs, cluster_name,
+    AllowArgs, ConfigArgs, GarbageArgs, IngressArgs, NamesArgs, Period, ReserveArgs, StateArgs, StateDir, TunnelArgs,
+    cluster_name,
 };
 use super::{CliError, CliResult};
 use crate::agent::net::tunnel::{Limits, Timings, Tunnel};
@@ -60,6 +61,8 @@ pub struct AgentArgs {
     garbage: GarbageArgs,
     #[command(flatten)]
     names: NamesArgs,
+    #[command(flatten)]
+    ingress: IngressArgs,
     #[command(flatten)]
     config: ConfigArgs,
     #[command(subcommand)]
@@ -139,6 +142,7 @@ async fn start(args: &AgentArgs) -> CliResult<Running> {
         reserve: args.reserve.reserve,
         garbage: args.garbage.policy(),
         resolvers: args.names.resolvers(),
+        ingress: args.ingress.settings(),
         state: state.agent(),
         connector,
         tunnel,

@@ -5,6 +5,7 @@ use super::{CliError, CliResult};
 use crate::agent;
 use crate::agent::core::Settings;
 use crate::agent::net::dns::Resolvers;
+use crate::agent::net::ingress::IngressSettings;
 use crate::agent::net::tunnel::Tunnel;
 use crate::agent::runtime::docker::GarbagePolicy;
 use crate::controller::shell::{self, Links, ShellError, ShellSettings};
@@ -272,6 +273,8 @@ pub(super) struct AgentOptions {
     pub(super) garbage: GarbagePolicy,
     /// Who is asked for names outside of the cluster.
     pub(super) resolvers: Resolvers,
+    /// How Ingress is served, if it is.
+    pub(super) ingress: Option<IngressSettings>,
     /// `agent/` of the state directory.
     pub(super) state: PathBuf,
     pub(super) connector: Connector,
@@ -289,7 +292,7 @@ pub(super) struct TunnelStart {
 
 /// Starts an agent.
 pub(super) async fn start_agent(running: &mut Running, options: AgentOptions) -> CliResult<()> {
-    let AgentOptions { cluster, node, runtime, allows, reserve, garbage, resolvers, state, connector, tunnel } = options;
+    let AgentOptions { cluster, node, runtime, allows, reserve, garbage, resolvers, ingress, state, connector, tunnel } = options;
     let name = node::name(node.as_deref());
     DirBuilder::new()
         .recursive(true)
@@ -301,9 +304,12 @@ pub(super) async fn start_agent(running: &mut Running, options: AgentOptions) ->
     if allows.iter().next().is_some() {
         running.note("allows", allows.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
     }
-    let mut facts = node::facts(&name, &runtimes, allows, reserve);
+    let mut facts = NodeFacts { ingress: ingress.is_some(), ..node::facts(&name, &runtimes, allows, reserve) };
     let tunnel = tunnel.map(|start| start_tunnel(running, start, &mut facts));
     running.agent = Some(folders.run.clone());
+    if let Some(IngressSettings { http, https, .. }) = &ingress {
+        running.note("ingress", format!("http on {http}, https on {https}"));
+    }
     running.note("node", name.to_string());
     running.note("runtimes", runtimes.told);
     let names = node::names(&folders, resolvers);
@@ -327,7 +333,7 @@ pub(super) async fn start_agent(running: &mut Running, options: AgentOptions) ->
         });
     }
     running.tasks.spawn(async move {
-        let ended = agent::shell::run(settings, runtimes.offered, connector, tunnel, shutdown).await;
+        let ended = agent::shell::run(settings, ingress, runtimes.offered, connector, tunnel, shutdown).await;
         ended.map_err(|error| CliError::with_source("the agent ended", error))
     });
     Ok(())

@@ -2,7 +2,9 @@
 
 use super::halves::{self, Running};
 use super::node::RuntimeChoice;
-use super::options::{AllowArgs, ConfigArgs, GarbageArgs, NamesArgs, NetworkArgs, ReserveArgs, StateArgs, StateDir, WatchArgs};
+use super::options::{
+    AllowArgs, ConfigArgs, GarbageArgs, IngressArgs, NamesArgs, NetworkArgs, ReserveArgs, StateArgs, StateDir, WatchArgs,
+};
 use super::{CliResult, doors};
 use crate::agent;
 use crate::controller::shell::ShellSettings;
@@ -56,6 +58,8 @@ pub struct UpArgs {
     #[command(flatten)]
     names: NamesArgs,
     #[command(flatten)]
+    ingress: IngressArgs,
+    #[command(flatten)]
     config: ConfigArgs,
 }
 
@@ -96,6 +100,7 @@ pub async fn start(args: &UpArgs) -> CliResult<Running> {
         reserve: args.reserve.reserve,
         garbage: args.garbage.policy(),
         resolvers: args.names.resolvers(),
+        ingress: args.ingress.settings(),
         state: state.agent(),
         connector,
         tunnel: None,

@@ -31,6 +31,7 @@ impl Controller {
             node.floor = generation;
         }
         node.network = hello.network.version;
+        node.ingress = hello.ingress;
         self.inputs.memory_lost |= !self.inputs.has_memory && epoch > Epoch(0) && is_first;
         self.offer(name, true);
         self.dirty.workloads.append(&mut self.dirty.unplaced);
@@ -183,6 +184,7 @@ impl Controller {
         }
         node.network = report.network;
         node.usage = report.host.map(|host| (host, self.now)).or(node.usage);
+        node.ingress = report.ingress;
         self.heard(name);
         self.hear_absence(name, report.away);
         self.hear_conditions(name, report.conditions);

@@ -29,6 +29,7 @@ impl Controller {
         if let Some((name, step)) = self.nodes.draining.iter().find_map(|name| Some((name, self.lingers(name)?))) {
             return Err(format!("{step:?} is due on {name}, which is being drained"));
         }
+        self.check_ingress()?;
         for (name, node) in self.nodes.by_name.iter().filter(|(_, node)| node.connected) {
             let Some(assignment) = &node.assignment else { continue };
             let (run, stop) = self.orders(name);

@@ -4,6 +4,7 @@ use super::claims::Claims;
 use super::endpoints::Services;
 use super::event::{Effect, Event, Settings};
 use super::happenings::Happenings;
+use super::ingress::Ingresses;
 use super::inputs::Inputs;
 use super::membership::Members;
 use super::network::Network;
@@ -41,6 +42,7 @@ pub struct Controller {
     pub(super) wall_ahead_ms: i64,
     pub(super) services: Services,
     pub(super) network: Network,
+    pub(super) ingresses: Ingresses,
     pub(super) claims: Claims,
     pub(super) dirty: Dirty,
     pub(super) timers: Timers,
@@ -63,6 +65,8 @@ pub(super) struct Dirty {
     pub(super) crons: BTreeSet<ObjectKey>,
     pub(super) workloads: BTreeSet<ObjectKey>,
     pub(super) services: BTreeSet<ObjectKey>,
+    /// The table of Ingress.
+    pub(super) ingress: bool,
     pub(super) nodes: BTreeSet<NodeName>,
     /// True if pods may have to leave nodes that are being drained.
     pub(super) drains: bool,
@@ -108,6 +112,7 @@ impl Controller {
             wall_ahead_ms: 0,
             services: Services::default(),
             network: Network::default(),
+            ingresses: Ingresses::default(),
             claims: Claims::default(),
             dirty: Dirty::default(),
             timers: Timers::default(),
@@ -241,6 +246,7 @@ impl Controller {
         self.dirty.crons.extend(self.crons.keys().cloned());
         self.dirty.services.extend(self.services.keys());
         self.dirty.nodes.extend(self.nodes.by_name.keys().cloned());
+        self.dirty.ingress = true;
     }
 
     /// A higher epoch was claimed: every node is told anew.

@@ -72,6 +72,7 @@ impl Controller {
             self.assign(name);
         }
         self.tell_network(name);
+        self.tell_ingress(name);
         self.tell_missing(name);
     }
 
@@ -88,7 +89,7 @@ impl Controller {
         if behind {
             self.assign(name);
         }
-        let told = self.tell_network(name);
+        let told = [self.tell_network(name), self.tell_ingress(name)].contains(&true);
         self.tell_missing(name) || behind || told
     }
 }

@@ -2,8 +2,9 @@
 
 use crate::apply::prune;
 use crate::model::{
-    Assignment, AuditRecord, ClusterNotes, CurrentObject, Desired, EndpointSet, Epoch, Hello, Moment, NetworkSettings,
-    NodeMember, NodeName, NodeNetwork, Object, ObjectKey, PodSnapshot, Report, Revision, Roll, TemplateHash, Trigger,
+    Assignment, AuditRecord, ClusterNotes, CurrentObject, Desired, EndpointSet, Epoch, Hello, IngressTable, Moment,
+    NetworkSettings, NodeMember, NodeName, NodeNetwork, Object, ObjectKey, PodSnapshot, Report, Revision, Roll, TemplateHash,
+    Trigger,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -170,6 +171,13 @@ pub enum Effect {
     },
     /// From now on let in whom this names, and nobody else; links of others end.
     Trust(Arc<Roll>),
+    /// Tell a node what to serve to clients outside of the cluster.
+    Ingress {
+        /// The node.
+        node: NodeName,
+        /// The whole of it.
+        table: Arc<IngressTable>,
+    },
     /// Append a record to the audit branch.
     Record(Box<AuditRecord>),
     /// Send [`Event::Wake`] at this time. Replaces every earlier wish, which otherwise stands.

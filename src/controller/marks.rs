@@ -61,6 +61,7 @@ impl Controller {
         }
         self.dirty.drains = true;
         self.dirty.services.extend(self.inputs.balanced.iter().cloned());
+        self.reconsider_server(name);
         let now = self.now;
         let Some(node) = self.nodes.get_mut(name) else { return };
         node.drain = node.drain.take().filter(|_| marks.drain);

@@ -131,6 +131,7 @@ impl Controller {
         self.capacity.remove(name);
         self.services.forget_node(name);
         self.network.forget(name);
+        self.ingresses.forget(name);
         self.gather_peers();
         for timer in [Timer::Node(name.clone()), Timer::Resend(name.clone()), Timer::Evict(name.clone())] {
             self.timers.clear(&timer);

@@ -8,7 +8,7 @@
 //! and who knows), `work` (what each workload carries from pass to pass), `timers`, `priority` (who is placed first, and makes room for
 //! whom), `marks` (what git says of hosts), `drains` (who leaves a node that is to be empty), `membership` (whose key speaks for which node), `records` (what the audit branch is told). What happens in them: `restore` and `revise` take
 //! the memory and a
-//! revision over, `agents` hears, `pass` takes rollout steps for what is dirty, `retire`, `publish` and `dispatch` tell,
+//! revision over, `agents` hears, `pass` takes rollout steps for what is dirty, `retire`, `publish`, `ingress` (with `routes`) and `dispatch` tell,
 //! `scale` asks the autoscaler, `jobs` minds that nothing runs twice, `crons` makes Jobs by the clock, `tree` and `words` write, `view` shows, `check` recomputes everything.
 //!
 //! Invariants:
@@ -33,6 +33,7 @@ mod drains;
 mod endpoints;
 mod event;
 mod happenings;
+mod ingress;
 mod inputs;
 mod jobs;
 mod marks;
@@ -49,6 +50,7 @@ mod records;
 mod restore;
 mod retire;
 mod revise;
+mod routes;
 mod scale;
 pub mod shell;
 #[cfg(test)]

@@ -51,6 +51,8 @@ pub(super) struct Node {
     pub(super) tainted: BTreeMap<Taint, Moment>,
     /// The version of the network that it has.
     pub(super) network: u64,
+    /// The version of the table of Ingress that it has.
+    pub(super) ingress: u64,
     /// What its agent last said is wrong with Services there.
     pub(super) service_problems: Vec<ServiceProblem>,
     /// What its agent last said of the host as a whole.
@@ -79,6 +81,7 @@ impl Node {
             drain: None,
             tainted: BTreeMap::new(),
             network: 0,
+            ingress: 0,
             service_problems: Vec::new(),
             problems: Vec::new(),
             volumes: BTreeSet::new(),

@@ -36,6 +36,9 @@ impl Controller {
             }
             worked = true;
         }
+        if std::mem::take(&mut self.dirty.ingress) {
+            self.route();
+        }
         self.settle();
         self.tell_ended_jobs();
         // Last, so that what is done was recorded before.

@@ -32,6 +32,7 @@ impl Controller {
         let changed: BTreeSet<ObjectKey> = plan.changes.iter().map(|change| change.key.clone()).collect();
         self.take_over(&plan, &old, first);
         self.note_blocked(unblocked.as_ref());
+        self.dirty.ingress |= first || Self::concerns_ingress(&changed);
         self.reindex_changed(&changed, first);
         self.reconsider(&changed, first);
         self.claim();

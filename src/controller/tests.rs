@@ -6,6 +6,7 @@ mod crons;
 mod deletions;
 mod drains;
 mod images;
+mod ingress;
 mod jobs;
 mod lost_nodes;
 mod members;

@@ -40,6 +40,7 @@ impl Controller {
             budgets: self.budget_views(),
             claims: self.claims.views(),
             services: self.service_views(),
+            ingress_addresses: self.ingress_addresses(),
             reconciles: self.records.ring.iter().cloned().collect(),
             events: self.happenings.all(self.now),
             problems: self.problems(),
@@ -180,6 +181,7 @@ impl Controller {
         found.extend(self.workload_problems());
         found.extend(self.node_problems());
         found.extend(self.service_problems());
+        found.extend(self.ingress_problems());
         found
     }
 
@@ -331,7 +333,7 @@ impl Controller {
     }
 }
 
-fn problem(about: &str, message: String, hint: Option<&str>) -> ProblemView {
+pub(super) fn problem(about: &str, message: String, hint: Option<&str>) -> ProblemView {
     ProblemView { about: about.to_owned(), message, hint: hint.map(str::to_owned), problem: None }
 }
 

@@ -103,6 +103,10 @@ fn others_annotations(table: &Table, page: &mut String) {
         let unless: String = guard.unless.iter().map(|value| format!("; `{value}` is accepted")).collect();
         let _ = writeln!(page, "| `{name}` | unsupported | {}{unless} |", guard.why);
     }
+    for (name, row) in &table.kinds.honoured_annotations {
+        let values: Vec<String> = row.values.iter().map(|value| format!("`{value}`")).collect();
+        let _ = writeln!(page, "| `{name}` | supported | {}: {} |", values.join(", "), row.about);
+    }
     for (name, why) in &table.kinds.inert_annotations {
         let _ = writeln!(page, "| `{name}` | ignored | {why} |");
     }

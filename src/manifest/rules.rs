@@ -111,9 +111,19 @@ fn check_own_annotation(kind: Kind, key: &str, text: &str, findings: &mut Findin
 fn check_others(annotations: &BTreeMap<String, String>, pointer: &str, findings: &mut Findings<'_>) {
     let kinds = &Table::get().kinds;
     refuse_guarded(&kinds.guarded_annotations, annotations, pointer, findings);
-    for key in annotations.keys().filter(|key| row_for(&kinds.guarded_annotations, key).is_none()) {
+    for (key, text) in annotations {
+        let at = format!("{pointer}/{}", escape(key));
+        if let Some(row) = kinds.honoured_annotations.get(key) {
+            if !row.values.contains(text) {
+                findings.error(&at, &format!("must be {}", row.values.join(" or ")), None);
+            }
+            continue;
+        }
+        if row_for(&kinds.guarded_annotations, key).is_some() {
+            continue;
+        }
         if let Some(why) = row_for(&kinds.inert_annotations, key) {
-            findings.warning(&format!("{pointer}/{}", escape(key)), format!("{key} is without effect here: {why}"), None);
+            findings.warning(&at, format!("{key} is without effect here: {why}"), None);
         }
     }
 }

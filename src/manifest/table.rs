@@ -46,8 +46,19 @@ pub(crate) struct Kinds {
     pub(crate) guarded_annotations: BTreeMap<String, Guard>,
     /// Labels that promise protection.
     pub(crate) guarded_labels: BTreeMap<String, Guard>,
+    /// Annotations of others that are honoured.
+    pub(crate) honoured_annotations: BTreeMap<String, Honoured>,
     /// Annotations of others that would change something, to why they have no effect.
     pub(crate) inert_annotations: BTreeMap<String, String>,
+}
+
+/// What an annotation of others does here.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Honoured {
+    /// The values it can have.
+    pub(crate) values: Vec<String>,
+    pub(crate) about: String,
 }
 
 /// Why a promise of protection is refused.

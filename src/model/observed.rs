@@ -23,6 +23,8 @@ pub struct Hello {
     pub volumes: BTreeSet<ObjectKey>,
     /// The network that it was told.
     pub network: NetworkEcho,
+    /// The version of the table of Ingress that it serves; 0 for none.
+    pub ingress: u64,
 }
 
 /// The endpoints of one Service as a node uses them. A controller of a later reign, which has never seen these sets, learns from it
@@ -48,6 +50,8 @@ pub struct Report {
     pub endpoints: BTreeMap<ObjectKey, u64>,
     /// The version of the network that it was told.
     pub network: u64,
+    /// The version of the table of Ingress that it serves; 0 for none.
+    pub ingress: u64,
     /// Things that happened, for `driftless events`.
     pub events: Vec<PodEvent>,
     /// What pods use, when a sample was taken.

@@ -13,6 +13,9 @@ pub const NODE_PORTS: RangeInclusive<u16> = 30_000..=32_767;
 /// The label of a node whose own addresses have the ports of Services of `type: LoadBalancer`; its value is `true`.
 pub const LOAD_BALANCER_LABEL: &str = "driftless.dev/load-balancer";
 
+/// The label of a node that may serve Ingress, and so be handed the keys of certificates; its value is `true`.
+pub const INGRESS_LABEL: &str = "driftless.dev/ingress";
+
 /// `spec` of a `v1 Service`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -193,4 +196,7 @@ pub struct ServicePort {
     /// The port of every node at which it is reached too; allotted if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node_port: Option<u16>,
+    /// What is spoken there; Ingress minds `kubernetes.io/h2c`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub app_protocol: Option<String>,
 }

@@ -55,6 +55,8 @@ pub struct View {
     pub claims: BTreeMap<ObjectKey, ClaimView>,
     /// Services, with their address and how many backends.
     pub services: BTreeMap<ObjectKey, ServiceView>,
+    /// The addresses of the nodes that serve Ingress.
+    pub ingress_addresses: Vec<String>,
     /// The last reconciles, newest first, bounded.
     pub reconciles: Vec<ReconcileView>,
     /// Events, newest last, bounded.

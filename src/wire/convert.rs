@@ -4,6 +4,7 @@
 
 mod assignment;
 mod endpoints;
+mod ingress;
 mod network;
 mod observed;
 
@@ -138,6 +139,7 @@ pub(crate) fn to_agent_to_proto(message: &ToAgent, version: Version) -> proto::T
         ToAgent::Endpoints(set) => Message::Endpoints(endpoints::to_proto(set)),
         ToAgent::Network(network) => Message::Network(network::to_proto(network)),
         ToAgent::Called { by, call } => Message::Called(proto::Called { by: by.to_string(), call: *call }),
+        ToAgent::Ingress(table) => Message::Ingress(ingress::to_proto(table)),
         ToAgent::Logs(request) => Message::Logs(proto::LogRequest {
             id: request.id,
             pod: uid_to_proto(&request.pod),
@@ -174,6 +176,7 @@ pub(crate) fn to_agent(message: proto::ToAgent) -> Result<Told, ConvertError> {
         Message::Endpoints(set) => ToAgent::Endpoints(Arc::new(endpoints::read(set)?)),
         Message::Network(network) => ToAgent::Network(Arc::new(network::read(network)?)),
         Message::Called(called) => ToAgent::Called { by: NodeName::new(called.by), call: called.call },
+        Message::Ingress(table) => ToAgent::Ingress(Arc::new(ingress::read(table)?)),
         Message::Logs(request) => ToAgent::Logs(LogRequest {
             id: request.id,
             pod: uid("logs.pod", &request.pod)?,

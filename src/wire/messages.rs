@@ -1,6 +1,6 @@
 //! What the two sides say, as the rest of the crate speaks of it.
 
-use crate::model::{Assignment, EndpointSet, Epoch, Hello, LogSince, NodeName, NodeNetwork, PodUid, Report};
+use crate::model::{Assignment, EndpointSet, Epoch, Hello, IngressTable, LogSince, NodeName, NodeNetwork, PodUid, Report};
 use bytes::Bytes;
 use std::fmt;
 use std::sync::Arc;
@@ -50,6 +50,8 @@ pub enum ToAgent {
         /// The number of its call.
         call: u64,
     },
+    /// What to serve to clients outside of the cluster.
+    Ingress(Arc<IngressTable>),
     /// Send logs.
     Logs(LogRequest),
     /// Nobody reads the logs of this request any more.
@@ -61,7 +63,7 @@ impl ToAgent {
     #[must_use]
     pub fn since(&self) -> Version {
         let minor = match self {
-            ToAgent::Network(_) | ToAgent::Called { .. } => 1,
+            ToAgent::Network(_) | ToAgent::Called { .. } | ToAgent::Ingress(_) => 1,
             ToAgent::Welcome { .. } | ToAgent::Assign(_) | ToAgent::Endpoints(_) | ToAgent::Logs(_) | ToAgent::CancelLogs(_) => 0,
         };
         Version { major: 1, minor }

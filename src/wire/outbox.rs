@@ -1,7 +1,7 @@
 //! What waits to be sent, never more than the newest state.
 
 use super::messages::{FromAgent, ToAgent};
-use crate::model::{Assignment, EndpointSet, Hello, NodeName, NodeNetwork, ObjectKey, PodUid, Report};
+use crate::model::{Assignment, EndpointSet, Hello, IngressTable, NodeName, NodeNetwork, ObjectKey, PodUid, Report};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ const EVENTS_MAX: usize = 1_000;
 /// At most so many bytes of logs wait at the agent; then its outgoing messages wait too.
 const LOG_BYTES_MAX: usize = 1024 * 1024;
 
-/// From the controller to one agent. A newer assignment (or network) takes the place of an unsent one, endpoints that
+/// From the controller to one agent. A newer assignment (network, table of Ingress) takes the place of an unsent one, endpoints that
 /// of the same Service.
 #[derive(Debug, Default)]
 pub(crate) struct ControllerOutbox {
@@ -27,6 +27,7 @@ struct Waiting {
     /// The newest call of each node.
     calls: BTreeMap<NodeName, u64>,
     network: Option<Arc<NodeNetwork>>,
+    ingress: Option<Arc<IngressTable>>,
     endpoints: BTreeMap<ObjectKey, Arc<EndpointSet>>,
     assignment: Option<Arc<Assignment>>,
 }
@@ -39,6 +40,7 @@ impl ControllerOutbox {
             match message {
                 ToAgent::Assign(assignment) => waiting.assignment = Some(assignment),
                 ToAgent::Network(network) => waiting.network = Some(network),
+                ToAgent::Ingress(table) => waiting.ingress = Some(table),
                 ToAgent::Endpoints(set) => {
                     waiting.endpoints.insert(set.service.clone(), set);
                 }
@@ -53,7 +55,8 @@ impl ControllerOutbox {
         self.wake.notify_one();
     }
 
-    /// The next message; requests and calls first, then the network, endpoints, and the assignment. For one reader.
+    /// The next message; requests and calls first, then the network, endpoints, the table of Ingress, and the
+    /// assignment. For one reader.
     pub(crate) async fn next(&self) -> ToAgent {
         loop {
             if let Some(message) = self.take() {
@@ -76,6 +79,9 @@ impl ControllerOutbox {
         }
         if let Some((_, set)) = waiting.endpoints.pop_first() {
             return Some(ToAgent::Endpoints(set));
+        }
+        if let Some(table) = waiting.ingress.take() {
+            return Some(ToAgent::Ingress(table));
         }
         waiting.assignment.take().map(ToAgent::Assign)
     }
@@ -151,6 +157,7 @@ impl AgentOutbox {
         let rest = Report {
             assignment: hello.assignment,
             network: hello.network.version,
+            ingress: hello.ingress,
             gone: old.gone,
             events: old.events,
             ..Report::default()
@@ -169,6 +176,7 @@ impl AgentOutbox {
 fn merge(waiting: &mut Report, newer: Report) {
     waiting.assignment = newer.assignment;
     waiting.network = newer.network;
+    waiting.ingress = newer.ingress;
     let changed: BTreeSet<PodUid> = newer.pods.iter().map(|pod| pod.uid).chain(newer.gone.iter().copied()).collect();
     waiting.pods.retain(|pod| !changed.contains(&pod.uid));
     waiting.pods.extend(newer.pods);

@@ -25,6 +25,12 @@ impl std::fmt::Debug for JoinToken {
     }
 }
 
+impl std::fmt::Debug for IngressCertificate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("IngressCertificate").field("host", &self.host).finish_non_exhaustive()
+    }
+}
+
 impl std::fmt::Debug for Data {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Data({} entries, redacted)", self.entries.len())

@@ -5,13 +5,14 @@ use super::status_view::{LITERAL, SECRET};
 use driftless::model::{Epoch, Health};
 use serde_json::{Value, json};
 
-const COLLECTIONS: [&str; 14] = [
+const COLLECTIONS: [&str; 15] = [
     "/api/v1/namespaces",
     "/api/v1/nodes",
     "/api/v1/pods",
     "/api/v1/services",
     "/api/v1/endpoints",
     "/apis/discovery.k8s.io/v1/endpointslices",
+    "/apis/networking.k8s.io/v1/ingresses",
     "/api/v1/configmaps",
     "/api/v1/secrets",
     "/api/v1/events",

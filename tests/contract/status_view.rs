@@ -56,6 +56,7 @@ pub(crate) fn view() -> View {
                 ServiceView { address: Some(Ipv4Addr::new(127, 64, 0, 11)), backends: 1, ..ServiceView::default() },
             ),
         ]),
+        ingress_addresses: vec!["192.0.2.10".into(), "edge.example".into()],
         reconciles: reconciles(),
         events: events(),
         problems: problems(),
@@ -142,6 +143,7 @@ fn objects() -> Vec<Object> {
         object(Kind::Secret, "web-secret", 12, Body::Secret(secret)),
         object(Kind::Service, "web", 20, Body::Service(service("web"))),
         object(Kind::Service, "api", 30, Body::Service(service("api"))),
+        object(Kind::Ingress, "shop", 35, Body::Ingress(ingress())),
         object(Kind::Deployment, "web", 40, Body::Workload(workload(snapshot(NEW, "web", "nginx:1.27"), rolling()))),
         object(Kind::Rollout, "api", 70, Body::Workload(workload(snapshot(API, "api", "shop/api:2"), blue_green()))),
         object(Kind::HorizontalPodAutoscaler, "web", 110, Body::Autoscaler(autoscaler)),
@@ -158,6 +160,15 @@ fn service(app: &str) -> ServiceSpec {
         ..ServicePort::default()
     };
     ServiceSpec { selector: labels(app), ports: vec![port], ..ServiceSpec::default() }
+}
+
+fn ingress() -> IngressSpec {
+    let service = IngressService { name: "web".into(), port: IngressPort { name: Some("http".into()), number: None } };
+    let backend = IngressBackend { service: Some(service) };
+    let path = IngressPath { path: "/".into(), path_type: "Prefix".into(), backend };
+    let rule = IngressRule { host: Some("shop.example".into()), http: Some(IngressHttp { paths: vec![path] }) };
+    let tls = IngressTls { hosts: vec!["shop.example".into()], secret_name: Some("cert".into()) };
+    IngressSpec { rules: vec![rule], tls: vec![tls], ..IngressSpec::default() }
 }
 
 fn rolling() -> Strategy {

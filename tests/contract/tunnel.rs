@@ -298,6 +298,7 @@ fn hello(name: &str) -> Hello {
         endpoints: BTreeMap::new(),
         volumes: Default::default(),
         network: NetworkEcho::default(),
+        ingress: 0,
     }
 }
 

@@ -29,6 +29,8 @@ pub struct Cluster {
     pub agents: Option<u16>,
     /// The network namespace that status listens in; our own if `None`.
     pub network: Option<PathBuf>,
+    /// Further options of `driftless up`.
+    pub options: Vec<String>,
     up: Option<Child>,
 }
 
@@ -40,8 +42,8 @@ impl Cluster {
             "e2e-{}",
             dir.path().file_name().expect("a name").to_string_lossy().rsplit('-').next().expect("a tail").to_lowercase()
         );
-        let (service_cidr, agents, network) = ("loopback", None, None);
-        let cluster = Self { dir, name, runtime, port: free_port(), service_cidr, agents, network, up: None };
+        let (service_cidr, agents, network, options) = ("loopback", None, None, Vec::new());
+        let cluster = Self { dir, name, runtime, port: free_port(), service_cidr, agents, network, options, up: None };
         git(cluster.dir.path(), &["init", "--quiet", "--bare", "--initial-branch=main", "repo.git"]);
         git(cluster.dir.path(), &["clone", "--quiet", "repo.git", "clone"]);
         git(&cluster.clone_dir(), &["checkout", "--quiet", "-B", "main"]);
@@ -98,7 +100,7 @@ impl Cluster {
             "--runtime".to_owned(),
             self.runtime.to_owned(),
         ];
-        args.into_iter().chain(range).chain(agents).collect()
+        args.into_iter().chain(range).chain(agents).chain(self.options.iter().cloned()).collect()
     }
 
     /// Starts `driftless up` and waits until its status answers.
@@ -300,9 +302,14 @@ pub fn free_port() -> u16 {
 
 /// A plain HTTP/1.0 GET: no keep-alive, no chunks.
 pub fn http_get(address: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
-    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
+    let stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    http_get_on(stream, &address.to_string(), path)
+}
+
+/// The same on a stream that is there, for a host.
+pub fn http_get_on(mut stream: impl Read + Write, host: &str, path: &str) -> std::io::Result<(u16, String)> {
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     let answer = String::from_utf8_lossy(&answer);
@@ -385,7 +392,7 @@ fn remove_containers(cluster: &str) {
     let _ = Command::new("docker").args(["network", "rm", &format!("driftless-{cluster}")]).output();
 }
 
-/// A constant load of HTTP requests on one address, from a few threads, each request on a connection of its own.
+/// A constant load of HTTP requests from a few threads, each request on a connection of its own.
 pub struct Load {
     stop: Arc<AtomicBool>,
     done: Arc<AtomicU64>,
@@ -397,23 +404,29 @@ impl Load {
     /// How many requests are under way at once.
     pub const CLIENTS: usize = 4;
 
+    /// GET `/` from an address.
     pub fn start(address: SocketAddr) -> Self {
         Self::start_in(None, address)
     }
 
     /// The same from another network namespace.
     pub fn start_in(network: Option<&Path>, address: SocketAddr) -> Self {
-        let network = network.map(Path::to_owned);
+        Self::of(network, move || http_get(address, "/"))
+    }
+
+    /// Whatever `ask` asks for, from there.
+    pub fn of(network: Option<&Path>, ask: impl Fn() -> std::io::Result<(u16, String)> + Send + Sync + 'static) -> Self {
+        let (ask, network) = (Arc::new(ask), network.map(Path::to_owned));
         let stop = Arc::new(AtomicBool::new(false));
         let done = Arc::new(AtomicU64::new(0));
         let failures = Arc::new(std::sync::Mutex::new(Vec::new()));
         let threads = (0..Self::CLIENTS)
             .map(|_| {
-                let (stop, done, failures) = (stop.clone(), done.clone(), failures.clone());
+                let (ask, stop, done, failures) = (ask.clone(), stop.clone(), done.clone(), failures.clone());
                 let network = network.clone();
                 let load = move || {
                     while !stop.load(Ordering::Relaxed) {
-                        match http_get(address, "/") {
+                        match ask() {
                             Ok((200, _)) => {
                                 done.fetch_add(1, Ordering::Relaxed);
                             }

@@ -1,7 +1,6 @@
 //! The main job on the real thing: `driftless up` as its users run it, driven by real git pushes, looked at over HTTP.
 
 #![expect(unreachable_pub, reason = "the harness is one room of a test program")]
-#![expect(dead_code, reason = "benches/main_job.rs shares the harness and uses more of it")]
 #![expect(clippy::disallowed_methods, reason = "tests poll real processes against a real deadline")]
 
 mod bad_input;
@@ -10,6 +9,7 @@ mod docker;
 mod fleet;
 mod harness;
 mod hosts;
+mod ingress;
 mod jobs;
 mod join;
 mod journal;

@@ -127,6 +127,7 @@ impl World {
                 agent::Event::Assigned(Box::new((*assignment).clone()))
             }
             Down::Network(network) => agent::Event::Network(network),
+            Down::Ingress(table) => agent::Event::Ingress(table),
             Down::Endpoints(set) => agent::Event::Endpoints(Box::new((*set).clone())),
         };
         self.tell_agent(node, life, event);

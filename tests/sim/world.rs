@@ -13,8 +13,8 @@ use driftless::agent::runtime::RunState;
 use driftless::controller::{Controller, Effect, Event, Settings};
 use driftless::manifest::GoodUnit;
 use driftless::model::{
-    Assignment, EndpointSet, Hello, Kind, Moment, NetworkSettings, NodeName, NodeNetwork, ObjectKey, PodUid, Progress, Report,
-    Revision, Trigger, UnitName, WaitingOn,
+    Assignment, EndpointSet, Hello, IngressTable, Kind, Moment, NetworkSettings, NodeName, NodeNetwork, ObjectKey, PodUid,
+    Progress, Report, Revision, Trigger, UnitName, WaitingOn,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,6 +35,7 @@ pub enum Down {
     Assign(Arc<Assignment>),
     Endpoints(Arc<EndpointSet>),
     Network(Arc<NodeNetwork>),
+    Ingress(Arc<IngressTable>),
 }
 
 /// Something under way.
@@ -270,6 +271,7 @@ impl World {
                 }
                 self.send_down(&node, Down::Endpoints(set));
             }
+            Effect::Ingress { node, table } => self.send_down(&node, Down::Ingress(table)),
             Effect::Network { node, network } => {
                 self.invariants.networked(&node, &network);
                 self.send_down(&node, Down::Network(network));

@@ -9,8 +9,8 @@ use crate::agent::launch::Folders;
 use crate::agent::net::dns::NamesSettings;
 use crate::agent::runtime::{ContainerId, Usage};
 use crate::model::{
-    Epoch, Exit, Generation, Hello, HostUsage, Moment, NetworkEcho, NodeConditions, NodeFacts, NodeName, NodeNetwork, ObjectKey,
-    PodEvent, PodSnapshot, PodUid, PodUsage, RuntimeKind, ServiceProblem, StopOrder, TemplateHash,
+    Epoch, Exit, Generation, Hello, HostUsage, IngressTable, Moment, NetworkEcho, NodeConditions, NodeFacts, NodeName,
+    NodeNetwork, ObjectKey, PodEvent, PodSnapshot, PodUid, PodUsage, RuntimeKind, ServiceProblem, StopOrder, TemplateHash,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -82,6 +82,8 @@ pub struct Agent {
     pub(super) away_until: Option<Moment>,
     /// Where the kernel turns what goes to addresses of the cluster.
     pub(super) proxy_port: Option<u16>,
+    /// What to serve to clients outside of the cluster.
+    pub(super) ingress: Option<Arc<IngressTable>>,
     /// The volume claims whose data is here.
     pub(super) volumes: BTreeSet<ObjectKey>,
     /// Those that are ordered to be deleted, and when to try.
@@ -140,6 +142,7 @@ impl Agent {
         let hosts = settings.facts.runtimes.iter().map(|kind| (*kind, Host { list_at: now, ..Host::default() })).collect();
         let pods: BTreeMap<PodUid, Pod> = ledger.pods.iter().map(|(uid, record)| (*uid, Pod::from_record(record, now))).collect();
         let sample_at = now + settings.sample_every.unwrap_or_default();
+        let serves_ingress = settings.facts.ingress;
         let mut agent = Self {
             settings,
             assignment: ledger.assignment,
@@ -158,6 +161,7 @@ impl Agent {
             unsaved: None,
             away_until: None,
             proxy_port: ledger.proxy_port,
+            ingress: ledger.ingress.filter(|_| serves_ingress),
             volumes: ledger.volumes,
             erase: BTreeMap::new(),
             erasing: BTreeSet::new(),
@@ -184,6 +188,7 @@ impl Agent {
         for service in agent.services.keys().cloned().collect::<Vec<_>>() {
             agent.publish(&service);
         }
+        agent.effects.extend(agent.ingress.clone().map(Effect::Ingress));
         agent
     }
 
@@ -209,6 +214,7 @@ impl Agent {
             Event::Assigned(assignment) => self.assign(*assignment, now),
             Event::Endpoints(set) => self.take_endpoints(Arc::from(set)),
             Event::Network(network) => self.take_network(network),
+            Event::Ingress(table) => self.take_ingress(table),
             Event::EndpointsInUse { service, version } => self.endpoints_in_use(service, version),
             Event::ServiceProblems(problems) => self.take_service_problems(problems),
             Event::NodeProblems { reason, messages } => self.take_node_problems(reason, messages),
@@ -255,6 +261,7 @@ impl Agent {
             endpoints: self.proxied.iter().map(|(service, proxied)| (service.clone(), proxied.used())).collect(),
             volumes: self.volumes.clone(),
             network: self.network_echo(),
+            ingress: self.ingress_version(),
         }
     }
 
@@ -270,6 +277,11 @@ impl Agent {
         self.network.as_ref().map(echo).unwrap_or_default()
     }
 
+    /// The version of the table of Ingress that is served.
+    pub(super) fn ingress_version(&self) -> u64 {
+        self.ingress.as_ref().map_or(0, |table| table.version)
+    }
+
     /// What must outlive the agent.
     #[must_use]
     pub fn ledger(&self) -> Ledger {
@@ -282,6 +294,7 @@ impl Agent {
             volumes: self.volumes.clone(),
             network: self.network.clone(),
             proxy_port: self.proxy_port,
+            ingress: self.ingress.clone(),
             intact: true,
         }
     }

@@ -5,7 +5,9 @@ use crate::agent::net::{ExtraAddress, Interception};
 use crate::agent::runtime::{
     ContainerId, ContainerLaunch, ContainerStatus, Labels, RuntimeError, RuntimeEvent, Started, Usage, VolumeContents,
 };
-use crate::model::{Assignment, EndpointSet, Exit, Moment, NodeNetwork, ObjectKey, PodUid, Report, RuntimeKind, ServiceProblem};
+use crate::model::{
+    Assignment, EndpointSet, Exit, IngressTable, Moment, NodeNetwork, ObjectKey, PodUid, Report, RuntimeKind, ServiceProblem,
+};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -42,6 +44,8 @@ pub enum Event {
     Endpoints(Box<EndpointSet>),
     /// The controller says what network the nodes make together.
     Network(Arc<NodeNetwork>),
+    /// The controller says what to serve to clients outside of the cluster.
+    Ingress(Arc<IngressTable>),
     /// The proxy sends nobody any more to backends that are not in this version.
     EndpointsInUse {
         /// The Service.
@@ -229,6 +233,8 @@ pub enum Effect {
     Intercept(Interception),
     /// Answer names at this address of the host too: it is where containers ask.
     AnswerAt(IpAddr),
+    /// What to serve to clients outside of the cluster, from now on.
+    Ingress(Arc<IngressTable>),
     /// Write the ledger; answered by [`Event::LedgerSaved`].
     SaveLedger(Box<Ledger>),
     /// Send [`Event::Wake`] at this time. The newest one counts; earlier ones are void.

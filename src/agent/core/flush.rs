@@ -68,6 +68,7 @@ impl Agent {
         Report {
             assignment: self.assignment,
             network: self.network_echo().version,
+            ingress: self.ingress_version(),
             pods: outbox.pods.iter().filter_map(|uid| self.pods.get(uid)).map(|pod| pod.report(now)).collect(),
             gone: outbox.gone.into_iter().collect(),
             endpoints: outbox.endpoints,

@@ -2,8 +2,8 @@
 
 use crate::agent::runtime::{ContainerId, Role};
 use crate::model::{
-    EndpointSet, Epoch, Exit, Generation, Moment, NodeNetwork, ObjectKey, PodRun, PodSnapshot, PodUid, RuntimeKind, StopOrder,
-    TemplateHash,
+    EndpointSet, Epoch, Exit, Generation, IngressTable, Moment, NodeNetwork, ObjectKey, PodRun, PodSnapshot, PodUid, RuntimeKind,
+    StopOrder, TemplateHash,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +28,8 @@ pub struct Ledger {
     pub network: Option<Arc<NodeNetwork>>,
     /// The port of the proxy to which the kernel turns what goes to addresses of the cluster.
     pub proxy_port: Option<u16>,
+    /// What to serve to clients outside of the cluster. Its keys are stored apart, on tmpfs.
+    pub ingress: Option<Arc<IngressTable>>,
     /// The volume claims whose data is on this host; of the real shell, what it finds on its disk.
     pub volumes: BTreeSet<ObjectKey>,
     /// Whether this was read back whole, and nothing newer could not be written. An agent whose memory is not says hello only once every

@@ -5,7 +5,7 @@ use super::event::Effect;
 use super::ledger::ServiceRecord;
 use super::ports::{self, Ports};
 use crate::agent::net::{ExtraAddress, Interception};
-use crate::model::{EndpointPort, EndpointSet, NodeNetwork, ObjectKey, Protocol, object_uid};
+use crate::model::{EndpointPort, EndpointSet, IngressTable, NodeNetwork, ObjectKey, Protocol, object_uid};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -43,6 +43,17 @@ impl Agent {
         self.network = Some(network);
         self.ledger_dirty = true;
         self.intercept();
+    }
+
+    /// Takes in what to serve to clients outside of the cluster; versions only grow. It is acknowledged in any case.
+    pub(super) fn take_ingress(&mut self, table: Arc<IngressTable>) {
+        self.outbox.acknowledge = true;
+        if self.ingress_version() >= table.version {
+            return;
+        }
+        self.effects.push(Effect::Ingress(Arc::clone(&table)));
+        self.ingress = Some(table);
+        self.ledger_dirty = true;
     }
 
     /// Has the kernel turn what goes to addresses of the cluster to the proxy, once there is a network.

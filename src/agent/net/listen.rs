@@ -18,8 +18,8 @@ use tokio::task::JoinHandle;
 /// Pause before a listener that could not be opened is tried again.
 pub(super) const RETRY: Duration = Duration::from_secs(1);
 
-/// Connections that the kernel keeps for us to accept.
-const BACKLOG: u32 = 1024;
+/// Connections that the kernel keeps for us to accept, also while the agent restarts.
+const BACKLOG: u32 = 4096;
 
 /// An open (or waiting) listener. Dropping it closes it, for the keeper too; connections that it accepted go on.
 #[derive(Debug)]
@@ -66,6 +66,17 @@ impl Drop for Listening {
             keeper.forget(name_of(&self.listener));
         }
         self.problems.send_if_modified(|problems| problems.remove(&self.listener).is_some());
+    }
+}
+
+/// Opens a listener that the caller accepts from, now if it can be, else as soon as it can be.
+pub(super) async fn open_tcp(listener: Listener, shared: &Arc<Shared>, problems: &watch::Sender<Problems>) -> TcpListener {
+    let attempt = Attempt { listener, closed: Arc::default(), shared: Arc::clone(shared), problems: problems.clone() };
+    loop {
+        if let Some(Socket::Tcp(socket)) = attempt.bind() {
+            return socket;
+        }
+        tokio::time::sleep(RETRY).await;
     }
 }
 

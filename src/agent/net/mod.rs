@@ -30,6 +30,7 @@
 mod clients;
 pub mod dns;
 pub mod host;
+pub mod ingress;
 pub mod keeper;
 mod listen;
 mod pool;

@@ -107,6 +107,11 @@ impl Pool {
         Some(Lease::new(slot))
     }
 
+    /// Whether a backend is in the set, also one that nobody has a hold on.
+    pub(super) fn has(&self, backend: &Backend) -> bool {
+        self.state.load().slots.iter().any(|slot| slot.backend == *backend)
+    }
+
     /// Whether the backend is still in the set.
     pub(super) fn holds(&self, lease: &Lease) -> bool {
         self.state.load().slots.iter().any(|slot| Arc::ptr_eq(slot, &lease.0))

@@ -1,19 +1,22 @@
 //! All Services of this node.
 
 use super::keeper::Keeper;
-use super::listen::Listening;
-use super::pool::{Door, Pool};
+use super::listen::{self, Listening};
+use super::pool::{Door, Lease, Pool};
 use super::problem::{Listener, Problems};
-use super::reach::{Alone, Reach};
+use super::reach::{Alone, Reach, Stream};
 use super::rules::{Rules, Table};
 use super::shared::{Destinations, Entrance, Shared};
 use super::steer::{Steering, Wanted};
+use super::tcp;
 use crate::model::{Backend, EndpointPort, EndpointSet, Kind, NodeName, NodeNetwork, ObjectKey, PodUid, Protocol, Traffic};
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -214,6 +217,29 @@ impl Proxy {
         self.lock().services.iter().map(|(key, service)| (key.clone(), service.version)).collect()
     }
 
+    /// Who is behind a TCP port of a Service; `None` if it has no such port.
+    pub(super) fn backends(&self, service: &ObjectKey, port: u16) -> Option<Arc<Pool>> {
+        let state = self.lock();
+        state.services.get(service)?.ports.get(&(port, Protocol::Tcp)).map(|port| Arc::clone(&port.pool))
+    }
+
+    /// A connection to a backend, on whichever node it is.
+    pub(super) async fn dial(&self, lease: &Lease) -> io::Result<Box<dyn Stream>> {
+        Ok(match tcp::open(lease, &self.0.shared).await? {
+            tcp::Connection::Here(stream) => {
+                tcp::tune(&stream);
+                Box::new(stream)
+            }
+            tcp::Connection::There(stream) => stream,
+        })
+    }
+
+    /// A listener for clients of another kind, as soon as it can be had; the keeper holds it too. Until then it is a problem.
+    pub(super) async fn listen(&self, about: ObjectKey, address: SocketAddr) -> TcpListener {
+        let listener = Listener { service: about, address, protocol: Protocol::Tcp };
+        listen::open_tcp(listener, &self.0.shared, &self.0.problems).await
+    }
+
     /// The listeners that are not open, and a way to hear when that changes.
     #[must_use]
     pub fn problems(&self) -> watch::Receiver<Problems> {
@@ -238,7 +264,7 @@ impl Proxy {
     }
 
     /// Sockets that are opened from now on are held for the next agent too, and those of the agent before are taken over.
-    fn find_keeper(&self) {
+    pub(super) fn find_keeper(&self) {
         let (Some(keep), None) = (&self.0.keep, self.0.shared.keeper.get()) else { return };
         match Keeper::find_or_start(&keep.folder, &keep.program) {
             Ok(keeper) => {

@@ -21,7 +21,7 @@ const CONNECT: Duration = Duration::from_secs(1);
 const DIAL: Duration = Duration::from_secs(5);
 
 /// Pause when the process is out of file descriptors: connections wait in the kernel meanwhile.
-const EXHAUSTED: Duration = Duration::from_millis(50);
+pub(super) const EXHAUSTED: Duration = Duration::from_millis(50);
 
 /// Bytes in flight in each direction of a connection.
 const BUFFER: usize = 16 * 1024;
@@ -51,7 +51,8 @@ pub(super) async fn serve(listener: TcpListener, entrance: Entrance, shared: Arc
     }
 }
 
-fn is_exhausted(error: &io::Error) -> bool {
+/// Whether there is no room for one more connection.
+pub(super) fn is_exhausted(error: &io::Error) -> bool {
     use rustix::io::Errno;
     matches!(error.raw_os_error().map(Errno::from_raw_os_error), Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
 }
@@ -94,8 +95,10 @@ async fn enter(client: &TcpStream, peer: SocketAddr, entrance: &Entrance, shared
 }
 
 /// A connection to a backend.
-enum Connection {
+pub(super) enum Connection {
+    /// On this node.
     Here(TcpStream),
+    /// On another.
     There(Box<dyn Stream>),
 }
 
@@ -116,7 +119,8 @@ async fn connect(pool: &Pool, client: Client, shared: &Shared) -> Option<(Connec
     }
 }
 
-async fn open(lease: &Lease, shared: &Shared) -> io::Result<Connection> {
+/// Connects to the backend of a lease.
+pub(super) async fn open(lease: &Lease, shared: &Shared) -> io::Result<Connection> {
     let backend = lease.backend();
     if lease.is_here() {
         let address = SocketAddr::new(backend.address, backend.port);
@@ -126,7 +130,8 @@ async fn open(lease: &Lease, shared: &Shared) -> io::Result<Connection> {
     Ok(Connection::There(timeout(DIAL, shared.reach.dial(&target)).await??))
 }
 
-fn tune(stream: &TcpStream) {
+/// Sends at once what is written, and notices a peer that has vanished.
+pub(super) fn tune(stream: &TcpStream) {
     use rustix::net::sockopt::{set_socket_keepalive, set_tcp_keepidle};
     // A socket that is already closed refuses options; the copy finds that out by itself.
     let _ = stream.set_nodelay(true);

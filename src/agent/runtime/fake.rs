@@ -151,7 +151,7 @@ impl FakeHost {
     #[must_use]
     pub fn perform(&mut self, effect: Effect, now: Moment) -> Option<Report> {
         match effect {
-            Effect::Network(_) | Effect::Intercept(_) | Effect::AnswerAt(_) => {}
+            Effect::Network(_) | Effect::Intercept(_) | Effect::AnswerAt(_) | Effect::Ingress(_) => {}
             Effect::Report(report) => return Some(*report),
             Effect::WakeAt(at) => self.alarm = Some(at),
             Effect::Forget(_) | Effect::Rewrite { .. } => {}

@@ -4,6 +4,7 @@
 //! aside, and the agent starts without memory: containers carry labels to be adopted by. Where the new one cannot be written, the old
 //! one gets another name, `ledger.old.json` (that takes no room on a full disk): an agent that starts knows that it is not the last word.
 
+use super::ingress_file::{self, TableFile};
 use crate::agent::core::{Ledger, PodRecord, ServiceRecord};
 use crate::agent::launch::Folders;
 use crate::model::{ConfigSnapshot, Epoch, Generation, NodeNetwork, PodSnapshot, PodTemplate, SecretBytes, TemplateHash};
@@ -32,6 +33,7 @@ struct LedgerFile {
     network: Option<Arc<NodeNetwork>>,
     #[serde(default)]
     proxy_port: Option<u16>,
+    ingress: Option<TableFile>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -110,6 +112,7 @@ fn whole(file: LedgerFile, folders: &Folders) -> Ledger {
         services: file.services.into_iter().map(|service| (service.set.service.clone(), service)).collect(),
         network: file.network,
         proxy_port: file.proxy_port,
+        ingress: file.ingress.map(|table| Arc::new(table.whole(folders))),
         intact: true,
         ..Ledger::default()
     };
@@ -159,7 +162,10 @@ fn encode<T>(data: &BTreeMap<String, BTreeMap<String, T>>, bytes: impl Fn(&T) ->
 /// The disk is full, or a folder cannot be written. The ledger on disk is then the old one, and called so.
 pub(super) fn save(folders: &Folders, ledger: &Ledger) -> Result<(), String> {
     let (secrets, path) = (secrets_folder(folders), path(folders));
+    let of_ingress = |error: io::Error| format!("the keys of Ingress: {error}");
     let written = save_secrets(&secrets, ledger).map_err(|error| format!("{}: {error}", secrets.display()));
+    let keys = |()| ledger.ingress.iter().try_for_each(|table| ingress_file::save_keys(folders, table)).map_err(of_ingress);
+    let written = written.and_then(keys);
     let written = written.and_then(|()| save_ledger(&path, ledger).map_err(|error| format!("{}: {error}", path.display())));
     if let Err(message) = written {
         return match absent_is_fine(fs::rename(&path, old_path(folders))) {
@@ -168,6 +174,7 @@ pub(super) fn save(folders: &Folders, ledger: &Ledger) -> Result<(), String> {
         };
     }
     absent_is_fine(fs::remove_file(old_path(folders))).map_err(|error| format!("{}: {error}", old_path(folders).display()))?;
+    ingress_file::clear_keys(folders, ledger.ingress.as_deref()).map_err(of_ingress)?;
     clear_secrets(&secrets, ledger).map_err(|error| format!("{}: {error}", secrets.display()))
 }
 
@@ -223,6 +230,7 @@ fn save_ledger(path: &Path, ledger: &Ledger) -> io::Result<()> {
         services: ledger.services.values().cloned().collect(),
         network: ledger.network.clone(),
         proxy_port: ledger.proxy_port,
+        ingress: ledger.ingress.as_deref().map(TableFile::new),
     };
     if let Some(folder) = path.parent() {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
@@ -230,7 +238,7 @@ fn save_ledger(path: &Path, ledger: &Ledger) -> io::Result<()> {
     write_atomically(path, &serde_json::to_vec(&file)?)
 }
 
-fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     // Mode 0600.
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
@@ -263,8 +271,31 @@ mod tests {
         Ledger {
             assignment: (Epoch(3), Generation(9)),
             templates: BTreeMap::from([(hash, Arc::new(snapshot))]),
+            ingress: Some(Arc::new(table())),
             intact: true,
             ..Ledger::default()
+        }
+    }
+
+    fn table() -> IngressTable {
+        let key = |kind, name: &str| ObjectKey::new(kind, "shop", name);
+        let target = IngressTarget { service: key(Kind::Service, "web"), port: 80, protocol: BackendProtocol::H2c };
+        let route = |host, path| IngressRoute {
+            ingress: key(Kind::Ingress, "i"),
+            host: HostPattern::new(host),
+            path,
+            target: Some(target.clone()),
+            to_https: true,
+        };
+        IngressTable {
+            version: 7,
+            routes: vec![route("*.shop.example", PathPattern::Exact("/a".to_owned())), route("", PathPattern::Rest)],
+            certificates: vec![IngressCertificate {
+                host: HostPattern::new("*.shop.example"),
+                secret: key(Kind::Secret, "cert"),
+                chain: b"chain".to_vec(),
+                key: SecretBytes::new(b"hunter2".to_vec()),
+            }],
         }
     }
 
@@ -287,6 +318,9 @@ mod tests {
         let loaded = load(&folders).expect("loaded");
         assert!(loaded.templates.is_empty());
         assert_eq!(loaded.lost_secrets, ledger().templates.keys().cloned().collect());
+        let served = loaded.ingress.expect("its routes are known");
+        assert_eq!((served.version, &served.routes), (0, &table().routes), "it is to be told anew");
+        assert!(served.certificates.is_empty());
     }
 
     #[test]
@@ -344,6 +378,8 @@ mod tests {
         let folders = folders(at.path());
         save(&folders, &ledger()).expect("saved");
         save(&folders, &Ledger::default()).expect("saved");
-        assert_eq!(std::fs::read_dir(folders.run.join("secrets")).expect("a folder").count(), 0);
+        for folder in ["secrets", "ingress"] {
+            assert_eq!(std::fs::read_dir(folders.run.join(folder)).expect("a folder").count(), 0);
+        }
     }
 }

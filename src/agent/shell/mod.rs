@@ -11,6 +11,7 @@ mod grpc;
 mod hook;
 mod host;
 mod http;
+mod ingress_file;
 mod ledger_file;
 mod logs;
 mod net_problems;
@@ -25,6 +26,7 @@ pub use volumes::prepare;
 
 use super::core::{Agent, Event, Settings};
 use super::launch::Folders;
+use super::net::ingress::IngressSettings;
 use super::net::tunnel::Tunnel;
 use super::net::{Keep, Setup, Table};
 use super::runtime::Runtime;
@@ -69,17 +71,21 @@ pub enum ShellError {
         /// The lock.
         path: PathBuf,
     },
+    /// Ingress cannot be served at all.
+    #[error("Ingress cannot be served: {0}")]
+    Ingress(String),
 }
 
 /// The core, and nobody waits while it is locked.
 type Shared = Arc<Mutex<Agent>>;
 
-/// Runs an agent until `shutdown`. The controller is reached by `connector`, again and again, and other nodes through `tunnel`.
+/// Runs an agent until `shutdown`, with Ingress if it is told how. The controller is reached by `connector`, again and again, and other nodes through `tunnel`.
 ///
 /// # Errors
 /// What cannot heal by itself.
 pub async fn run(
     settings: Settings,
+    ingress: Option<IngressSettings>,
     runtimes: Vec<Arc<dyn Runtime>>,
     connector: Connector,
     tunnel: Option<Tunnel>,
@@ -110,10 +116,10 @@ pub async fn run(
     if let Some(tunnel) = &tunnel {
         setup.reach = Arc::new(tunnel.clone());
     }
-    let performer = Performer::new(runtimes, (folders.clone(), names), (setup, tunnel), events, outgoing);
+    let performer = Performer::new(runtimes, (folders.clone(), names), (setup, tunnel), events, outgoing, ingress)?;
     let link = Link { connector, to_wire, from_wire, shutdown: shutdown.clone() };
-    let end = Shell { agent: Arc::clone(&agent), performer, link: Some(link) };
-    end.run(happened, incoming, shutdown).await;
+    let shell = Shell { agent: Arc::clone(&agent), performer, link: Some(link) };
+    shell.run(happened, incoming, shutdown).await;
     // What was waiting for the next write.
     if let Err(error) = ledger_file::save(&folders, &lock(&agent).ledger()) {
         tracing::warn!(error, "the ledger could not be written at the end; containers are adopted by their labels");
@@ -237,6 +243,7 @@ impl Shell {
             }
             ToAgent::Assign(assignment) => Some(Event::Assigned(Box::new(Arc::unwrap_or_clone(assignment)))),
             ToAgent::Network(network) => Some(Event::Network(network)),
+            ToAgent::Ingress(table) => Some(Event::Ingress(table)),
             ToAgent::Endpoints(set) => Some(Event::Endpoints(Box::new(Arc::unwrap_or_clone(set)))),
             ToAgent::Called { by, call } => {
                 self.performer.called(&by, call);

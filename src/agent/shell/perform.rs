@@ -1,9 +1,10 @@
 //! Performs effects: each that takes time is a task whose outcome comes back as an event.
 
-use super::{hook, host, ledger_file, logs, net_problems, probe, volumes};
+use super::{ShellError, hook, host, ledger_file, logs, net_problems, probe, volumes};
 use crate::agent::core::{ContainerKey, Effect, Event, Ledger};
 use crate::agent::launch::Folders;
 use crate::agent::net::dns::{Names, NamesSettings};
+use crate::agent::net::ingress::{Ingress, IngressSettings};
 use crate::agent::net::tunnel::{CallId, Tunnel};
 use crate::agent::net::{Proxy, Setup};
 use crate::agent::runtime::{ContainerId, ContainerLaunch, Runtime, RuntimeError, Started, Usage, VolumeContents};
@@ -35,6 +36,7 @@ pub(super) struct Performer {
     tunnel: Option<Tunnel>,
     /// Absent where nobody may answer names.
     names: Option<Names>,
+    ingress: Option<Ingress>,
     events: mpsc::UnboundedSender<Event>,
     /// To the wire, for logs, which wait for their reader.
     outgoing: mpsc::Sender<FromAgent>,
@@ -51,7 +53,8 @@ impl Performer {
         (setup, tunnel): (Setup, Option<Tunnel>),
         events: mpsc::UnboundedSender<Event>,
         outgoing: mpsc::Sender<FromAgent>,
-    ) -> Self {
+        ingress: Option<IngressSettings>,
+    ) -> Result<Self, ShellError> {
         let (reports, mut waiting) = mpsc::unbounded_channel();
         let to_wire = outgoing.clone();
         tokio::spawn(async move {
@@ -68,7 +71,10 @@ impl Performer {
             net_problems::tell_names(names.problems(), events.clone());
             names.open(None);
         }
-        Self { runtimes, folders, proxy, tunnel, names, events, outgoing, reports, alarm: None, reading: BTreeMap::new() }
+        let start = |settings| Ingress::start(settings, proxy.clone()).map_err(ShellError::Ingress);
+        let ingress = ingress.map(start).transpose()?;
+        let (alarm, reading) = (None, BTreeMap::new());
+        Ok(Self { runtimes, folders, proxy, tunnel, names, ingress, events, outgoing, reports, alarm, reading })
     }
 
     pub(super) fn alarm(&self) -> Option<Moment> {
@@ -96,6 +102,9 @@ impl Performer {
                     names.take_set(&set);
                 }
                 let version = self.proxy.apply(&set, &extra);
+                if let Some(ingress) = &self.ingress {
+                    ingress.follow(&set);
+                }
                 self.tell(Event::EndpointsInUse { service: set.service.clone(), version });
             }
             Effect::Network(network) => {
@@ -115,6 +124,11 @@ impl Performer {
             Effect::AnswerAt(gateway) => {
                 if let Some(names) = &self.names {
                     names.open(Some(gateway));
+                }
+            }
+            Effect::Ingress(table) => {
+                if let Some(ingress) = &self.ingress {
+                    ingress.apply(&table);
                 }
             }
             Effect::SaveLedger(ledger) => self.save(*ledger),
@@ -145,14 +159,19 @@ impl Performer {
         }
     }
 
-    /// Leaves the Services to the next agent, and takes no more streams of other nodes.
-    pub(super) async fn leave(&self) {
+    /// Leaves the Services and Ingress to the next agent, and takes no more streams of other nodes.
+    pub(super) async fn leave(self) {
+        let requests = async {
+            if let Some(ingress) = self.ingress {
+                ingress.finish(DRAIN).await;
+            }
+        };
         let others = async {
             if let Some(tunnel) = &self.tunnel {
                 tunnel.leave(DRAIN).await;
             }
         };
-        tokio::join!(self.proxy.leave(DRAIN), others);
+        tokio::join!(requests, self.proxy.leave(DRAIN), others);
     }
 
     /// Another node cannot dial this one.

@@ -1,6 +1,7 @@
 //! Options that several commands share: what to watch, where to keep state, and the config file behind them.
 
 mod config;
+mod ingress;
 mod listen;
 mod network;
 mod period;
@@ -9,6 +10,7 @@ mod tunnel;
 
 pub(crate) use config::ConfigArgs;
 pub use config::parse;
+pub(crate) use ingress::IngressArgs;
 pub(crate) use listen::bind_status;
 pub(crate) use network::NetworkArgs;
 pub(crate) use period::Period;

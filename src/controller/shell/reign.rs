@@ -229,6 +229,7 @@ impl Reign {
                 Effect::Endpoints { node, set } => self.links.send(&node, ToAgent::Endpoints(set)),
                 Effect::Network { node, network } => self.links.send(&node, ToAgent::Network(network)),
                 Effect::Trust(roll) => drop(self.registry.trusted.send_replace(roll)),
+                Effect::Ingress { node, table } => self.links.send(&node, ToAgent::Ingress(table)),
                 Effect::Record(record) => {
                     tracing::info!(outcome = %record.outcome, trigger = %record.trigger, "{}", record.subject);
                     acting.recorder.record(record);

@@ -108,6 +108,7 @@ fn hello(epoch: Epoch) -> Hello {
         endpoints: BTreeMap::new(),
         volumes: BTreeSet::new(),
         network: NetworkEcho::default(),
+        ingress: 0,
     }
 }
 

@@ -10,7 +10,7 @@ fn fingerprint(text: &str) -> KeyFingerprint {
 }
 
 impl World {
-    fn join(&mut self, name: &str, key: &str, labels: &[(&str, &str)]) {
+    pub(super) fn join(&mut self, name: &str, key: &str, labels: &[(&str, &str)]) {
         let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let member = NodeMember { key: fingerprint(key), labels };
         self.give(Event::NodeJoined { node: node(name), member, token: "t1".to_owned() });

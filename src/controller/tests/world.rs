@@ -199,6 +199,10 @@ impl World {
                 self.endpoint_effects += 1;
                 self.agents.get_mut(&node).unwrap().lead(set);
             }
+            Effect::Ingress { node, table } => {
+                let agent = self.agents.get_mut(&node).unwrap();
+                (agent.ingress, agent.dirty) = (Some(table), true);
+            }
             Effect::Network { node, network } => {
                 let noted = self.memory().notes.and_then(|notes| notes.nodes.get(&node).cloned());
                 assert_eq!(noted.and_then(|notes| notes.pods), Some(network.pods), "{node} is told before it is recorded");

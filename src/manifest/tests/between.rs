@@ -130,9 +130,8 @@ fn an_ingress_is_checked_and_said_to_be_served_by_nothing() {
         let lines = document.problems.iter().filter(|problem| problem.scope == crate::model::Scope::Document);
         (document.status, lines.map(|problem| format!("{}: {}", problem.line, problem.message)).collect::<Vec<String>>())
     };
-    let warning = "3: nothing serves an Ingress yet: it is checked, and kept";
     let good = rule("a.example", "/", "web", "{number: 80}");
-    assert_eq!(judged(&good), (Status::Accepted, vec![warning.to_owned()]));
+    assert_eq!(judged(&good), (Status::Accepted, vec![]));
     for (spec, expected) in [
         ("  rules: []\n".to_owned(), "5: spec must have rules or defaultBackend"),
         (
@@ -162,7 +161,7 @@ fn an_ingress_is_checked_and_said_to_be_served_by_nothing() {
         assert!(lines.iter().any(|line| line == expected), "{spec}{lines:#?}");
     }
     let plain = good + "  tls: [{hosts: ['*.b.example'], secretName: cert}]\n";
-    assert_eq!(judged(&plain).1[1], "6: no entry of spec.tls is for a.example: it is served without TLS");
+    assert_eq!(judged(&plain).1[0], "6: no entry of spec.tls is for a.example: it is served without TLS");
 }
 
 #[test]
@@ -180,7 +179,6 @@ fn what_other_controllers_honour_is_refused_or_said_to_have_no_effect() {
     for refused in [
         "nginx.ingress.kubernetes.io/whitelist-source-range: 10.0.0.0/8",
         "nginx.ingress.kubernetes.io/auth-url: https://x",
-        "nginx.ingress.kubernetes.io/force-ssl-redirect: 'true'",
         "traefik.ingress.kubernetes.io/router.middlewares: x",
         "alb.ingress.kubernetes.io/scheme: internal",
     ] {
@@ -191,7 +189,16 @@ fn what_other_controllers_honour_is_refused_or_said_to_have_no_effect() {
         let (status, about) = judged(inert);
         assert!(status == Status::Accepted && about.contains("is without effect here: "), "{inert}: {about}");
     }
-    for note in ["nginx.ingress.kubernetes.io/force-ssl-redirect: 'false'", "example.com/owner: me"] {
+    for (wrong, values) in [("ssl-redirect: 'no'", "true or false"), ("backend-protocol: HTTPS", "HTTP or GRPC")] {
+        let (status, about) = judged(&format!("nginx.ingress.kubernetes.io/{wrong}"));
+        assert!(status == Status::Rejected && about.contains(&format!("must be {values}")), "{wrong}: {about}");
+    }
+    for note in [
+        "nginx.ingress.kubernetes.io/force-ssl-redirect: 'true'",
+        "nginx.ingress.kubernetes.io/ssl-redirect: 'false'",
+        "nginx.ingress.kubernetes.io/backend-protocol: GRPC",
+        "example.com/owner: me",
+    ] {
         let (status, about) = judged(note);
         assert!(status == Status::Accepted && !about.contains("annotations"), "{note}: {about}");
     }

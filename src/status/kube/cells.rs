@@ -60,6 +60,25 @@ pub(super) fn length(value: &Value) -> usize {
     value.as_object().map(serde_json::Map::len).or_else(|| value.as_array().map(Vec::len)).unwrap_or(0)
 }
 
+/// The hosts of an Ingress, three at most, as kubectl has them.
+pub(super) fn hosts(rules: &Value) -> String {
+    const SHOWN: usize = 3;
+    let rules = rules.as_array().into_iter().flatten();
+    let hosts: Vec<&str> = rules.map(|rule| rule["host"].as_str().unwrap_or("*")).collect();
+    match hosts.len() {
+        0 => "*".to_owned(),
+        count if count > SHOWN => format!("{} + {} more...", hosts[..SHOWN].join(","), count - SHOWN),
+        _ => hosts.join(","),
+    }
+}
+
+/// Where something is reached from outside.
+pub(super) fn load_balancers(places: &Value) -> String {
+    let places = places.as_array().into_iter().flatten();
+    let addresses = places.filter_map(|place| place["ip"].as_str().or_else(|| place["hostname"].as_str()));
+    addresses.collect::<Vec<_>>().join(",")
+}
+
 pub(super) fn pairs(value: &Value) -> Value {
     let entries = value.as_object().into_iter().flatten();
     let pairs: Vec<String> = entries.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or(""))).collect();

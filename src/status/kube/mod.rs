@@ -14,6 +14,7 @@ mod claims;
 mod discovery;
 mod endpoints;
 mod events;
+mod ingresses;
 mod jobs;
 mod log;
 mod metadata;
@@ -65,6 +66,7 @@ fn objects(view: &View, resource: Resource, scope: &Scope) -> Vec<Value> {
         Resource::Services => services::services(view, scope),
         Resource::Endpoints => endpoints::endpoints(view, scope),
         Resource::EndpointSlices => endpoints::endpoint_slices(view, scope),
+        Resource::Ingresses => ingresses::ingresses(view, scope),
         Resource::Claims => claims::claims(view, scope),
         Resource::Events => events::events(view, scope),
         Resource::Deployments => workloads::deployments(view, scope),

@@ -17,6 +17,8 @@ pub enum Resource {
     Endpoints,
     /// `discovery.k8s.io/v1 EndpointSlice`
     EndpointSlices,
+    /// `networking.k8s.io/v1 Ingress`
+    Ingresses,
     /// `v1 ConfigMap`
     ConfigMaps,
     /// `v1 Secret`
@@ -74,6 +76,8 @@ impl Group {
     /// Autoscalers.
     pub const AUTOSCALING: Group = Group { name: "autoscaling", version: "v2" };
 
+    /// Ingresses.
+    pub const NETWORKING: Group = Group { name: "networking.k8s.io", version: "v1" };
     /// Endpoint slices.
     pub const DISCOVERY: Group = Group { name: "discovery.k8s.io", version: "v1" };
 
@@ -89,11 +93,12 @@ impl Group {
     pub const METRICS: Group = Group { name: "metrics.k8s.io", version: "v1beta1" };
 
     /// The groups below `/apis`.
-    pub const NAMED: [Group; 9] = [
+    pub const NAMED: [Group; 10] = [
         Group::APPS,
         Group::ROLLOUTS,
         Group::BATCH,
         Group::AUTOSCALING,
+        Group::NETWORKING,
         Group::DISCOVERY,
         Group::SCHEDULING,
         Group::POLICY,
@@ -130,13 +135,14 @@ pub struct ResourceFacts {
 
 impl Resource {
     /// Every resource, in the order in which discovery lists them.
-    pub const ALL: [Resource; 23] = [
+    pub const ALL: [Resource; 24] = [
         Resource::Namespaces,
         Resource::Nodes,
         Resource::Pods,
         Resource::Services,
         Resource::Endpoints,
         Resource::EndpointSlices,
+        Resource::Ingresses,
         Resource::ConfigMaps,
         Resource::Secrets,
         Resource::Claims,
@@ -181,6 +187,9 @@ impl Resource {
             Resource::Endpoints => core("endpoints", "endpoints", "Endpoints", &["ep"]),
             Resource::EndpointSlices => {
                 ResourceFacts { group: Group::DISCOVERY, ..core("endpointslices", "endpointslice", "EndpointSlice", &[]) }
+            }
+            Resource::Ingresses => {
+                ResourceFacts { group: Group::NETWORKING, ..core("ingresses", "ingress", "Ingress", &["ing"]) }
             }
             Resource::ConfigMaps => core("configmaps", "configmap", "ConfigMap", &["cm"]),
             Resource::Secrets => core("secrets", "secret", "Secret", &[]),

@@ -6,8 +6,9 @@
 use super::super::refusal::Refusal;
 use super::super::words;
 use super::cells::{
-    access_modes, bound, completions, containers, count, endpoints, external_ip, job_duration, job_status, length, node_status,
-    or_none, pairs, pod_status, reference, service_ports, sidecars, since, source, statuses, targets, text, used,
+    access_modes, bound, completions, containers, count, endpoints, external_ip, hosts, job_duration, job_status, length,
+    load_balancers, node_status, or_none, pairs, pod_status, reference, service_ports, sidecars, since, source, statuses,
+    targets, text, used,
 };
 use super::resource::Resource;
 use crate::model::Moment;
@@ -93,6 +94,7 @@ fn columns(resource: Resource) -> Vec<Column> {
         Resource::Services => (SERVICES, &[("Selector", |o, _| pairs(&o["spec"]["selector"]))]),
         Resource::Endpoints => (&[NAME, ("Endpoints", |o, _| endpoints(o)), AGE], &[]),
         Resource::EndpointSlices => (SLICES, &[]),
+        Resource::Ingresses => (INGRESSES, &[]),
         Resource::ConfigMaps => (&[NAME, ("Data", |o, _| json!(length(&o["data"]) + length(&o["binaryData"]))), AGE], &[]),
         Resource::Secrets => (&[NAME, ("Type", |o, _| text(o, "/type")), ("Data", |o, _| json!(length(&o["data"]))), AGE], &[]),
         Resource::Claims => (CLAIMS, &[("VolumeMode", |_, _| json!("Filesystem"))]),
@@ -163,6 +165,15 @@ const SERVICES: Named = &[
     ("Cluster-IP", |o, _| json!(or_none(o["spec"]["clusterIP"].as_str().unwrap_or("")))),
     ("External-IP", |o, _| json!(external_ip(o))),
     ("Port(s)", |o, _| json!(or_none(&service_ports(o)))),
+    AGE,
+];
+
+const INGRESSES: Named = &[
+    NAME,
+    ("Class", |o, _| text(o, "/spec/ingressClassName")),
+    ("Hosts", |o, _| json!(hosts(&o["spec"]["rules"]))),
+    ("Address", |o, _| json!(load_balancers(&o["status"]["loadBalancer"]["ingress"]))),
+    ("Ports", |o, _| json!(if o["spec"]["tls"].is_array() { "80, 443" } else { "80" })),
     AGE,
 ];
 

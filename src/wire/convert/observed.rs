@@ -23,6 +23,7 @@ pub(super) fn hello_to_proto(hello: &Hello) -> proto::Hello {
         endpoints: hello.endpoints.iter().map(used_to_proto).collect(),
         volumes: hello.volumes.iter().map(key_to_proto).collect(),
         network_version: hello.network.version,
+        ingress_version: hello.ingress,
         pod_range: hello.network.pods.map(|range| range.to_string()).unwrap_or_default(),
     }
 }
@@ -40,6 +41,7 @@ pub(super) fn hello(hello: proto::Hello) -> Result<Hello, ConvertError> {
             .collect(),
         endpoints: hello.endpoints.into_iter().map(used).collect::<Result<_, _>>()?,
         volumes: volumes(hello.volumes)?,
+        ingress: hello.ingress_version,
         network: NetworkEcho {
             version: hello.network_version,
             pods: optional("hello.pod_range", &hello.pod_range, "a range of addresses")?,
@@ -65,6 +67,7 @@ pub(super) fn report_to_proto(report: &Report) -> proto::Report {
         gone: report.gone.iter().map(uid_to_proto).collect(),
         endpoints: versions_to_proto(&report.endpoints),
         network_version: report.network,
+        ingress_version: report.ingress,
         events: events.collect(),
         cpu: cpu.collect(),
         service_problems: report.service_problems.as_deref().map(problems_to_proto),
@@ -84,6 +87,7 @@ pub(super) fn report(report: proto::Report) -> Result<Report, ConvertError> {
         gone: report.gone.iter().map(|bytes| uid("gone", bytes)).collect::<Result<_, _>>()?,
         endpoints: versions(report.endpoints)?,
         network: report.network_version,
+        ingress: report.ingress_version,
         events: report.events.into_iter().map(event).collect::<Result<_, _>>()?,
         usage: usages(report.cpu, report.usage)?,
         host: report.host.map(|host| HostUsage { cpu_milli: host.cpu_milli, memory_bytes: host.memory_bytes }),

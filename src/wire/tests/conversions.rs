@@ -2,9 +2,10 @@
 
 use super::samples;
 use crate::model::{
-    Assignment, Backend, Cidr, ConfigSnapshot, ContainerReport, ContainerState, ContainerUsage, EndpointPort, EndpointSet, Epoch,
-    Exit, Generation, Hello, HostUsage, KeyFingerprint, Kind, LogSince, Member, Moment, NetworkEcho, NodeConditions, NodeName,
-    NodeNetwork, NodeProblem, ObjectKey, Peer, PodEvent, PodPhase, PodReport, PodRun, PodSnapshot, PodUid, PodUsage, Protocol,
+    Assignment, Backend, BackendProtocol, Cidr, ConfigSnapshot, ContainerReport, ContainerState, ContainerUsage, EndpointPort,
+    EndpointSet, Epoch, Exit, Generation, Hello, HostPattern, HostUsage, IngressCertificate, IngressRoute, IngressTable,
+    IngressTarget, KeyFingerprint, Kind, LogSince, Member, Moment, NetworkEcho, NodeConditions, NodeName, NodeNetwork,
+    NodeProblem, ObjectKey, PathPattern, Peer, PodEvent, PodPhase, PodReport, PodRun, PodSnapshot, PodUid, PodUsage, Protocol,
     Report, Revision, RuntimeKind, SecretBytes, ServiceProblem, StopOrder, StopReason, TemplateHash, Traffic, UsedEndpoints,
 };
 use crate::wire::convert::{self, ConvertError, Told};
@@ -12,7 +13,7 @@ use crate::wire::messages::{FromAgent, LogRequest, ToAgent};
 use crate::wire::{PROTOCOL, proto};
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option::of;
-use proptest::prelude::{ProptestConfig, Strategy, any, prop_assert_eq, prop_oneof, proptest};
+use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_assert_eq, prop_oneof, proptest};
 use prost::Message;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -148,6 +149,7 @@ fn report() -> impl Strategy<Value = Report> {
                     service_problems,
                     volumes,
                     network,
+                    ingress: network / 2,
                     away: state.0.map(|millis| Duration::from_millis(millis.into())),
                     conditions: state.1.map(|disk_pressure| NodeConditions { disk_pressure }),
                     host,
@@ -169,6 +171,7 @@ fn hello() -> impl Strategy<Value = Hello> {
                 assignment: report.assignment,
                 pods: report.pods,
                 volumes: report.volumes.unwrap_or_default(),
+                ingress: report.ingress,
                 network: NetworkEcho { version: report.network, pods: Cidr::ALL.part(8, 10).filter(|_| report.network > 0) },
                 endpoints: used.into_iter().map(|(key, version, pods)| (key, UsedEndpoints { version, pods })).collect(),
                 templates: templates.into_iter().map(|hash| (TemplateHash::new(hash), name.clone())).collect(),
@@ -262,6 +265,24 @@ fn traffic() -> impl Strategy<Value = Traffic> {
     )
 }
 
+fn table() -> impl Strategy<Value = IngressTable> {
+    let host = || of("(\\*\\.)?[a-z]{1,8}").prop_map(|text| HostPattern::new(text.as_deref().unwrap_or_default()));
+    let path = prop_oneof![text().prop_map(PathPattern::Exact), text().prop_map(PathPattern::Prefix), Just(PathPattern::Rest)];
+    let target = (key(), any::<u16>(), any::<bool>()).prop_map(|(service, port, h2c)| {
+        let protocol = if h2c { BackendProtocol::H2c } else { BackendProtocol::Http1 };
+        IngressTarget { service, port, protocol }
+    });
+    let route = (key(), host(), path, of(target), any::<bool>())
+        .prop_map(|(ingress, host, path, target, to_https)| IngressRoute { ingress, host, path, target, to_https });
+    let certificate = (host(), key(), vec(any::<u8>(), 0..9), vec(any::<u8>(), 0..9))
+        .prop_map(|(host, secret, chain, key)| IngressCertificate { host, secret, chain, key: SecretBytes::new(key) });
+    (any::<u64>(), vec(route, 0..3), vec(certificate, 0..3)).prop_map(|(version, routes, certificates)| IngressTable {
+        version,
+        routes,
+        certificates,
+    })
+}
+
 fn network() -> impl Strategy<Value = NodeNetwork> {
     let peer = (vec(any::<std::net::SocketAddrV4>().prop_map(Into::into), 0..3), of(range()), of("[0-9a-f]{64}"))
         .prop_map(|(addresses, pods, key)| Peer { addresses, pods, key: key.map(KeyFingerprint) });
@@ -321,6 +342,12 @@ proptest! {
     #[test]
     fn endpoints_arrive_as_they_were_sent(set in endpoints()) {
         let message = ToAgent::Endpoints(Arc::new(set));
+        prop_assert_eq!(heard_by_agent(&message), message);
+    }
+
+    #[test]
+    fn a_table_of_ingress_arrives_as_it_was_sent(table in table()) {
+        let message = ToAgent::Ingress(Arc::new(table));
         prop_assert_eq!(heard_by_agent(&message), message);
     }
 

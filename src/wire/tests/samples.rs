@@ -43,6 +43,7 @@ pub(super) fn hello(node: &str) -> Hello {
         endpoints: BTreeMap::new(),
         volumes: BTreeSet::new(),
         network: NetworkEcho::default(),
+        ingress: 0,
     }
 }
 

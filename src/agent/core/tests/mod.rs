@@ -168,6 +168,7 @@ impl World {
             | Effect::Network(_)
             | Effect::Intercept(_)
             | Effect::AnswerAt(_)
+            | Effect::Ingress(_)
             | Effect::SaveLedger(_)
             | Effect::WakeAt(_) => return,
         };

@@ -34,6 +34,9 @@ pub(crate) struct FakeAgent {
     pub(crate) volumes: BTreeSet<ObjectKey>,
     /// The network as it was last told.
     pub(crate) network: Option<Arc<NodeNetwork>>,
+    /// Whether it serves Ingress, and what.
+    pub(crate) serves_ingress: bool,
+    pub(crate) ingress: Option<Arc<IngressTable>>,
     pub(crate) up: bool,
     pub(crate) acknowledges: bool,
     pub(crate) dirty: bool,
@@ -137,7 +140,7 @@ impl World {
             agent_version: String::new(),
             address: "127.0.0.1".to_owned(),
             tunnel: Vec::new(),
-            ingress: false,
+            ingress: agent.serves_ingress,
         };
         let hello = Hello {
             facts,
@@ -151,6 +154,7 @@ impl World {
                 .collect(),
             volumes: agent.volumes.clone(),
             network: agent.echo(),
+            ingress: agent.ingress.as_ref().map_or(0, |table| table.version),
         };
         self.give(Event::AgentHello { node: name.clone(), hello: Box::new(hello) });
     }
@@ -232,8 +236,9 @@ impl World {
         }
         let volumes = Some(agent.volumes.clone());
         let network = agent.network.as_ref().map_or(0, |network| network.version);
+        let ingress = agent.ingress.as_ref().map_or(0, |table| table.version);
         let assignment = agent.in_force;
-        let report = Report { assignment, network, pods: changed, gone, endpoints, usage, volumes, ..Report::default() };
+        let report = Report { assignment, network, ingress, pods: changed, gone, endpoints, usage, volumes, ..Report::default() };
         self.give(Event::AgentReport { node: name.clone(), report: Box::new(report) });
     }
 
