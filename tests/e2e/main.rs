@@ -6,6 +6,7 @@
 mod bad_input;
 mod claims;
 mod docker;
+mod edge;
 mod fleet;
 mod harness;
 mod hosts;
