@@ -33,6 +33,7 @@ impl Controller {
             node.assignment = Some(assignment);
         }
         self.counters.assignments += 1;
+        self.tell_range(name);
         self.assign(name);
     }
 

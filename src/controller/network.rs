@@ -94,15 +94,31 @@ impl Controller {
         if !self.is_acting() {
             return self.gather_peers();
         }
+        self.renew_peers();
+        let connected = self.nodes.by_name.iter().filter(|(_, node)| node.connected);
+        for name in connected.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            self.tell_network(&name);
+        }
+    }
+
+    /// What is told from now on is how the peers are.
+    fn renew_peers(&mut self) {
         let peers = self.peers();
         if self.network.version == 0 || peers != self.network.peers {
             self.network.counter += 1;
             self.network.version = (self.epoch.0 << 32) + self.network.counter;
             self.network.peers = peers;
         }
-        let connected = self.nodes.by_name.iter().filter(|(_, node)| node.connected);
-        for name in connected.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
-            self.tell_network(&name);
+    }
+
+    /// A node that was never told the network is told it before its first pods, so that these have addresses of its range. Its peers may
+    /// be those that the others know so far.
+    pub(super) fn tell_range(&mut self, name: &NodeName) {
+        if self.is_acting() && self.nodes.get(name).is_some_and(|node| node.network == 0) {
+            if self.network.version == 0 {
+                self.renew_peers();
+            }
+            self.tell_network(name);
         }
     }
 

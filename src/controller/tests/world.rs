@@ -191,9 +191,13 @@ impl World {
         match effect {
             Effect::Assign { node, assignment } => {
                 self.assigns += 1;
-                let is_known = self.memory().notes.is_some_and(|notes| notes.nodes.contains_key(&node));
-                assert!(is_known || assignment.run.is_empty(), "{node} is told to run something before the memory names it");
-                self.agents.get_mut(&node).unwrap().assign(&assignment, self.now);
+                let noted = self.memory().notes.and_then(|notes| notes.nodes.get(&node).cloned());
+                let agent = self.agents.get_mut(&node).unwrap();
+                let is_idle = assignment.run.is_empty();
+                assert!(noted.is_some() || is_idle, "{node} is told to run something before the memory names it");
+                let lacks_range = noted.is_some_and(|notes| notes.pods.is_some()) && agent.network.is_none();
+                assert!(!lacks_range || is_idle, "{node} is told to run something before it knows its range");
+                agent.assign(&assignment, self.now);
             }
             Effect::Endpoints { node, set } => {
                 self.endpoint_effects += 1;

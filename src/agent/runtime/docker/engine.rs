@@ -160,9 +160,19 @@ impl Engine {
         if let Some(session) = self.current() {
             return Ok(session);
         }
-        let session = Arc::new(self.connect().await?);
-        self.set(Some(Arc::clone(&session)));
-        Ok(session)
+        loop {
+            let range = self.range();
+            let session = Arc::new(self.connect(range).await?);
+            // Another one may have been given meanwhile.
+            if self.range() == range {
+                self.set(Some(Arc::clone(&session)));
+                return Ok(session);
+            }
+        }
+    }
+
+    fn range(&self) -> Option<Cidr> {
+        *self.range.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets the session: the next call connects anew.
@@ -174,9 +184,8 @@ impl Engine {
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = session;
     }
 
-    async fn connect(&self) -> Result<Session, RuntimeError> {
+    async fn connect(&self, range: Option<Cidr>) -> Result<Session, RuntimeError> {
         let mut session = self.reach().await?;
-        let range = *self.range.lock().unwrap_or_else(PoisonError::into_inner);
         session.network = match network::ensure(self, &session, &self.cluster, range).await {
             Err(error @ RuntimeError::Unavailable { .. }) => return Err(error),
             outcome => outcome,
