@@ -23,6 +23,15 @@ impl Namespace {
         let file = File::open(format!("/run/netns/{}", self.0)).expect("the namespace");
         move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).expect("a move, which takes root");
     }
+
+    /// Does something in it, on a thread of its own.
+    pub(crate) fn play<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
+        let play = || {
+            self.enter();
+            act()
+        };
+        std::thread::scope(|scope| scope.spawn(play).join()).expect("the test succeeds")
+    }
 }
 
 impl Drop for Namespace {
@@ -33,12 +42,7 @@ impl Drop for Namespace {
 
 /// Plays a test within a namespace of its own.
 pub(crate) fn within(name: &str, test: impl FnOnce() + Send) {
-    let namespace = Namespace::new(name);
-    let play = || {
-        namespace.enter();
-        test();
-    };
-    std::thread::scope(|scope| scope.spawn(play).join()).expect("the test succeeds");
+    Namespace::new(name).play(test);
 }
 
 pub(crate) fn ip(args: &[&str]) {

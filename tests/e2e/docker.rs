@@ -17,13 +17,19 @@ fn web(replicas: u32, release: &str) -> String {
 
 /// Imports busybox as the test image, once per run.
 pub fn import_image() {
+    import_image_to(None);
+}
+
+/// The same to an Engine that is not the machine's.
+pub fn import_image_to(docker_host: Option<&str>) {
     let script = r#"set -e
         docker image inspect driftless-test/busybox:e2e >/dev/null 2>&1 && exit 0
         dir=$(mktemp -d); mkdir -p "$dir/bin" "$dir/tmp" "$dir/etc"
         cp "$(command -v busybox)" "$dir/bin/busybox"; ln -s busybox "$dir/bin/sh"
         tar -C "$dir" -c . | docker import - driftless-test/busybox:e2e >/dev/null
         rm -r "$dir""#;
-    let out = Command::new("sh").args(["-c", script]).output().expect("sh runs");
+    let engine = docker_host.map(|host| ("DOCKER_HOST", host));
+    let out = Command::new("sh").args(["-c", script]).envs(engine).output().expect("sh runs");
     assert!(out.status.success(), "importing busybox: {}", String::from_utf8_lossy(&out.stderr));
 }
 

@@ -31,6 +31,8 @@ pub struct Cluster {
     pub network: Option<PathBuf>,
     /// Further options of `driftless up`.
     pub options: Vec<String>,
+    /// As in `DOCKER_HOST`, for an Engine that is not the machine's.
+    pub docker_host: Option<String>,
     up: Option<Child>,
 }
 
@@ -42,8 +44,10 @@ impl Cluster {
             "e2e-{}",
             dir.path().file_name().expect("a name").to_string_lossy().rsplit('-').next().expect("a tail").to_lowercase()
         );
-        let (service_cidr, agents, network, options) = ("loopback", None, None, Vec::new());
-        let cluster = Self { dir, name, runtime, port: free_port(), service_cidr, agents, network, options, up: None };
+        let (service_cidr, options) = ("loopback", Vec::new());
+        let (agents, network, docker_host) = (None, None, None);
+        let cluster =
+            Self { dir, name, runtime, port: free_port(), service_cidr, agents, network, options, docker_host, up: None };
         git(cluster.dir.path(), &["init", "--quiet", "--bare", "--initial-branch=main", "repo.git"]);
         git(cluster.dir.path(), &["clone", "--quiet", "repo.git", "clone"]);
         git(&cluster.clone_dir(), &["checkout", "--quiet", "-B", "main"]);
@@ -108,6 +112,7 @@ impl Cluster {
         let log = File::options().create(true).append(true).open(self.log_file()).expect("a log file");
         let child = driftless()
             .args(self.up_args())
+            .envs(self.docker_host.iter().map(|host| ("DOCKER_HOST", host)))
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))
             .stderr(log)
@@ -243,7 +248,8 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         self.kill();
         kill_processes_of(&self.state_dir());
-        if self.runtime == "docker" {
+        // An Engine of the test's own takes its containers with it.
+        if self.runtime == "docker" && self.docker_host.is_none() {
             remove_containers(&self.name);
         }
         for entry in fs::read_dir("/run/driftless").into_iter().flatten().flatten() {
@@ -367,13 +373,20 @@ pub fn kill_9(pid: i32) {
 /// Ends every process whose environment or command line names the state directory: shims first, then what they ran.
 fn kill_processes_of(state_dir: &Path) {
     let needle = state_dir.to_string_lossy().into_owned();
+    kill_where(|process| {
+        let of = |file: &str| fs::read(process.join(file)).unwrap_or_default();
+        let text = [of("cmdline"), of("environ")].concat();
+        let cwd = fs::read_link(process.join("cwd")).unwrap_or_default();
+        String::from_utf8_lossy(&text).contains(&needle) || cwd.starts_with(state_dir)
+    });
+}
+
+/// Kills every process of which it is true, by its folder below `/proc`: three times over, for what is born meanwhile.
+pub fn kill_where(is_one: impl Fn(&Path) -> bool) {
     for _ in 0..3 {
         for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
             let Ok(pid) = entry.file_name().to_string_lossy().parse::<i32>() else { continue };
-            let of = |file: &str| fs::read(entry.path().join(file)).unwrap_or_default();
-            let text = [of("cmdline"), of("environ")].concat();
-            let cwd = fs::read_link(entry.path().join("cwd")).unwrap_or_default();
-            if String::from_utf8_lossy(&text).contains(&needle) || cwd.starts_with(state_dir) {
+            if is_one(&entry.path()) {
                 let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
             }
         }

@@ -51,10 +51,10 @@ fn an_announced_absence_reaches_the_controller_and_can_be_taken_back() {
 }
 
 /// A half of driftless, ended when it is dropped.
-struct Half(Child);
+pub struct Half(Child);
 
 impl Half {
-    fn start(cluster: &Cluster, args: &[&str]) -> Self {
+    pub fn start(cluster: &Cluster, args: &[&str]) -> Self {
         let log = fs::File::options().create(true).append(true).open(cluster.log_file()).expect("a log file");
         let mut command = driftless();
         command.args(args).args(["--cluster", &cluster.name, "--state-dir"]).arg(cluster.state_dir());
