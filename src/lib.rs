@@ -39,4 +39,6 @@ pub mod causes;
 
 pub mod clock;
 
+pub mod private_file;
+
 pub mod telemetry;

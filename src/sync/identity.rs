@@ -3,14 +3,14 @@
 //! It holds the cluster's id and the signing key. Everything else of a controller is rebuilt from git and from the agents; this is
 //! not, so a folder that is unreadable or incomplete is an error to a person's face, and nothing in it is ever overwritten.
 
+use crate::private_file::{self, FileError};
 use hkdf::Hkdf;
 use sha2::Sha256;
 use ssh_key::private::KeypairData;
 use ssh_key::rand_core::{OsRng, RngCore};
 use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey, PublicKey};
 use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -38,25 +38,9 @@ pub enum IdentityError {
         /// The file.
         missing: &'static str,
     },
-    /// A file cannot be read or made.
-    #[error("cannot {what} {}", path.display())]
-    Io {
-        /// `read` or `create`.
-        what: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// Others than the owner may read the private key.
-    #[error("{} may be read by others (mode {mode:04o})", path.display())]
-    Exposed {
-        /// The key's file.
-        path: PathBuf,
-        /// Its permissions.
-        mode: u32,
-    },
+    /// A file cannot be read or made, or others may read the private key.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A file does not hold what it should.
     #[error("{} is damaged: {detail}", path.display())]
     Damaged {
@@ -76,8 +60,7 @@ impl IdentityError {
                 "restore it from your backup; only if there is none, move {} away, and a new identity is made",
                 dir.display()
             ),
-            IdentityError::Io { .. } => "run Driftless as the owner of the state directory, on a disk with free space".into(),
-            IdentityError::Exposed { path, .. } => format!("chmod 600 {}", path.display()),
+            IdentityError::File(error) => error.hint(),
         })
     }
 }
@@ -105,8 +88,8 @@ impl Identity {
                 Some(_) => Self::load(dir),
                 None => Self::create(dir),
             },
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::create(dir),
-            Err(source) => Err(IdentityError::Io { what: "read", path: dir.to_owned(), source }),
+            Err(error) if error.kind() == ErrorKind::NotFound => Self::create(dir),
+            Err(error) => Err(FileError::reading(dir)(error).into()),
         }
     }
 
@@ -115,13 +98,18 @@ impl Identity {
     /// # Errors
     /// It is absent, incomplete, exposed or damaged.
     pub fn load(dir: &Path) -> Result<Self, IdentityError> {
-        let cluster_id = read(dir, CLUSTER_ID)?.trim().to_owned();
+        let incomplete = |missing| IdentityError::Incomplete { dir: dir.to_owned(), missing };
+        let path = dir.join(CLUSTER_ID);
+        let cluster_id = match fs::read_to_string(&path) {
+            Ok(text) => text.trim().to_owned(),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(incomplete(CLUSTER_ID)),
+            Err(error) => return Err(FileError::reading(&path)(error).into()),
+        };
         if cluster_id.is_empty() || cluster_id.contains(char::is_whitespace) {
-            return Err(IdentityError::Damaged { path: dir.join(CLUSTER_ID), detail: "it holds no id".into() });
+            return Err(IdentityError::Damaged { path, detail: "it holds no id".into() });
         }
         let path = dir.join(SIGNING_KEY);
-        let pem = read(dir, SIGNING_KEY)?;
-        refuse_exposed(&path)?;
+        let pem = private_file::read(&path)?.ok_or_else(|| incomplete(SIGNING_KEY))?;
         let key = PrivateKey::from_openssh(pem.as_bytes())
             .map_err(|error| IdentityError::Damaged { path: path.clone(), detail: error.to_string() })?;
         if key.algorithm() != Algorithm::Ed25519 || key.is_encrypted() {
@@ -130,7 +118,8 @@ impl Identity {
         Ok(Self { cluster_id, key })
     }
 
-    /// Makes a fresh identity beside the folder and renames it into place, so that it is there whole or not at all.
+    /// Makes a fresh identity beside the folder and renames it into place, so that it is there whole or not at all. Where another process
+    /// was faster, its identity is the one.
     fn create(dir: &Path) -> Result<Self, IdentityError> {
         let cluster_id = random_hex(16);
         let damaged = |error: ssh_key::Error| IdentityError::Damaged { path: dir.join(SIGNING_KEY), detail: error.to_string() };
@@ -146,17 +135,20 @@ impl Identity {
         ];
         let fresh = dir.with_extension(format!("new-{}", random_hex(4)));
         let write = || {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(&fresh)?;
-            write_new(&fresh.join(SIGNING_KEY), &private)?;
-            files.iter().try_for_each(|(name, text)| write_new(&fresh.join(name), text))?;
-            fs::rename(&fresh, dir)
+            private_file::make_folder(&fresh)?;
+            private_file::write_new(&fresh.join(SIGNING_KEY), &private)?;
+            files.iter().try_for_each(|(name, text)| private_file::write_new(&fresh.join(name), text).map(drop))
         };
-        write().map_err(|source| {
-            // Half of a fresh identity is of no use to anybody.
+        let placed = write().map(|()| fs::rename(&fresh, dir));
+        if !matches!(placed, Ok(Ok(()))) {
+            // A fresh identity elsewhere is of no use to anybody.
             let _ = fs::remove_dir_all(&fresh);
-            IdentityError::Io { what: "create", path: dir.to_owned(), source }
-        })?;
-        Ok(Self { cluster_id, key })
+        }
+        match placed? {
+            Ok(()) => Ok(Self { cluster_id, key }),
+            Err(error) if matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) => Self::load(dir),
+            Err(error) => Err(FileError::writing(dir)(error).into()),
+        }
     }
 
     /// The cluster's id: 32 hexadecimal digits.
@@ -208,36 +200,10 @@ fn random_hex(bytes: usize) -> String {
     buffer.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn read(dir: &Path, name: &'static str) -> Result<Zeroizing<String>, IdentityError> {
-    let path = dir.join(name);
-    fs::read_to_string(&path).map(Zeroizing::new).map_err(|source| {
-        let absent = source.kind() == io::ErrorKind::NotFound;
-        if absent {
-            IdentityError::Incomplete { dir: dir.to_owned(), missing: name }
-        } else {
-            IdentityError::Io { what: "read", path, source }
-        }
-    })
-}
-
-fn refuse_exposed(path: &Path) -> Result<(), IdentityError> {
-    let metadata = fs::metadata(path).map_err(|source| IdentityError::Io { what: "read", path: path.to_owned(), source })?;
-    let mode = metadata.permissions().mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        return Err(IdentityError::Exposed { path: path.to_owned(), mode });
-    }
-    Ok(())
-}
-
-fn write_new(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn an_identity_is_made_once_and_read_back_the_same() {
@@ -251,6 +217,16 @@ mod tests {
         assert_ne!(made.digest_key(), [0; 32]);
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&dir), mode(&dir.join(SIGNING_KEY))), (0o700, 0o600));
+    }
+
+    #[test]
+    fn of_two_that_make_one_at_the_same_moment_both_have_that_of_the_first() {
+        let state = tempfile::tempdir().unwrap();
+        let dir = state.path().join("identity");
+        let first = Identity::create(&dir).unwrap();
+        let second = Identity::create(&dir).unwrap();
+        assert_eq!((first.cluster_id(), first.fingerprint()), (second.cluster_id(), second.fingerprint()));
+        assert_eq!(fs::read_dir(state.path()).unwrap().count(), 1, "nothing of the other one is left");
     }
 
     #[test]
@@ -281,7 +257,7 @@ mod tests {
         Identity::load_or_create(&dir).unwrap();
         let key = dir.join(SIGNING_KEY);
         fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(matches!(Identity::load(&dir), Err(IdentityError::Exposed { mode: 0o644, .. })));
+        assert!(matches!(Identity::load(&dir), Err(IdentityError::File(FileError::Exposed { mode: 0o644, .. }))));
         fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
         fs::write(&key, "not a key").unwrap();
         assert!(matches!(Identity::load(&dir), Err(IdentityError::Damaged { .. })));

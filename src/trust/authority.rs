@@ -6,8 +6,9 @@
 //! that it issued has ended; then it is forgotten by everyone who has renewed, which by then is everyone.
 
 use super::certificate::{CLOCK_MARGIN, CONTROLLER_NAME, Described, fingerprint, key_fingerprint, node_name};
-use super::{TrustError, files, random};
+use super::{TrustError, random};
 use crate::model::{KeyFingerprint, Moment, NodeName};
+use crate::private_file;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
     IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ED25519, PublicKeyData, SanType, SerialNumber,
@@ -80,7 +81,7 @@ impl Authorities {
         let mut generations = Vec::new();
         for generation in 1..GENERATIONS_MAX {
             let path = path_of(dir, generation);
-            let Some(text) = files::read(&path)? else {
+            let Some(text) = private_file::read(&path)? else {
                 // The oldest may have been taken away by whoever wants them forgotten.
                 if generations.is_empty() && generation < 32 { continue } else { break }
             };
@@ -229,7 +230,7 @@ fn add(dir: &Path, cluster_id: &str, before: Option<&Authority>, generation: usi
     let cross = before.map(|before| params.signed_by(&key, &before.issuer)).transpose()?;
     let text =
         zeroize::Zeroizing::new([key.serialize_pem(), root.pem(), cross.map(|cross| cross.pem()).unwrap_or_default()].concat());
-    files::write_new(&path_of(dir, generation), &text)?;
+    private_file::write_new(&path_of(dir, generation), &text)?;
     Ok(())
 }
 

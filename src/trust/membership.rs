@@ -1,10 +1,11 @@
 //! `agent/identity/`: a node's key, and its membership of a cluster once it has joined.
 
+use super::TrustError;
 use super::authority::Credentials;
 use super::certificate::key_fingerprint;
 use super::node::NodeIdentity;
-use super::{TrustError, files};
 use crate::model::KeyFingerprint;
+use crate::private_file;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::{CertificateParams, KeyPair, PKCS_ED25519, PublicKeyData};
@@ -38,13 +39,13 @@ impl Membership {
     /// # Errors
     /// It cannot be written, or the key is exposed or damaged.
     pub fn open(dir: &Path) -> Result<Self, TrustError> {
-        files::make_folder(dir)?;
+        private_file::make_folder(dir)?;
         let path = dir.join(KEY);
-        if files::read(&path)?.is_none() {
+        if private_file::read(&path)?.is_none() {
             let fresh = Zeroizing::new(KeyPair::generate_for(&PKCS_ED25519)?.serialize_pem());
-            files::write_new(&path, &fresh)?;
+            private_file::write_new(&path, &fresh)?;
         }
-        let text = files::read(&path)?.unwrap_or_default();
+        let text = private_file::read(&path)?.unwrap_or_default();
         let damaged = |error: rcgen::Error| TrustError::Damaged { path, detail: error.to_string() };
         Ok(Self { dir: dir.to_owned(), key: KeyPair::from_pem(&text).map_err(damaged)? })
     }
@@ -81,13 +82,13 @@ impl Membership {
     /// # Errors
     /// The disk refuses.
     pub fn keep(&self, credentials: &Credentials) -> Result<(), TrustError> {
-        files::replace(&self.dir.join(ROOTS), &pem(&credentials.roots))?;
-        files::replace(&self.dir.join(CERTIFICATE), &pem(&credentials.chain))
+        private_file::replace(&self.dir.join(ROOTS), &pem(&credentials.roots))?;
+        Ok(private_file::replace(&self.dir.join(CERTIFICATE), &pem(&credentials.chain))?)
     }
 
     fn certificates(&self, name: &str) -> Result<Option<Vec<CertificateDer<'static>>>, TrustError> {
         let path = self.dir.join(name);
-        let Some(text) = files::read(&path)? else { return Ok(None) };
+        let Some(text) = private_file::read(&path)? else { return Ok(None) };
         let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
         match read {
             Ok(certificates) if !certificates.is_empty() => Ok(Some(certificates)),

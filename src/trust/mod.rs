@@ -17,7 +17,6 @@
 
 mod authority;
 mod certificate;
-mod files;
 mod membership;
 mod node;
 #[cfg(test)]
@@ -34,7 +33,7 @@ pub use token::{Token, TokenSecret};
 pub use token_store::{NewToken, StoredToken, TokenStore};
 pub use verify::{WrongAuthority, pinned_config};
 
-use std::io;
+use crate::private_file::FileError;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
@@ -43,25 +42,9 @@ use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrustError {
-    /// A file cannot be read or made.
-    #[error("cannot {what} {}", path.display())]
-    Io {
-        /// `read` or `write`.
-        what: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// Others than the owner may read a file with a key or a token.
-    #[error("{} may be read by others (mode {mode:04o})", path.display())]
-    Exposed {
-        /// The file.
-        path: PathBuf,
-        /// Its permissions.
-        mode: u32,
-    },
+    /// A file with a key or a token cannot be read or made, or others may read it.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A file does not hold what it should.
     #[error("{} is damaged: {detail}", path.display())]
     Damaged {
@@ -92,8 +75,7 @@ impl TrustError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            TrustError::Io { .. } => "run Driftless as the owner of the state directory, on a disk with free space".to_owned(),
-            TrustError::Exposed { path, .. } => format!("chmod 600 {}", path.display()),
+            TrustError::File(error) => error.hint(),
             TrustError::Damaged { path, .. } => format!("restore it from your backup, or move {} away", path.display()),
             TrustError::Rotating => "rotate again after a day".to_owned(),
             TrustError::NoToken => {

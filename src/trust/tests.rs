@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::model::{JoinRefusal, Moment, NodeName};
+use crate::private_file::FileError;
 use std::collections::BTreeMap;
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
@@ -87,7 +89,7 @@ fn the_authority_is_made_once_and_only_its_owner_may_read_it() {
     let path = cluster.folder.path().join("ca-1.pem");
     assert_eq!(mode(&path), 0o600);
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).expect("set");
-    assert!(matches!(Authorities::load(cluster.folder.path()), Err(TrustError::Exposed { mode: 0o640, .. })));
+    assert!(matches!(Authorities::load(cluster.folder.path()), Err(TrustError::File(FileError::Exposed { mode: 0o640, .. }))));
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("set");
     std::fs::write(&path, "nothing").expect("written");
     let refused = Authorities::load_or_create(cluster.folder.path(), "c1", now());

@@ -3,9 +3,10 @@
 //! The command that makes tokens and the controller that redeems them share the folder, under a lock. A use is written before it
 //! counts, so a token cannot be used once more after a crash.
 
+use super::TrustError;
 use super::token::{Token, TokenSecret};
-use super::{TrustError, files};
 use crate::model::{JoinRefusal, Moment, NodeName, rfc3339_always};
+use crate::private_file::{self, FileError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -75,9 +76,8 @@ impl TokenStore {
         let NewToken { ttl, uses, labels, node } = new;
         let stored =
             StoredToken { id: secret.id.clone(), digest: secret.digest(), expires: now + ttl, uses_left: uses, labels, node };
-        if !files::write_new(&self.path(&stored.id), &text(&stored))? {
-            let source = io::ErrorKind::AlreadyExists.into();
-            return Err(TrustError::Io { what: "write", path: self.path(&stored.id), source });
+        if !private_file::write_new(&self.path(&stored.id), &text(&stored))? {
+            return Err(FileError::writing(&self.path(&stored.id))(io::ErrorKind::AlreadyExists.into()).into());
         }
         Ok(Token { secret, authority })
     }
@@ -103,7 +103,7 @@ impl TokenStore {
             return Ok(false);
         }
         let path = self.path(id);
-        fs::remove_file(&path).map_err(|source| TrustError::Io { what: "write", path, source })?;
+        fs::remove_file(&path).map_err(FileError::writing(&path))?;
         Ok(true)
     }
 
@@ -123,7 +123,7 @@ impl TokenStore {
         let stored = stored.filter(|stored| stored.digest == secret.digest()).ok_or(JoinRefusal::TokenUnknown)?;
         judge(&stored, node, now)?;
         let used = StoredToken { uses_left: stored.uses_left - 1, ..stored };
-        files::replace(&self.path(&used.id), &text(&used)).map_err(unusable)?;
+        private_file::replace(&self.path(&used.id), &text(&used)).map_err(TrustError::from).map_err(unusable)?;
         Ok(used.labels)
     }
 
@@ -133,11 +133,11 @@ impl TokenStore {
 
     /// The ids of all files: what a stranger says is compared with these, and never made into a path.
     fn ids(&self) -> Result<Vec<String>, TrustError> {
-        let failed = |source| TrustError::Io { what: "read", path: self.0.clone(), source };
+        let failed = FileError::reading(&self.0);
         let entries = match fs::read_dir(&self.0) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(failed(error)),
+            Err(error) => return Err(failed(error).into()),
         };
         let names = entries.take(TOKENS_MAX).map(|entry| entry.map(|entry| entry.file_name()));
         let names = names.collect::<Result<Vec<_>, _>>().map_err(failed)?;
@@ -147,7 +147,7 @@ impl TokenStore {
 
     fn read(&self, id: &str) -> Result<Option<StoredToken>, TrustError> {
         let path = self.path(id);
-        let Some(text) = files::read(&path)? else { return Ok(None) };
+        let Some(text) = private_file::read(&path)? else { return Ok(None) };
         let damaged = |error: serde_json::Error| TrustError::Damaged { path, detail: error.to_string() };
         serde_json::from_str(&text).map(Some).map_err(damaged)
     }
@@ -156,19 +156,19 @@ impl TokenStore {
     fn sweep(&self, now: Moment) -> Result<(), TrustError> {
         for stored in self.list()?.iter().filter(|stored| now.since(stored.expires) > KEPT) {
             let path = self.path(&stored.id);
-            fs::remove_file(&path).map_err(|source| TrustError::Io { what: "write", path, source })?;
+            fs::remove_file(&path).map_err(FileError::writing(&path))?;
         }
         Ok(())
     }
 
     fn lock(&self) -> Result<File, TrustError> {
-        files::make_folder(&self.0)?;
+        private_file::make_folder(&self.0)?;
         let path = self.0.join("lock");
         let lock = |path: &Path| {
             let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
             file.lock().map(|()| file)
         };
-        lock(&path).map_err(|source| TrustError::Io { what: "write", path, source })
+        Ok(lock(&path).map_err(FileError::writing(&path))?)
     }
 }
 
