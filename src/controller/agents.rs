@@ -106,9 +106,14 @@ impl Controller {
             }
             return;
         }
+        let is_known = self.placements.is_unclaimed_on(&uid, name);
+        if self.placements.unclaimed.contains_key(&uid) && !is_known {
+            // A pod is on one node, and the one that told of it first has it.
+            return;
+        }
         if adopt && self.inputs.knows(&report.workload) {
             self.adopt(name, report);
-        } else if adopt || self.placements.unclaimed.contains_key(&uid) {
+        } else if adopt || is_known {
             self.placements.unclaimed.insert(uid, (name.clone(), report));
         }
     }
@@ -192,7 +197,7 @@ impl Controller {
             self.hear_pod(name, pod, false);
         }
         for (uid, usage) in report.usage {
-            if let Some(placement) = self.placements.get_mut(&uid) {
+            if let Some(placement) = self.placements.get_mut(&uid).filter(|placement| placement.node == *name) {
                 placement.usage = Some((usage, self.now));
             }
         }
@@ -212,7 +217,9 @@ impl Controller {
             self.hear_volumes(name, volumes);
         }
         for uid in report.gone {
-            self.placements.unclaimed.remove(&uid);
+            if self.placements.is_unclaimed_on(&uid, name) {
+                self.placements.unclaimed.remove(&uid);
+            }
             if self.placements.get(&uid).is_some_and(|placement| placement.node == *name) {
                 self.gone(&uid);
             }
@@ -223,7 +230,8 @@ impl Controller {
     fn note_event(&mut self, name: &NodeName, event: PodEvent) {
         let PodEvent { pod, warning, reason, message } = event;
         let node = about_node(name);
-        let (about, pod) = match pod.map(|uid| self.placements.get(&uid)) {
+        let own = |uid: PodUid| self.placements.get(&uid).filter(|placement| placement.node == *name);
+        let (about, pod) = match pod.map(own) {
             None => (&node, None),
             Some(Some(placement)) => (&placement.run.workload, Some(placement.run.name.as_str())),
             Some(None) => return,

@@ -219,6 +219,11 @@ impl Placements {
         self.pods.get_mut(uid)
     }
 
+    /// Whether it was this node that told of a pod that nobody knows.
+    pub(super) fn is_unclaimed_on(&self, uid: &PodUid, node: &NodeName) -> bool {
+        self.unclaimed.get(uid).is_some_and(|(holder, _)| holder == node)
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Placement> {
         self.pods.values()
     }

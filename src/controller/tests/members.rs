@@ -1,6 +1,6 @@
 //! Who is a member of the cluster, and the way out of a node that a commit removes.
 
-use super::world::{World, node};
+use super::world::{FakeAgent, World, node};
 use crate::controller::Event;
 use crate::model::*;
 use std::collections::BTreeMap;
@@ -114,4 +114,60 @@ fn a_controller_that_starts_with_a_removed_node_in_its_memory_gives_it_up() {
     world.seconds(90);
     assert_eq!(world.progress("StatefulSet/db"), Progress::Done);
     assert!(world.core.view().pods.iter().all(|pod| pod.node == node("n1")));
+}
+
+/// All that an agent could say of a pod.
+fn forged(report: PodReport) -> Report {
+    let uid = report.uid;
+    let usage = PodUsage { cpu_milli: Some(64_000), ..PodUsage::default() };
+    let event = PodEvent { pod: Some(uid), warning: true, reason: "Forged".to_owned(), message: "by another node".to_owned() };
+    let report = PodReport { phase: PodPhase::Failed, ready: false, ..report };
+    Report {
+        pods: vec![report],
+        gone: vec![uid],
+        usage: BTreeMap::from([(uid, usage)]),
+        events: vec![event],
+        ..Report::default()
+    }
+}
+
+fn pod_of(world: &World, name: &str) -> PodView {
+    world.core.view().pods.iter().find(|pod| pod.node == node(name)).expect("a pod").clone()
+}
+
+#[test]
+fn a_node_can_say_nothing_of_a_pod_of_another_node() {
+    let mut world = World::new(&["n1", "n2"]);
+    world.push("deployment web a 2");
+    world.seconds(10);
+    let before = pod_of(&world, "n1");
+    world.report("n2", forged(before.report.clone().expect("a report")));
+    assert_eq!(pod_of(&world, "n1"), before);
+    assert!(!world.core.view().events.iter().any(|event| event.reason == "Forged"));
+
+    let stolen = world.agents[&node("n1")].pods.clone();
+    world.agents.get_mut(&node("n2")).expect("an agent").pods.extend(stolen);
+    world.hello(&node("n2"));
+    assert_eq!(pod_of(&world, "n1"), before, "nor when it says hello");
+}
+
+#[test]
+fn a_pod_that_nobody_knows_stays_with_the_node_that_told_of_it_first() {
+    let mut world = World::new(&["n1"]);
+    world.push("deployment web a 1");
+    world.seconds(10);
+    world.restart(true);
+    world.greet();
+    world.push("deployment other a 0");
+    world.seconds(60);
+    let before = pod_of(&world, "n1");
+    assert_eq!(before.told, None, "it is unclaimed");
+    world.agents.insert(node("n2"), FakeAgent::new());
+    world.hello(&node("n2"));
+    world.report("n2", forged(before.report.clone().expect("a report")));
+    assert_eq!(pod_of(&world, "n1").report, before.report);
+    let stolen = world.agents[&node("n1")].pods.clone();
+    world.agents.get_mut(&node("n2")).expect("an agent").pods = stolen;
+    world.hello(&node("n2"));
+    assert_eq!(pod_of(&world, "n1").report, before.report);
 }
