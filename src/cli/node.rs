@@ -6,7 +6,7 @@ use crate::agent::net::dns::{NameLimits, NamesSettings, Resolvers};
 use crate::agent::runtime::Runtime;
 use crate::agent::runtime::docker::{Docker, DockerSettings, socket_of};
 use crate::agent::runtime::process::{ProcessRuntime, ProcessSettings};
-use crate::model::{Allows, Amounts, NodeFacts, NodeName, Quantity, RuntimeKind};
+use crate::model::{Allows, Amounts, NODE_PORTS, NodeFacts, NodeName, Quantity, RuntimeKind};
 use clap::ValueEnum;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::DirBuilder;
@@ -26,8 +26,8 @@ pub(super) const HOST_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// The largest part of the memory that is kept from pods.
 const RESERVE_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
-/// Ports for host processes where the kernel does not say which ones it gives to clients.
-const PORTS: RangeInclusive<u16> = 20_000..=32_767;
+/// Ports for host processes where the kernel does not say which ones it gives to clients: below those that Services have on every node.
+const PORTS: RangeInclusive<u16> = 20_000..=*NODE_PORTS.start() - 1;
 
 /// How long Docker may take to answer before it counts as absent.
 const DOCKER_ANSWER: Duration = Duration::from_secs(5);
@@ -380,7 +380,7 @@ mod tests {
 
     #[test]
     fn ports_for_processes_lie_outside_the_range_of_clients() {
-        assert_eq!(ports_beside("32768\t60999\n"), 20_000..=32_767);
+        assert_eq!(ports_beside("32768\t60999\n"), 20_000..=29_999);
         assert_eq!(ports_beside("1024\t60999\n"), 61_000..=65_535);
         assert_eq!(ports_beside("25000 60999"), 20_000..=24_999);
         assert_eq!(ports_beside("nonsense"), PORTS);
