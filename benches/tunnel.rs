@@ -7,12 +7,13 @@
 
 #![expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a benchmark reads the clock and prints")]
 
+#[path = "../tests/contract/peers.rs"]
+mod peers;
+
 use driftless::agent::net::tunnel::{Limits, Timings, Tunnel};
 use driftless::agent::net::{ExtraAddress, Proxy, Setup};
 use driftless::clock;
-use driftless::model::{
-    Backend, Cidr, EndpointPort, EndpointSet, Kind, NodeName, NodeNetwork, ObjectKey, Peer, PodUid, Protocol,
-};
+use driftless::model::{Backend, EndpointPort, EndpointSet, Kind, NodeName, NodeNetwork, ObjectKey, PodUid, Protocol};
 use driftless::trust::{Authorities, Membership, NODE_LIFE, Request};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -264,20 +265,11 @@ fn tunnel(folder: &Path, name: &str) -> Tunnel {
 }
 
 fn network(folder: &Path) -> NodeNetwork {
-    let cidr = |text: &str| text.parse::<Cidr>().expect("a range");
     let peer = |(name, (_, address)): (&str, (&str, &str))| {
         let key = Membership::open(&folder_of(folder, name)).expect("a folder").key();
-        let address = SocketAddr::new(address.parse().expect("an address"), TUNNEL);
-        (NodeName::new(name), Peer { addresses: vec![address], pods: None, key: Some(key) })
+        (NodeName::new(name), SocketAddr::new(address.parse().expect("an address"), TUNNEL), key)
     };
-    NodeNetwork {
-        version: 1,
-        pods: cidr("10.244.0.0/24"),
-        cluster_pods: cidr("10.244.0.0/16"),
-        services: cidr("10.96.0.0/16"),
-        domain: "cluster.local".to_owned(),
-        peers: ["n1", "n2"].into_iter().zip(HOSTS).map(peer).collect(),
-    }
+    peers::network(["n1", "n2"].into_iter().zip(HOSTS).map(peer))
 }
 
 /// A Service of two ports that leads to the pod on the second host.

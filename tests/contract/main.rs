@@ -32,6 +32,7 @@ mod kubectl_yaml;
 mod namespace;
 mod network;
 mod other_engines;
+mod peers;
 mod pod_network;
 mod process;
 mod process_only;

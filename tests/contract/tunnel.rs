@@ -1,12 +1,13 @@
 //! The tunnel between hosts that are network namespaces of this machine, with firewalls in between: every way that nodes find to each
 //! other, with the controller's real relay. Needs root, `ip` and `nft`.
 
+use crate::peers;
 use driftless::agent::net::tunnel::{CallId, Limits, Path as Way, Timings, Tunnel};
 use driftless::agent::net::{Reach, Target};
 use driftless::clock;
 use driftless::model::{
-    Backend, Cidr, EndpointPort, EndpointSet, Epoch, Hello, KeyFingerprint, Kind, NetworkEcho, NodeName, NodeNetwork, ObjectKey,
-    Peer, PodUid, Protocol, Roll,
+    Backend, EndpointPort, EndpointSet, Epoch, Hello, KeyFingerprint, Kind, NetworkEcho, NodeName, NodeNetwork, ObjectKey,
+    PodUid, Protocol, Roll,
 };
 use driftless::trust::{Authorities, Membership, NODE_LIFE, NodeIdentity, Request};
 use driftless::wire::server::{self, ServerSettings};
@@ -304,20 +305,11 @@ fn hello(name: &str) -> Hello {
 
 /// The network as a node is told it: everybody says an address, whether it is of use or not.
 fn network(of: &str, identities: &BTreeMap<&str, (NodeIdentity, KeyFingerprint)>) -> NodeNetwork {
-    let cidr = |text: &str| text.parse::<Cidr>().unwrap();
     let others = identities.iter().filter(|(name, _)| **name != of);
     let peer = |(name, (_, key)): (&&str, &(NodeIdentity, KeyFingerprint))| {
-        let at = SocketAddr::new(address(name).parse().unwrap(), TUNNEL);
-        (NodeName::new(*name), Peer { addresses: vec![at], pods: None, key: Some(key.clone()) })
+        (NodeName::new(*name), SocketAddr::new(address(name).parse().unwrap(), TUNNEL), key.clone())
     };
-    NodeNetwork {
-        version: 1,
-        pods: cidr("10.244.0.0/24"),
-        cluster_pods: cidr("10.244.0.0/16"),
-        services: cidr("10.96.0.0/16"),
-        domain: "cluster.local".to_owned(),
-        peers: others.map(peer).collect(),
-    }
+    peers::network(others.map(peer))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
