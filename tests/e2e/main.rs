@@ -18,6 +18,7 @@ mod join;
 mod journal;
 mod kinds;
 mod lifecycle;
+mod listeners;
 mod main_job;
 mod manifests;
 mod names;
