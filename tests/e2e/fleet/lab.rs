@@ -136,9 +136,7 @@ impl Lab {
         let program = env!("CARGO_BIN_EXE_driftless");
         let path = driftless().get_envs().find(|(name, _)| *name == "PATH").and_then(|(_, value)| value.map(ToOwned::to_owned));
         let log = self.log(who);
-        self.hosts[host - 1]
-            .holder
-            .command(program)
+        self.command(host, program)
             .args(arguments)
             .env("NO_COLOR", "1")
             .env("PATH", path.expect("a path"))
@@ -239,6 +237,16 @@ impl Lab {
         address
     }
 
+    /// A command that will run on a host.
+    pub fn command(&self, host: usize, program: &str) -> Command {
+        self.hosts[host - 1].holder.command(program)
+    }
+
+    /// The process of a host's agent, which must run.
+    pub fn agent_pid(&self, host: usize) -> u32 {
+        self.hosts[host - 1].agent.as_ref().expect("an agent").id()
+    }
+
     /// The nodes that are ready, if there are so many.
     pub fn ready_nodes(&self, count: usize) -> Result<(), String> {
         let nodes = self.cluster.json("/api/v1/nodes")?;
@@ -257,11 +265,10 @@ impl Lab {
 
     /// SIGTERM to an agent, and its end.
     pub fn stop_agent(&mut self, host: usize) {
-        if let Some(mut child) = self.hosts[host - 1].agent.take() {
-            let status = Command::new("kill").arg(child.id().to_string()).status().expect("kill runs");
-            assert!(status.success());
-            child.wait().expect("an end");
-        }
+        let status = Command::new("kill").arg(self.agent_pid(host).to_string()).status().expect("kill runs");
+        assert!(status.success());
+        let mut child = self.hosts[host - 1].agent.take().expect("an agent");
+        child.wait().expect("an end");
     }
 
     /// Restarts an agent in an orderly way, and waits until the controller hears it again.
