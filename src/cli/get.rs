@@ -181,14 +181,14 @@ async fn print_tables(client: &Client, args: &GetArgs, wanted: &[Ask]) -> CliRes
     let rendered: Vec<String> =
         tables.iter().filter_map(|(resource, tables)| rendered(*resource, tables, args, several)).collect();
     if rendered.is_empty() {
-        note(&nothing_found(args));
+        note(&nothing_found(args, tables.iter().any(|(resource, _)| resource.facts().namespaced)));
     }
     write_stdout(&rendered.join("\n"))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn nothing_found(args: &GetArgs) -> String {
-    if args.wanted.all_namespaces {
+fn nothing_found(args: &GetArgs, namespaced: bool) -> String {
+    if args.wanted.all_namespaces || !namespaced {
         return "No resources found".into();
     }
     format!(

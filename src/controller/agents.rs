@@ -469,7 +469,7 @@ pub(super) fn spoken(duration: Duration) -> String {
     }
 }
 
-/// A node is no object of the repo; its events are listed under its name.
+/// What an event of a node is about, whether or not the repo has a manifest for it.
 pub(super) fn about_node(name: &NodeName) -> ObjectKey {
-    ObjectKey::new(Kind::Namespace, "", name.as_str())
+    ObjectKey::new(Kind::Node, "", name.as_str())
 }

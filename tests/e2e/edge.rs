@@ -16,7 +16,7 @@ impl Part {
     fn start(cluster: &Cluster, name: &str, args: &[String]) -> Self {
         let log = File::options().create(true).append(true).open(cluster.log_file()).expect("a log file");
         let mut command = driftless();
-        command.args(args).args(["--cluster", &cluster.name, "--state-dir"]).arg(cluster.dir.path().join(name));
+        command.args(args).args(["--cluster", &cluster.name, "--state-dir"]).arg(cluster.state_dir().join(name));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         Self(command.spawn().expect("driftless starts"))
     }
@@ -58,7 +58,7 @@ impl Site {
 
     /// A host that joins with a token that has these labels, and whose agent says that it serves Ingress.
     fn join(&self, node: &str, labels: &[&str]) -> (Vec<String>, SocketAddr, SocketAddr) {
-        let state = self.cluster.dir.path().join("controller");
+        let state = self.cluster.state_dir().join("controller");
         let made = driftless().args(["token", "create"]).args(labels).arg("--state-dir").arg(state).output();
         let made = made.expect("driftless runs");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
