@@ -27,21 +27,21 @@ fn a_rolling_update_replaces_pods_one_by_one_and_each_leaves_its_service_first()
           5.010 n1 run web-4570d6-svkrb
           5.010 n1 run web-4570d6-9fj6l
           5.010 n2 run web-4570d6-5bn7m
-          5.219 service web leads to web-4570d6-5bn7m
-          5.219 service web leads to web-4570d6-5bn7m, web-4570d6-9fj6l, web-4570d6-svkrb
-          5.219 audit converged: 2 objects in shop: 2 created
+          5.216 service web leads to web-4570d6-9fj6l, web-4570d6-svkrb
+          5.217 service web leads to web-4570d6-5bn7m, web-4570d6-9fj6l, web-4570d6-svkrb
+          5.217 audit converged: 2 objects in shop: 2 created
     > deploy web 3 app:v2
          15.000 push c0000002 "web"
     > wait 30s
          15.010 audit planned: shop/web: rolling out 3 pods, app:v1 → v2
          15.010 n2 run web-fda7a3-d57bp
-         15.213 service web leads to web-4570d6-5bn7m, web-4570d6-svkrb, web-fda7a3-d57bp
-         17.265 n1 stop web-4570d6-9fj6l: Replaced
-         17.721 n1 run web-fda7a3-5h8zn
-         17.929 service web leads to web-4570d6-svkrb, web-fda7a3-5h8zn, web-fda7a3-d57bp
-         19.980 n2 stop web-4570d6-5bn7m: Replaced
-         20.437 n2 run web-fda7a3-4j4pg
-         20.643 service web leads to web-fda7a3-4j4pg, web-fda7a3-5h8zn, web-fda7a3-d57bp
+         15.213 service web leads to web-4570d6-9fj6l, web-4570d6-svkrb, web-fda7a3-d57bp
+         17.265 n2 stop web-4570d6-5bn7m: Replaced
+         17.721 n2 run web-fda7a3-4nqpp
+         17.929 service web leads to web-4570d6-svkrb, web-fda7a3-4nqpp, web-fda7a3-d57bp
+         19.980 n1 stop web-4570d6-9fj6l: Replaced
+         20.437 n1 run web-fda7a3-45lmm
+         20.643 service web leads to web-fda7a3-45lmm, web-fda7a3-4nqpp, web-fda7a3-d57bp
          22.693 n1 stop web-4570d6-svkrb: Replaced
          23.151 audit converged: shop/web: rolled out 3 pods, app:v1 → v2
     "#);
@@ -75,8 +75,8 @@ fn a_failed_rollout_keeps_the_old_pods_and_a_revert_heals_it() {
           5.010 n1 run web-4570d6-svkrb
           5.010 n1 run web-4570d6-5bn7m
           5.010 n1 run web-4570d6-9fj6l
-          5.215 service web leads to web-4570d6-5bn7m, web-4570d6-9fj6l, web-4570d6-svkrb
-          5.215 audit converged: 2 objects in shop: 2 created
+          5.216 service web leads to web-4570d6-5bn7m, web-4570d6-9fj6l, web-4570d6-svkrb
+          5.216 audit converged: 2 objects in shop: 2 created
     > deploy web 3 unready:v2
          15.000 push c0000002 "web"
     > wait 90s
@@ -95,7 +95,7 @@ fn a_failed_rollout_keeps_the_old_pods_and_a_revert_heals_it() {
     > wait 30s
         105.010 audit planned: shop/web: rolling out 3 pods, unready:v2 → app:v1
         105.010 n1 stop web-4ca52f-8hs66: RolledBack
-        105.464 audit converged: shop/web: rolled out 3 pods, unready:v2 → app:v1
+        105.465 audit converged: shop/web: rolled out 3 pods, unready:v2 → app:v1
     > pods
       Deployment shop/web: 3/3 ready, 3 updated, Done
       web-4570d6-svkrb on n1: Running, ready true
@@ -131,8 +131,8 @@ fn blue_green_waits_for_its_promotion_and_switches_at_once() {
           5.010 audit planned: 2 objects in shop: rolling out (2 created)
           5.010 n1 run api-67fa8d-qbf7j
           5.010 n1 run api-67fa8d-5cslk
-          5.215 service api leads to api-67fa8d-5cslk, api-67fa8d-qbf7j
-          5.215 audit converged: 2 objects in shop: 2 created
+          5.216 service api leads to api-67fa8d-5cslk, api-67fa8d-qbf7j
+          5.216 audit converged: 2 objects in shop: 2 created
     > rollout api 2 app:v2 manual
          15.000 push c0000002 "api"
     > wait 30s
@@ -154,7 +154,7 @@ fn blue_green_waits_for_its_promotion_and_switches_at_once() {
          45.010 audit planned: shop/api: updating Rollout
          50.010 n1 stop api-67fa8d-qbf7j: Replaced
          50.010 n1 stop api-67fa8d-5cslk: Replaced
-         50.467 audit converged: shop/api: updated Rollout
+         50.465 audit converged: shop/api: updated Rollout
     > pods
       Rollout shop/api: 2/2 ready, 2 updated, Done
       api-91e76a-bv7dl on n1: Running, ready true
@@ -188,22 +188,22 @@ fn what_is_killed_or_deleted_comes_back() {
           5.010 audit planned: 2 objects in shop: rolling out (2 created)
           5.010 n1 run web-4570d6-svkrb
           5.010 n1 run web-4570d6-5bn7m
-          5.215 service web leads to web-4570d6-5bn7m, web-4570d6-svkrb
-          5.215 audit converged: 2 objects in shop: 2 created
+          5.216 service web leads to web-4570d6-5bn7m, web-4570d6-svkrb
+          5.216 audit converged: 2 objects in shop: 2 created
     > kill n1
          15.000 shop_web-4570d6-5bn7m_main on n1 is killed
     > wait 30s
-         15.004 service web leads to web-4570d6-svkrb
-         15.203 service web leads to web-4570d6-5bn7m, web-4570d6-svkrb
+         15.003 service web leads to web-4570d6-svkrb
+         15.201 service web leads to web-4570d6-5bn7m, web-4570d6-svkrb
     > delete n1
-         45.000 shop_web-4570d6-5bn7m_main on n1 is deleted by a stranger
+         45.000 shop_web-4570d6-svkrb_main on n1 is deleted by a stranger
     > wait 30s
-         45.056 service web leads to web-4570d6-svkrb
-         55.203 service web leads to web-4570d6-5bn7m, web-4570d6-svkrb
+         45.054 service web leads to web-4570d6-5bn7m
+         45.204 service web leads to web-4570d6-5bn7m, web-4570d6-svkrb
     > pods
       Deployment shop/web: 2/2 ready, 2 updated, Done
-      web-4570d6-svkrb on n1: Running, ready true
-      web-4570d6-5bn7m on n1: Running, ready true, restarts 2
+      web-4570d6-svkrb on n1: Running, ready true, restarts 1
+      web-4570d6-5bn7m on n1: Running, ready true, restarts 1
     "#);
 }
 
@@ -234,26 +234,26 @@ fn a_controller_that_crashes_in_the_middle_of_a_rollout_goes_on_with_it() {
           5.010 n1 run web-4570d6-svkrb
           5.010 n1 run web-4570d6-9fj6l
           5.010 n2 run web-4570d6-5bn7m
-          5.219 service web leads to web-4570d6-5bn7m
-          5.219 service web leads to web-4570d6-5bn7m, web-4570d6-9fj6l, web-4570d6-svkrb
-          5.219 audit converged: 2 objects in shop: 2 created
+          5.216 service web leads to web-4570d6-9fj6l, web-4570d6-svkrb
+          5.217 service web leads to web-4570d6-5bn7m, web-4570d6-9fj6l, web-4570d6-svkrb
+          5.217 audit converged: 2 objects in shop: 2 created
     > deploy web 3 slow:v2
          15.000 push c0000002 "web"
     > wait 25s
          15.010 audit planned: shop/web: rolling out 3 pods, app:v1 → slow:v2
          15.010 n2 run web-61afcc-bbhgw
-         35.066 service web leads to web-4570d6-5bn7m, web-4570d6-svkrb, web-61afcc-bbhgw
-         37.113 n1 stop web-4570d6-9fj6l: Replaced
-         37.569 n1 run web-61afcc-tmtlt
+         35.066 service web leads to web-4570d6-9fj6l, web-4570d6-svkrb, web-61afcc-bbhgw
+         37.113 n2 stop web-4570d6-5bn7m: Replaced
+         37.569 n2 run web-61afcc-8vhhk
     > crash controller
          40.000 controller crashes
     > wait 90s
          42.000 controller starts, epoch 2
-         42.416 service web leads to web-4570d6-5bn7m, web-4570d6-svkrb, web-61afcc-bbhgw
-         57.623 service web leads to web-4570d6-svkrb, web-61afcc-bbhgw, web-61afcc-tmtlt
-         59.672 n2 stop web-4570d6-5bn7m: Replaced
-         60.104 n2 run web-61afcc-tsb9m
-         80.162 service web leads to web-61afcc-bbhgw, web-61afcc-tmtlt, web-61afcc-tsb9m
+         42.416 service web leads to web-4570d6-9fj6l, web-4570d6-svkrb, web-61afcc-bbhgw
+         57.623 service web leads to web-4570d6-svkrb, web-61afcc-8vhhk, web-61afcc-bbhgw
+         59.672 n1 stop web-4570d6-9fj6l: Replaced
+         60.104 n1 run web-61afcc-pxc2j
+         80.162 service web leads to web-61afcc-8vhhk, web-61afcc-bbhgw, web-61afcc-pxc2j
          82.210 n1 stop web-4570d6-svkrb: Replaced
          82.670 audit converged: shop/web: finished the rollout that was under way
     "#);
@@ -284,23 +284,23 @@ fn an_agent_that_crashes_in_the_middle_of_a_rollout_touches_nothing() {
           5.010 audit planned: 2 objects in shop: rolling out (2 created)
           5.010 n1 run web-4570d6-svkrb
           5.010 n1 run web-4570d6-5bn7m
-          5.215 service web leads to web-4570d6-5bn7m, web-4570d6-svkrb
-          5.215 audit converged: 2 objects in shop: 2 created
+          5.216 service web leads to web-4570d6-5bn7m, web-4570d6-svkrb
+          5.216 audit converged: 2 objects in shop: 2 created
     > deploy web 2 slow:v2
          15.000 push c0000002 "web"
     > wait 22s
          15.010 audit planned: shop/web: rolling out 2 pods, app:v1 → slow:v2
          15.010 n1 run web-61afcc-bbjvs
-         35.066 service web leads to web-4570d6-svkrb, web-61afcc-bbjvs
+         35.069 service web leads to web-4570d6-svkrb, web-61afcc-bbjvs
     > crash agent n1
          37.000 agent n1 crashes
     > wait 60s
          39.000 agent n1 starts
-         39.670 n1 stop web-4570d6-5bn7m: Replaced
-         40.127 n1 run web-61afcc-8fqp2
-         60.185 service web leads to web-61afcc-8fqp2, web-61afcc-bbjvs
-         62.231 n1 stop web-4570d6-svkrb: Replaced
-         62.688 audit converged: shop/web: rolled out 2 pods, app:v1 → slow:v2
+         39.658 n1 stop web-4570d6-5bn7m: Replaced
+         40.111 n1 run web-61afcc-8fqp2
+         60.167 service web leads to web-61afcc-8fqp2, web-61afcc-bbjvs
+         62.217 n1 stop web-4570d6-svkrb: Replaced
+         62.673 audit converged: shop/web: rolled out 2 pods, app:v1 → slow:v2
     "#);
 }
 
@@ -336,9 +336,9 @@ fn a_broken_file_holds_its_unit_while_another_goes_out() {
           5.010 audit planned: 4 objects in shop: rolling out (4 created)
           5.010 n1 run api-67fa8d-k59dl
           5.010 n1 run web-4570d6-kqzwm
-          5.216 service api leads to api-67fa8d-k59dl
-          5.216 service web leads to web-4570d6-kqzwm
-          5.216 audit converged: 4 objects in shop: 4 created
+          5.214 service api leads to api-67fa8d-k59dl
+          5.214 service web leads to web-4570d6-kqzwm
+          5.214 audit converged: 4 objects in shop: 4 created
     > break web
          15.000 push c0000003 "broken"
     > wait 10s
@@ -348,9 +348,9 @@ fn a_broken_file_holds_its_unit_while_another_goes_out() {
     > wait 20s
          25.010 audit planned: shop/api: rolling out 1 pod, app:v1 → v2
          25.010 n1 run api-91e76a-mv6vp
-         25.215 service api leads to api-91e76a-mv6vp
-         27.264 n1 stop api-67fa8d-k59dl: Replaced
-         27.717 audit converged: shop/api: rolled out 1 pod, app:v1 → v2
+         25.216 service api leads to api-91e76a-mv6vp
+         27.266 n1 stop api-67fa8d-k59dl: Replaced
+         27.721 audit converged: shop/api: rolled out 1 pod, app:v1 → v2
     > pods
       Deployment shop/api: 1/1 ready, 1 updated, Done
       Deployment shop/web: 1/1 ready, 1 updated, Done
@@ -363,9 +363,9 @@ fn a_broken_file_holds_its_unit_while_another_goes_out() {
          45.010 audit converged: all units are read again
          45.010 audit planned: shop/web: rolling out 1 pod, app:v1 → v3
          45.010 n1 run web-43a366-xchcs
-         45.217 service web leads to web-43a366-xchcs
-         47.270 n1 stop web-4570d6-kqzwm: Replaced
-         47.729 audit converged: shop/web: rolled out 1 pod, app:v1 → v3
+         45.214 service web leads to web-43a366-xchcs
+         47.264 n1 stop web-4570d6-kqzwm: Replaced
+         47.721 audit converged: shop/web: rolled out 1 pod, app:v1 → v3
     "#);
 }
 
@@ -400,9 +400,9 @@ fn deleting_everything_is_held_back_until_a_commit_approves_it() {
           5.010 audit planned: 4 objects in shop: rolling out (4 created)
           5.010 n1 run api-67fa8d-k59dl
           5.010 n1 run web-4570d6-kqzwm
-          5.216 service api leads to api-67fa8d-k59dl
-          5.216 service web leads to web-4570d6-kqzwm
-          5.216 audit converged: 4 objects in shop: 4 created
+          5.214 service api leads to api-67fa8d-k59dl
+          5.214 service web leads to web-4570d6-kqzwm
+          5.214 audit converged: 4 objects in shop: 4 created
     > remove web api
          15.000 push c0000003 "remove web api"
     > wait 30s
@@ -419,8 +419,8 @@ fn deleting_everything_is_held_back_until_a_commit_approves_it() {
          45.010 service api leads to nobody
          45.010 service web leads to nobody
          45.010 audit planned: 4 objects in shop: deleting
-         47.053 n1 stop api-67fa8d-k59dl: Pruned
-         47.053 n1 stop web-4570d6-kqzwm: Pruned
+         47.056 n1 stop api-67fa8d-k59dl: Pruned
+         47.056 n1 stop web-4570d6-kqzwm: Pruned
          47.508 audit converged: 4 objects in shop: 4 deleted
     > pods
     "#);
@@ -456,9 +456,9 @@ fn a_node_that_is_cut_off_is_replaced_and_gives_its_surplus_back() {
           5.010 n1 run web-4570d6-9fj6l
           5.010 n2 run web-4570d6-5bn7m
           5.010 n2 run web-4570d6-thjkr
-          5.219 service web leads to web-4570d6-9fj6l, web-4570d6-svkrb
-          5.219 service web leads to web-4570d6-5bn7m, web-4570d6-9fj6l, web-4570d6-svkrb, web-4570d6-thjkr
-          5.219 audit converged: 2 objects in shop: 2 created
+          5.216 service web leads to web-4570d6-5bn7m, web-4570d6-thjkr
+          5.217 service web leads to web-4570d6-5bn7m, web-4570d6-9fj6l, web-4570d6-svkrb, web-4570d6-thjkr
+          5.217 audit converged: 2 objects in shop: 2 created
     > cut n2
          15.000 n2 is cut off
     > wait 90s
@@ -525,9 +525,9 @@ fn a_service_that_was_deleted_while_nobody_was_there_lets_go_of_its_pods_before_
           5.010 n2 run extra-3085c2-2l6kz
           5.216 service extra leads to extra-3085c2-2l6kz
           5.216 service web leads to web-4570d6-mfj59
-          5.217 service extra leads to extra-3085c2-2l6kz, extra-3085c2-hvf84
-          5.217 service web leads to web-4570d6-mfj59, web-4570d6-p8vtp
-          5.217 audit converged: 4 objects in shop: 4 created
+          5.218 service extra leads to extra-3085c2-2l6kz, extra-3085c2-hvf84
+          5.218 service web leads to web-4570d6-mfj59, web-4570d6-p8vtp
+          5.218 audit converged: 4 objects in shop: 4 created
     > crash controller
          15.000 controller crashes
     > crash agent n2
