@@ -10,7 +10,7 @@
 //! - An answer by UDP has at most 1232 bytes (512 without EDNS); the rest is for TCP. `ANY` and transfers are refused.
 //! - What waits for others is bounded for each client and in all, and so are connections; beyond that the answer is `SERVFAIL` at once.
 //! - A name of the cluster is never asked of others, nor is the reverse name of one of its addresses.
-//! - When [`Names::take_set`] has returned, nobody is told of a pod that the set has not, but from memory ([`zone`]'s 5 s).
+//! - When [`Names::take_set`] has returned, nobody is told of a pod that the set has not, but from memory (`zone`'s 5 s).
 //!
 //! Deliberately absent: hickory-server. Its sockets spawn a task for every datagram and take in any number of connections, so
 //! that one pod could use up the agent's memory and file descriptors; hickory's messages and its resolver are used as they are. DNSSEC,
