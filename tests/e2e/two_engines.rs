@@ -125,7 +125,7 @@ fn a_lost_engine_is_replaced_on_the_other_one_where_nothing_is_touched() {
             let left = lost.engine.docker(&["ps", "--all", "--quiet"])?;
             if left.is_empty() { Ok(()) } else { Err(left) }
         });
-        let end = cluster.ready_pods("shop", "web", 4).expect("four");
+        let end = cluster.wait_for("nobody waits for it any more", || cluster.ready_pods("shop", "web", 4));
         assert_eq!(container_ids(&end), container_ids(&after));
         for mut agent in agents {
             agent.kill().expect("a kill");
