@@ -46,8 +46,14 @@ fn main() {
 fn proxy() {
     let mut lab = Lab::new(2, "process");
     let folder = lab.cluster.dir.path().to_owned();
-    let answering = config(&folder, "answering", "http", "bind 0.0.0.0:\"$PORT\"", "http-request return status 200 string hello");
-    let manifest = |name: &str, host: &str| deployment(name, host, &format!("haproxy -db -f {}", answering.display()));
+    let answering = config(
+        &folder,
+        "answering",
+        "http",
+        "bind 0.0.0.0:\"$PORT\"",
+        "http-request return status 200 content-type text/plain string hello",
+    );
+    let manifest = |name: &str, host: &str| deployment(name, host, &format!("/usr/sbin/haproxy -db -f {}", answering.display()));
     let files = [("near.yaml", manifest("near", "h1")), ("far.yaml", manifest("far", "h2"))];
     let files: Vec<(&str, Option<&str>)> = files.iter().map(|(path, text)| (*path, Some(text.as_str()))).collect();
     lab.cluster.push("two servers", &files);
@@ -191,12 +197,17 @@ fn wrk(lab: &Lab, address: SocketAddr, closing: bool) -> Figures {
 fn lost_host() {
     const EACH: usize = 2;
     let mut lab = Lab::new(3, "process");
+    let spread = "topologySpreadConstraints: [{maxSkew: 1, topologyKey: kubernetes.io/hostname, whenUnsatisfiable: ScheduleAnyway, \
+                  labelSelector: {matchLabels: {app: web}}}]";
     let manifest = deployment("web", "any", "driftless demo-server web")
-        .replace("      nodeSelector: {kubernetes.io/hostname: any}\n", "")
-        .replace("spec:\n  selector: {matchLabels", &format!("spec:\n  replicas: {}\n  selector: {{matchLabels", 3 * EACH));
-    lab.cluster.push("a web", &[("web.yaml", Some(&manifest))]);
+        .replace("nodeSelector: {kubernetes.io/hostname: any}", spread)
+        .replacen("spec:\n  selector: {matchLabels", &format!("spec:\n  replicas: {}\n  selector: {{matchLabels", 3 * EACH), 1);
+    lab.cluster.push("nothing yet", &[("README.md", Some("A web."))]);
     lab.start();
-    lab.wait_for("the web is ready", || lab.cluster.ready_pods("bench", "web", 3 * EACH));
+    lab.cluster.push("a web", &[("web.yaml", Some(&manifest))]);
+    let pods = lab.wait_for("the web is ready", || lab.cluster.ready_pods("bench", "web", 3 * EACH));
+    let there = pods.values().filter(|pod| pod["spec"]["nodeName"] == "h3").count();
+    assert_eq!(there, EACH, "as many on each host");
     let start = Instant::now();
     lab.lose_host(3);
     let patience = Duration::from_secs(180);
