@@ -91,15 +91,6 @@ async fn forgetful(listener: TcpListener) {
     read_all(&mut stream).await;
 }
 
-async fn kept(stage: &Stage) {
-    let kept = async {
-        while stage.ingress.idle() == 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(DEADLINE, kept).await.expect("kept");
-}
-
 #[tokio::test]
 async fn a_kept_connection_that_ends_at_a_request_costs_none_that_may_be_repeated() {
     for (method, length, expected) in [("GET", "", "HTTP/1.1 200 "), ("POST", "content-length: 0\r\n", "HTTP/1.1 502 ")] {
@@ -108,7 +99,7 @@ async fn a_kept_connection_that_ends_at_a_request_costs_none_that_may_be_repeate
         stage.serve(&[address]);
         let backend = tokio::spawn(forgetful(listener));
         assert!(stage.get("h", "/").await.ends_with("ok"));
-        kept(&stage).await;
+        stage.kept().await;
         let got = stage.say(&format!("{method} / HTTP/1.1\r\nhost: h\r\nconnection: close\r\n{length}\r\n")).await;
         assert!(got.starts_with(expected), "{method}: {got}");
         backend.abort();
@@ -149,7 +140,7 @@ async fn a_pod_that_leaves_gets_no_new_request_and_its_kept_connections_close() 
         (stream, leaving)
     });
     assert!(stage.get("h", "/").await.ends_with("ok"));
-    kept(&stage).await;
+    stage.kept().await;
     let (mut idle, leaving) = answered.await.expect("answered");
     stage.serve(&[echo("stays").await]);
     assert_eq!(read_all(&mut idle).await, "", "the connection that was kept is closed");

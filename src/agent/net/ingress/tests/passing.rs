@@ -85,19 +85,9 @@ async fn one_connection_of_a_client_carries_many_requests_and_one_to_a_pod_too()
         client.write_all(b"GET / HTTP/1.1\r\nhost: h\r\n\r\n").await.expect("written");
         read_until(&mut client, "\r\n\r\nok").await;
         // The answer is there before the connection is kept; a request in between would open another.
-        kept(&stage).await;
+        stage.kept().await;
     }
     backend.await.expect("the same connection each time");
-}
-
-/// Waits until the connection to the backend is kept for the next request.
-async fn kept(stage: &Stage) {
-    let kept = async {
-        while stage.ingress.idle() == 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(DEADLINE, kept).await.expect("kept");
 }
 
 #[tokio::test]

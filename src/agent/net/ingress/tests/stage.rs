@@ -54,6 +54,16 @@ impl Reach for Ways {
 }
 
 impl Stage {
+    /// Waits until the connection to the backend is kept for the next request.
+    pub(super) async fn kept(&self) {
+        let kept = async {
+            while self.ingress.idle() == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(DEADLINE, kept).await.expect("kept");
+    }
+
     pub(super) async fn new() -> Self {
         Self::with(IngressLimits::default(), Vec::new()).await
     }
