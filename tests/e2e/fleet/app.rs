@@ -1,6 +1,7 @@
 //! Real apps of several services on three hosts: every pod reaches every Service by its name, wherever its pods are.
 
 use super::lab::Lab;
+use super::node_of;
 use crate::manifests::{process, served, service, workload};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -146,8 +147,4 @@ fn exec(lab: &Lab, pod: &Value, script: &str) -> Result<String, String> {
     let host = node_of(pod).trim_start_matches('h').parse().map_err(|_| "it is on no host".to_owned())?;
     let id = pod["status"]["containerStatuses"][0]["containerID"].as_str().ok_or("no container")?;
     lab.docker(host, &["exec", id.trim_start_matches("docker://"), "/bin/sh", "-c", script])
-}
-
-fn node_of(pod: &Value) -> String {
-    pod["spec"]["nodeName"].as_str().unwrap_or_default().to_owned()
 }

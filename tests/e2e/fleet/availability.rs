@@ -1,18 +1,8 @@
 //! No request through a Service fails while its pods are scaled, rolled and moved, and the agents in between are restarted.
 
 use super::lab::Lab;
+use super::web;
 use crate::harness::{Load, brief, is_ready};
-use crate::manifests::{served, service, workload};
-use serde_json::json;
-
-/// A web with `replicas` pods, as evenly on the hosts as can be.
-fn web(replicas: u32, release: &str) -> String {
-    let mut pod = served(release);
-    pod["topologySpreadConstraints"] = json!([{ "maxSkew": 1, "topologyKey": "kubernetes.io/hostname",
-        "whenUnsatisfiable": "ScheduleAnyway", "labelSelector": { "matchLabels": { "app": "web" } } }]);
-    let spec = format!("replicas: {replicas}\nstrategy: {{rollingUpdate: {{maxSurge: 1, maxUnavailable: 0}}}}");
-    workload("Deployment", "web", &spec, &pod) + &service("web")
-}
 
 /// The Node manifest that has a host drained, or takes that back.
 fn node(name: &str, drained: bool) -> String {
