@@ -184,10 +184,11 @@ impl Agent {
             effects: Vec::new(),
         };
         agent.effects.extend(agent.network.clone().map(Effect::Network));
-        agent.intercept();
         for service in agent.services.keys().cloned().collect::<Vec<_>>() {
             agent.publish(&service);
         }
+        // After the Services: connections that waited for this agent come in at once, and must find where they lead.
+        agent.intercept();
         agent.effects.extend(agent.ingress.clone().map(Effect::Ingress));
         agent
     }

@@ -188,6 +188,9 @@ impl Proxy {
         let mut state = self.lock();
         let hosts = std::iter::once(IpAddr::V4(Ipv4Addr::LOCALHOST)).chain(interception.gateway);
         let wanted: BTreeSet<SocketAddr> = hosts.map(|host| SocketAddr::new(host, interception.port)).collect();
+        state.interception = Some(interception);
+        // First where connections lead, then which ports are open: those that waited in the kernel come in at once.
+        let rules = self.lead(&mut state);
         state.caught.retain(|address, _| wanted.contains(address));
         for address in wanted {
             state.caught.entry(address).or_insert_with(|| {
@@ -196,9 +199,8 @@ impl Proxy {
                 Listening::open(listener, entrance, &self.0.shared, &self.0.problems)
             });
         }
-        state.interception = Some(interception);
-        state.steering.get_or_insert_with(|| Steering::start(self.0.problems.clone()));
-        self.redirect(&mut state);
+        let steering = state.steering.get_or_insert_with(|| Steering::start(self.0.problems.clone()));
+        rules.into_iter().for_each(|rules| steering.want(rules));
     }
 
     /// Where a pod of this node is reached, if some Service leads to this port of it: what other nodes may ask for.
@@ -263,8 +265,9 @@ impl Proxy {
         }
     }
 
-    /// Sockets that are opened from now on are held for the next agent too, and those of the agent before are taken over.
-    pub(super) fn find_keeper(&self) {
+    /// Sockets that are opened from now on are held for the next agent too, and those of the agent before are taken over. So it comes
+    /// before the first one, as soon as it is known that the kernel will lead here.
+    pub fn find_keeper(&self) {
         let (Some(keep), None) = (&self.0.keep, self.0.shared.keeper.get()) else { return };
         match Keeper::find_or_start(&keep.folder, &keep.program) {
             Ok(keeper) => {
@@ -303,7 +306,15 @@ impl Proxy {
 
     /// Brings up to date where addresses of the cluster lead, for connections that are caught and for the kernel.
     fn redirect(&self, state: &mut State) {
-        let Some(interception) = state.interception.clone() else { return };
+        let rules = self.lead(state);
+        if let (Some(rules), Some(steering)) = (rules, &state.steering) {
+            steering.want(rules);
+        }
+    }
+
+    /// Brings up to date where connections that are caught lead, and says what the kernel is to do; `None` as long as it is to do nothing.
+    fn lead(&self, state: &mut State) -> Option<Wanted> {
+        let interception = state.interception.clone()?;
         let mut destinations = Destinations::new();
         let (mut datagrams, mut services) = (BTreeMap::new(), BTreeMap::new());
         for (key, service) in &state.services {
@@ -331,9 +342,7 @@ impl Proxy {
             datagrams,
         };
         self.0.shared.destinations.store(Arc::new(destinations));
-        if let Some(steering) = &state.steering {
-            steering.want(Wanted { rules, services, node_prefix: interception.network.pods.prefix() });
-        }
+        Some(Wanted { rules, services, node_prefix: interception.network.pods.prefix() })
     }
 
     /// Pods on other nodes that a Service leads to are reached by their own addresses too.

@@ -108,6 +108,7 @@ impl Performer {
                 self.tell(Event::EndpointsInUse { service: set.service.clone(), version });
             }
             Effect::Network(network) => {
+                self.proxy.find_keeper();
                 if let Some(tunnel) = &self.tunnel {
                     tunnel.apply_network(&network);
                 }

@@ -1,10 +1,12 @@
 use super::{World, settings, simple, template};
-use crate::agent::core::{Agent, Effect, Event, Ledger};
+use crate::agent::core::{Agent, Effect, Event, Ledger, ServiceRecord};
 use crate::agent::runtime::RunState;
 use crate::agent::runtime::fake::Calls;
 use crate::model::*;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// Two ready pods, one with a readiness probe.
 fn two_pods(world: &mut World) -> [PodUid; 2] {
@@ -27,6 +29,28 @@ fn names_are_answered_where_containers_ask_once_that_is_known() {
     assert_eq!(found(Some([10, 244, 1, 1])), [Effect::AnswerAt([10, 244, 1, 1].into())]);
     assert_eq!(found(Some([10, 244, 1, 1])), []);
     assert_eq!(found(None), [], "what was answered there is answered there still");
+}
+
+#[test]
+fn connections_that_waited_for_the_next_agent_find_where_they_lead() {
+    let cidr = |text: &str| text.parse::<Cidr>().expect("a range");
+    let network = NodeNetwork {
+        version: 1,
+        pods: cidr("10.244.1.0/24"),
+        cluster_pods: cidr("10.244.0.0/16"),
+        services: cidr("10.96.0.0/16"),
+        domain: "cluster.local".to_owned(),
+        peers: BTreeMap::new(),
+    };
+    let set = EndpointSet::empty(ObjectKey::new(Kind::Service, "shop", "web"), 1);
+    let record = ServiceRecord { set: Arc::new(set), gateway_ports: BTreeMap::new(), former: None };
+    let services = BTreeMap::from([(record.set.service.clone(), record)]);
+    let ledger = Ledger { network: Some(Arc::new(network)), services, ..Ledger::default() };
+    let effects = Agent::new(settings(), ledger, Moment(0)).handle(Event::Wake, Moment(0));
+    let at = |is_it: fn(&Effect) -> bool| effects.iter().position(is_it).expect("it is to be done");
+    let intercept = at(|effect| matches!(effect, Effect::Intercept(_)));
+    assert!(at(|effect| matches!(effect, Effect::Network(_))) < intercept);
+    assert!(at(|effect| matches!(effect, Effect::Endpoints { .. })) < intercept, "it lets in who has waited");
 }
 
 #[test]
