@@ -405,6 +405,13 @@ fn remove_containers(cluster: &str) {
     let _ = Command::new("docker").args(["network", "rm", &format!("driftless-{cluster}")]).output();
 }
 
+/// The time of day in UTC, as logs have it.
+fn moment() -> String {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    let (seconds, millis) = (since.as_secs() % 86_400, since.subsec_millis());
+    format!("{:02}:{:02}:{:02}.{millis:03}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
 /// A constant load of HTTP requests from a few threads, each request on a connection of its own.
 pub struct Load {
     stop: Arc<AtomicBool>,
@@ -443,7 +450,8 @@ impl Load {
                             Ok((200, _)) => {
                                 done.fetch_add(1, Ordering::Relaxed);
                             }
-                            other => failures.lock().expect("a lock").push(format!("{other:?}")),
+                            // With its time, to be found in the logs.
+                            other => failures.lock().expect("a lock").push(format!("{} {other:?}", moment())),
                         }
                         std::thread::sleep(Duration::from_millis(5));
                     }
