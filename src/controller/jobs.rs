@@ -5,9 +5,13 @@ use super::happenings::Happening;
 use crate::model::{Epoch, Hello, JobOutcome, Kind, NodeName, ObjectKey, Progress, Strategy};
 use std::collections::BTreeMap;
 
+/// Why a Job is held, or given up: nobody can tell whether it has run.
+const FORGOTTEN: &str = "Forgotten";
+
 impl Controller {
     /// A node that the memory names says what it runs. An agent without a memory of its own cannot tell what became of pods that
-    /// ran there; one that has its memory never had those that it does not bring.
+    /// ran there; one that has its memory never had those that it does not bring. A Job of which nobody can tell is held until a commit
+    /// decides; one that a CronJob made is in no commit, so it has failed, and the CronJob goes on.
     pub(super) fn recall_jobs(&mut self, name: &NodeName, hello: &Hello) {
         let mut brought: BTreeMap<&ObjectKey, u32> = BTreeMap::new();
         for report in &hello.pods {
@@ -21,7 +25,12 @@ impl Controller {
             }
             let doubt =
                 format!("{missing} of its pods ran on {name}, whose agent has lost its memory: they may have ended there");
-            work.memory.job.run.doubt = Some(doubt);
+            let run = &mut work.memory.job.run;
+            if self.inputs.made.contains_key(key) {
+                run.outcome = Some(JobOutcome { complete: false, reason: FORGOTTEN.to_owned(), message: doubt, at: self.now });
+            } else {
+                run.doubt = Some(doubt);
+            }
             self.dirty.workloads.insert(key.clone());
             self.records.touch(key);
         }
@@ -62,7 +71,7 @@ impl Controller {
                 (false, "Completed".to_owned(), "Job completed".to_owned())
             }
             (Progress::Stalled(_), Some(JobOutcome { reason, message, .. })) => (true, reason.clone(), message.clone()),
-            (Progress::Stalled(stalled), None) => (true, "Forgotten".to_owned(), super::words::stalled(stalled)),
+            (Progress::Stalled(stalled), None) => (true, FORGOTTEN.to_owned(), super::words::stalled(stalled)),
             _ => return,
         };
         self.records.touch(key);

@@ -1,9 +1,9 @@
 //! What must hold at every step, whatever went wrong. They speak of what is done, not of what is wished for.
 
 use driftless::model::{
-    Assignment, AuditRecord, ClusterNotes, CurrentObject, Desired, EndpointSet, Epoch, Generation, Health, Hello, Kind, NodeName,
-    NodeNetwork, NodeNotes, ObjectKey, PodPhase, PodUid, PodView, Progress, Report, StopReason, Strategy, TemplateHash, View,
-    WaitingOn, Workload,
+    Assignment, AuditRecord, ClusterNotes, CurrentObject, Desired, EndpointSet, Epoch, Generation, Health, Hello, Kind, MadeBy,
+    NodeName, NodeNetwork, NodeNotes, ObjectKey, PodPhase, PodUid, PodView, Progress, Report, StalledBy, StopReason, Strategy,
+    TemplateHash, View, WaitingOn, Workload,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -319,6 +319,8 @@ pub fn unsettled(view: &View, patience: Patience) -> Option<String> {
     for (key, state) in &view.workloads {
         let settled = match &state.progress {
             Progress::Done => true,
+            // Nothing more comes of a Job by the clock that has failed.
+            Progress::Stalled(StalledBy::JobFailed(..)) if MadeBy::of_job(key).is_some() => true,
             _ if patience == Patience::Done => false,
             Progress::Stalled(_) => true,
             Progress::Waiting(on) => {

@@ -70,6 +70,27 @@ fn what_was_due_while_the_controller_was_away_is_made_up_for_once() {
 }
 
 #[test]
+fn a_job_of_which_nobody_can_tell_whether_it_has_run_holds_up_no_other() {
+    let mut world = World::new(&["n1"]);
+    let forbid = format!("{EVERY_TEN} Forbid");
+    world.push(&forbid);
+    world.seconds(230);
+    assert_eq!(jobs(&world), ["tick-20 1 v0 x0"]);
+    world.wipe("n1");
+    world.restart(false);
+    world.push(&forbid);
+    world.greet();
+    world.seconds(60);
+    assert_eq!(jobs(&world), ["tick-20 0 v0 x0"], "it may have run, so it does not run again");
+    let Progress::Stalled(StalledBy::JobFailed(reason, message)) = world.progress("Job/tick-20") else {
+        panic!("it has not failed")
+    };
+    assert!(reason == "Forgotten" && message.contains("n1"), "{reason}: {message}");
+    world.seconds(600);
+    assert_eq!(jobs(&world), ["tick-20 0 v0 x0", "tick-30 1 v0 x0"]);
+}
+
+#[test]
 fn its_jobs_go_with_a_deleted_cron_job() {
     let mut world = World::new(&["n1"]);
     world.push(&format!("{EVERY_TEN}\nconfig settings x"));
