@@ -1,36 +1,58 @@
-//! Seeded chaos: crashes of every part, lost and doubled messages, partitions, slow and failing pods, and people who push in between.
-//! Once the faults stop, the cluster must settle, and then nothing may move any more.
+//! Seeded chaos: agents, engines and the controller are killed (the controller has its memory from the audit branch alone, as one that
+//! lost its disk), links are cut for 5 s, 20 s, 2 min or until somebody mends them, or lose every third message, hosts reboot, are lost
+//! and replaced, fill up and have their clocks set, pods are slow and fail, and people push in between. Once the faults stop, the
+//! cluster must settle, and then nothing may move any more.
 
 use crate::invariants::Patience;
-use crate::repo_text::{config, cron, daemon, deployment, job, keeper, node, pod, rollout, stateful};
+use crate::repo_text::{budget, config, cron, daemon, deployment, drained, job, keeper, node, pod, rollout, stateful};
+use crate::rng::Rng;
 use crate::world::{Weather, World};
 use driftless::model::NodeName;
+use std::collections::BTreeSet;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-/// How many seeds a plain test run draws.
-const SEEDS: u64 = 500;
+/// The seeds of a test run; `DRIFTLESS_SIM_SEEDS=1000..3000` draws others.
+const SEEDS: Range<u64> = 0..500;
+
+/// Of so many seeds one has a large cluster, the others up to four hosts.
+const LARGE_EVERY: u64 = 20;
+
+/// How many hosts a large cluster has.
+const LARGE: u32 = 50;
 
 #[test]
 fn the_cluster_survives_chaos_and_then_settles() {
-    if let Some(seed) = chosen_seed() {
-        return run_and_print(seed);
+    if let Some(seed) = variable("DRIFTLESS_SIM_SEED") {
+        return run_and_print(number(&seed));
     }
-    let threads = std::thread::available_parallelism().map_or(2, usize::from) as u64;
+    let seeds = variable("DRIFTLESS_SIM_SEEDS").map_or(SEEDS, |text| range(&text));
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let failed: Vec<(u64, String)> = std::thread::scope(|scope| {
-        let workers: Vec<_> =
-            (0..threads).map(|worker| scope.spawn(move || failures((worker..SEEDS).step_by(threads as usize)))).collect();
+        let of = |worker: usize| seeds.clone().skip(worker).step_by(threads);
+        let workers: Vec<_> = (0..threads).map(|worker| scope.spawn(move || failures(of(worker)))).collect();
         workers.into_iter().flat_map(|worker| worker.join().expect("a worker")).collect()
     });
-    let (count, Some((seed, reason))) = (failed.len(), failed.into_iter().min()) else { return };
+    let Some((seed, reason)) = failed.iter().min() else { return };
+    let which: BTreeSet<u64> = failed.iter().map(|(seed, _)| *seed).collect();
     panic!(
-        "{count} of {SEEDS} seeds fail; the first is {seed}, replayed by\n  DRIFTLESS_SIM_SEED={seed} cargo test --test sim chaos -- --nocapture\n{reason}"
+        "of {seeds:?} these seeds fail: {which:?}; the first is replayed by\n  DRIFTLESS_SIM_SEED={seed} cargo test --test sim chaos -- --nocapture\n{reason}"
     );
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one way to hand a seed to a test")]
-fn chosen_seed() -> Option<u64> {
-    std::env::var("DRIFTLESS_SIM_SEED").ok().map(|seed| seed.parse().expect("a number"))
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn number(text: &str) -> u64 {
+    text.parse().expect("a number")
+}
+
+fn range(text: &str) -> Range<u64> {
+    let (start, end) = text.split_once("..").expect("two numbers with .. between them");
+    number(start)..number(end)
 }
 
 fn failures(seeds: impl Iterator<Item = u64>) -> Vec<(u64, String)> {
@@ -51,16 +73,13 @@ fn run_and_print(seed: u64) {
 
 /// One whole history.
 fn history(seed: u64) -> World {
-    let nodes = 1 + u32::try_from(seed % 4).unwrap_or(0);
+    let small = 1 + u32::try_from(seed % 4).unwrap_or(0);
+    let nodes = if seed % LARGE_EVERY == LARGE_EVERY - 1 { LARGE } else { small };
     let mut world = World::new(seed, nodes);
     first_release(&mut world);
     world.start();
     world.run_for(Duration::from_secs(5));
-    world.weather = Weather {
-        delay_ms_max: world.rng.between(1, 400),
-        lost_percent: world.rng.below(5),
-        doubled_percent: world.rng.below(20),
-    };
+    world.weather = weather(&mut world.rng);
     for _ in 0..world.rng.between(5, 40) {
         fault_or_push(&mut world);
         let pause = world.rng.between(1, 8_000);
@@ -76,15 +95,28 @@ fn history(seed: u64) -> World {
     world
 }
 
+fn weather(rng: &mut Rng) -> Weather {
+    if rng.chance(10) {
+        return Weather::BAD_LINE;
+    }
+    Weather { delay_ms_max: rng.between(1, 400), lost_percent: rng.below(5), doubled_percent: rng.below(20) }
+}
+
+/// How many times as many pods the largest workload has as in a small cluster.
+fn many(world: &World) -> u64 {
+    if world.nodes.len() == LARGE as usize { 8 } else { 1 }
+}
+
 fn first_release(world: &mut World) {
-    let replicas = world.rng.between(1, 4);
+    let (replicas, many) = (world.rng.between(1, 4), many(world));
     world.repo.commit(
         "first release",
         &[
-            ("shop/web.yaml", Some(deployment("web", replicas, "app:v1", ""))),
+            ("shop/web.yaml", Some(deployment("web", replicas * many, "app:v1", ""))),
             ("shop/config.yaml", Some(config("settings", "v1"))),
             ("shop/uses.yaml", Some(deployment("uses", 2, "app:v1", "settings"))),
             ("api/api.yaml", Some(rollout("api", 2, "app:v1", true))),
+            ("shop/budget.yaml", Some(budget("web", "50%"))),
             ("solo/pod.yaml", Some(pod("solo", "app:v1"))),
             ("data/db.yaml", Some(stateful("db", replicas, "app:v1", false, false))),
             ("data/files.yaml", Some(keeper("files", "app:v1"))),
@@ -99,7 +131,7 @@ fn fault_or_push(world: &mut World) {
     let names: Vec<NodeName> = world.nodes.keys().cloned().collect();
     let node = world.rng.pick(&names).cloned().expect("a node");
     let back = Duration::from_millis(world.rng.between(10, 20_000));
-    match world.rng.below(17) {
+    match world.rng.below(26) {
         0 => world.crash_controller(back),
         1 => world.crash_agent(&node, back),
         2 => world.cut(&node),
@@ -111,7 +143,36 @@ fn fault_or_push(world: &mut World) {
         9 => world.set_away(&node, false),
         10 => world.poll(),
         11 => world.send_stale(&node),
+        12..=15 => host_fault(world, &node, back),
         _ => push(world),
+    }
+}
+
+/// What befalls a whole host.
+fn host_fault(world: &mut World, node: &NodeName, back: Duration) {
+    const CUTS: [u64; 3] = [5, 20, 120];
+    const JUMPS_MS: [i64; 3] = [-60_000, 0, 60_000];
+    let jump = *world.rng.pick(&JUMPS_MS).expect("a jump");
+    match world.rng.below(10) {
+        0 | 1 => {
+            let seconds = *world.rng.pick(&CUTS).expect("a time");
+            world.cut_for(node, Duration::from_secs(seconds));
+        }
+        2 => world.reboot(node, back),
+        3 => world.lose_host(node),
+        4 => world.replace_host(node),
+        5 => world.restart_engine(node, back),
+        6 => world.set_clock(node, jump, back),
+        7 => world.set_wall(jump),
+        8 => {
+            let full = world.rng.chance(60);
+            world.fill_disk(node, full);
+        }
+        _ => {
+            let away = Duration::from_secs(world.rng.between(10, 200));
+            world.announce(node, away);
+            world.reboot(node, back * 3);
+        }
     }
 }
 
@@ -121,7 +182,7 @@ fn push(world: &mut World) {
     let replicas = world.rng.between(0, 6);
     match world.rng.below(18) {
         12..=17 => push_sets(world, image, replicas),
-        0..=3 => world.push("web", &[("shop/web.yaml", Some(deployment("web", replicas, image, "")))]),
+        0..=3 => world.push("web", &[("shop/web.yaml", Some(deployment("web", replicas * many(world), image, "")))]),
         4 | 5 => {
             let auto = world.rng.chance(70);
             world.push("api", &[("api/api.yaml", Some(rollout("api", replicas.max(1), image, auto)))]);
@@ -141,7 +202,11 @@ fn push(world: &mut World) {
             let names: Vec<NodeName> = world.nodes.keys().cloned().collect();
             let name = world.rng.pick(&names).cloned().expect("a node");
             let effect = world.rng.pick(&EFFECTS).copied().expect("an effect");
-            let text = world.rng.chance(60).then(|| node(name.as_str(), effect.is_none(), effect));
+            let text = match world.rng.below(10) {
+                0..4 => Some(node(name.as_str(), effect.is_none(), effect)),
+                4..7 => Some(drained(name.as_str())),
+                _ => None,
+            };
             world.push("marks", &[("hosts/host.yaml", text)]);
         }
         _ => world.push("words", &[("README.md", Some(format!("{replicas} words\n")))]),
@@ -176,6 +241,8 @@ fn heal(world: &mut World) {
     for node in &names {
         world.partition(node, false);
         world.set_away(node, false);
+        world.fill_disk(node, false);
+        world.replace_host(node);
     }
     world.say("the faults end");
     // What is due every minute never lets a world be still.

@@ -18,7 +18,7 @@ pub struct Invariants {
     erased: BTreeSet<(NodeName, ObjectKey)>,
     /// What each node was last told.
     told: BTreeMap<NodeName, Arc<Assignment>>,
-    /// Pods whose end a node has acknowledged.
+    /// Pods whose end a node has acknowledged, or of which it has nothing any more.
     gone: BTreeSet<PodUid>,
     /// Every pod name that was ever given, and to whom.
     names: BTreeMap<(String, String), PodUid>,
@@ -39,6 +39,8 @@ pub struct Invariants {
     in_use: BTreeMap<NodeName, BTreeMap<ObjectKey, u64>>,
     /// What the memory says of nodes.
     ranges: BTreeMap<NodeName, NodeNotes>,
+    /// Pods that were seen to leave for a drain.
+    leaves: BTreeSet<PodUid>,
     breach: Option<String>,
 }
 
@@ -157,7 +159,16 @@ impl Invariants {
         self.orders.get(node).is_some_and(|orders| orders.contains(pod))
     }
 
-    pub fn greeted(&mut self, node: &NodeName, hello: &Hello) {
+    /// Another host has taken the name of a lost one: what ran there is gone.
+    pub fn replaced(&mut self, node: &NodeName) {
+        self.gone.extend(self.told.get(node).into_iter().flat_map(|told| told.run.keys()));
+    }
+
+    /// An agent says hello from a host on which `here` has containers: what it neither names nor has is gone.
+    pub fn greeted(&mut self, node: &NodeName, hello: &Hello, here: &BTreeSet<PodUid>) {
+        let named: BTreeSet<PodUid> = hello.pods.iter().map(|pod| pod.uid).collect();
+        let told = self.told.get(node).into_iter().flat_map(|told| told.run.keys());
+        self.gone.extend(told.filter(|uid| !named.contains(uid) && !here.contains(uid)));
         let versions = hello.endpoints.iter().map(|(service, used)| (service.clone(), used.version));
         self.in_use.insert(node.clone(), versions.collect());
     }
@@ -188,11 +199,30 @@ impl Invariants {
         for (key, pods) in &by_workload {
             self.once(view, key, pods)?;
         }
+        self.drained(view)?;
         for uid in &self.stopped_now {
             self.out_of_use(view, uid)?;
         }
         self.fresh.clear();
         self.stopped_now.clear();
+        Ok(())
+    }
+
+    /// A pod that leaves its node for a drain leaves as many as its budgets ask for, as things are when it is decided.
+    fn drained(&mut self, view: &View) -> Result<(), String> {
+        for pod in view.pods.iter().filter(|pod| pod.stopping == Some(StopReason::Drained) && is_ready(pod)) {
+            let Some(run) = pod.told.as_ref().filter(|run| self.leaves.insert(run.uid)) else { continue };
+            let Some(template) = view.templates.get(&run.hash) else { continue };
+            let covers = |key: &ObjectKey| {
+                let selector = view.objects.get(key).and_then(|object| object.budget()).and_then(|rule| rule.selector.as_ref());
+                let matches = selector.is_some_and(|selector| selector.matches(&template.template.metadata.labels));
+                key.namespace == run.workload.namespace && matches
+            };
+            let broken = view.budgets.iter().find(|(key, state)| covers(key) && state.healthy < state.desired);
+            if let Some((budget, state)) = broken {
+                return Err(format!("{} is drained while {budget} has {} of {}", run.name, state.healthy, state.desired));
+            }
+        }
         Ok(())
     }
 
@@ -248,7 +278,9 @@ impl Invariants {
         let Strategy::Rolling { max_surge, max_unavailable } = &workload.strategy else { return Ok(()) };
         let (surge, unavailable) = Workload::rolling_bounds(max_surge, max_unavailable, replicas);
         let fresh = here.iter().filter(|pod| among(&self.fresh, pod)).count();
-        if fresh > 0 && here.len() > (replicas + surge) as usize {
+        // The pod that takes the place of one whose node is being drained comes first.
+        let ahead = u32::from(view.nodes.values().any(|node| node.drain.is_some()));
+        if fresh > 0 && here.len() > (replicas + surge + ahead) as usize {
             return Err(format!(
                 "{key}: {} pods exist for {replicas} replicas and a surge of {surge}: {}",
                 here.len(),

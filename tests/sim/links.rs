@@ -104,7 +104,8 @@ impl World {
             Up::Closed => return,
             _ if current != Some(link) => return,
             Up::Hello(hello) => {
-                self.invariants.greeted(&node, &hello);
+                let here = self.nodes[&node].host.containers().map(|container| container.labels.uid).collect();
+                self.invariants.greeted(&node, &hello, &here);
                 Event::AgentHello { node, hello }
             }
             Up::Heartbeat => Event::AgentHeartbeat { node },

@@ -10,6 +10,7 @@
 mod audit;
 mod chaos;
 mod faults;
+mod hosts;
 mod invariants;
 mod links;
 mod node;

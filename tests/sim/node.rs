@@ -27,13 +27,45 @@ pub struct Node {
     pub link: Option<u64>,
     pub partitioned: bool,
     pub away: bool,
+    /// By how much its clock is ahead of the world's, in milliseconds. It changes only while no agent lives: within a process, time
+    /// neither jumps nor runs back.
+    pub ahead_ms: i64,
     /// When the world will look at the host again.
     pub planned: Option<Moment>,
+    /// Whether the host was lost for good.
+    pub lost: bool,
 }
 
 impl Node {
     pub fn new(name: NodeName) -> Self {
-        Self { name, host: host(), agent: None, life: 0, link: None, partitioned: false, away: false, planned: None }
+        Self {
+            name,
+            host: host(),
+            agent: None,
+            life: 0,
+            link: None,
+            partitioned: false,
+            away: false,
+            ahead_ms: 0,
+            planned: None,
+            lost: false,
+        }
+    }
+
+    /// The time on this host.
+    pub fn local(&self, now: Moment) -> Moment {
+        Moment(now.0.saturating_add_signed(self.ahead_ms))
+    }
+
+    /// When the host has something next, by the clock of the world.
+    pub fn next(&self) -> Option<Moment> {
+        self.host.next().map(|at| Moment(at.0.saturating_add_signed(-self.ahead_ms)))
+    }
+
+    /// Another host takes this one's name: nothing runs on it, and nothing is on its disk.
+    pub fn replace(&mut self) {
+        self.host = host();
+        (self.lost, self.away) = (false, false);
     }
 
     /// An agent starts from the ledger that was last saved.
@@ -49,7 +81,7 @@ impl Node {
             list_every: Duration::from_secs(30),
             names: None,
         };
-        self.agent = Some(Agent::new(settings, self.host.ledger(), now));
+        self.agent = Some(Agent::new(settings, self.host.ledger(), self.local(now)));
         self.handle(Event::Wake, now)
     }
 
@@ -57,15 +89,16 @@ impl Node {
     pub fn crash(&mut self, now: Moment) {
         self.life += 1;
         self.agent = None;
-        self.host.forget_agent(now);
+        self.host.forget_agent(self.local(now));
     }
 
     /// The agent's first word on a new link; `None` if it does not know enough yet.
     pub fn greet(&self, now: Moment) -> Option<Hello> {
-        self.agent.as_ref().filter(|agent| agent.can_greet()).map(|agent| agent.hello(now))
+        self.agent.as_ref().filter(|agent| agent.can_greet()).map(|agent| agent.hello(self.local(now)))
     }
 
     pub fn handle(&mut self, event: Event, now: Moment) -> Vec<Outcome> {
+        let now = self.local(now);
         let Some(agent) = &mut self.agent else { return Vec::new() };
         let mut outcomes = Vec::new();
         for effect in agent.handle(event, now) {
@@ -79,7 +112,7 @@ impl Node {
 
     /// What the host has for the agent by now.
     pub fn due(&mut self, now: Moment) -> Vec<Outcome> {
-        let events = self.host.due(now);
+        let events = self.host.due(self.local(now));
         let mut outcomes: Vec<Outcome> = events.into_iter().flat_map(|event| self.handle(event, now)).collect();
         outcomes.extend(self.two_copies().or_else(|| self.without_data()).map(Outcome::Breach));
         outcomes

@@ -8,12 +8,16 @@
 //! break web                            push a file that cannot be read
 //! remove web api                       push without their files
 //! promote api                          push the annotation that promotes what waits for it
+//! drain n1 · keep n1                   push a Node that is to be empty, or none any more
+//! budget web 50%                       push a disruption budget
+//! set db 2 app:v1                      push a StatefulSet with volumes
 //! push "message"                       an empty commit (a trailer may follow after |)
 //! start · wait 30s · poll · kill n1 · delete n1 · crash controller · crash agent n1 · cut n1 · heal n1
+//! reboot n1 · lose n1 · replace n1 · fill n1 · empty n1 · leave n1 60s      (fill: its disk)
 //! pods                                 say what runs, and how far each workload is
 //! ```
 
-use crate::repo_text::{config, deployment, rollout};
+use crate::repo_text::{budget, config, deployment, drained, rollout, stateful};
 use crate::world::World;
 use driftless::model::NodeName;
 use std::time::Duration;
@@ -68,6 +72,13 @@ fn act(world: &mut World, line: &str, words: &[&str]) {
             );
             world.push(&format!("promote {name}"), &[(&path, Some(annotated))]);
         }
+        ["drain", node] => world.push(&format!("drain {node}"), &[(&format!("hosts/{node}.yaml"), Some(drained(node)))]),
+        ["keep", node] => world.push(&format!("keep {node}"), &[(&format!("hosts/{node}.yaml"), None)]),
+        ["budget", name, least] => world.push("budget", &[(&format!("{name}/budget.yaml"), Some(budget(name, least)))]),
+        ["set", name, replicas, image] => {
+            let text = stateful(name, number(replicas), image, false, false);
+            world.push(name, &[(&format!("{name}/{name}.yaml"), Some(text))]);
+        }
         ["push", ..] => {
             let text = line.trim_start_matches("push ").trim_matches('"').replace('|', "\n\n");
             world.push(&text, &[]);
@@ -78,6 +89,14 @@ fn act(world: &mut World, line: &str, words: &[&str]) {
         ["heal", node] => world.partition(&NodeName::new(*node), false),
         ["crash", "controller"] => world.crash_controller(Duration::from_secs(2)),
         ["crash", "agent", node] => world.crash_agent(&NodeName::new(*node), Duration::from_secs(2)),
+        ["reboot", node] => world.reboot(&NodeName::new(*node), Duration::from_secs(5)),
+        ["lose", node] => world.lose_host(&NodeName::new(*node)),
+        ["replace", node] => world.replace_host(&NodeName::new(*node)),
+        ["fill", node] => world.fill_disk(&NodeName::new(*node), true),
+        ["empty", node] => world.fill_disk(&NodeName::new(*node), false),
+        ["leave", node, time] => {
+            world.announce(&NodeName::new(*node), Duration::from_secs(number(time.trim_end_matches('s'))));
+        }
         ["pods"] => world.say_pods(),
         _ => panic!("not understood: {line:?}"),
     }

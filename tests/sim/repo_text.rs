@@ -44,6 +44,18 @@ pub fn node(name: &str, cordoned: bool, effect: Option<&str>) -> String {
     format!("apiVersion: v1\nkind: Node\nmetadata: {{name: {name}}}\nspec: {{unschedulable: {cordoned}, taints: [{taints}]}}\n")
 }
 
+/// A host that is to be empty.
+pub fn drained(name: &str) -> String {
+    format!("apiVersion: v1\nkind: Node\nmetadata: {{name: {name}, annotations: {{driftless.dev/drain: \"true\"}}}}\n")
+}
+
+/// A disruption budget of an app's pods: so many stay available.
+pub fn budget(name: &str, least: &str) -> String {
+    format!(
+        "apiVersion: policy/v1\nkind: PodDisruptionBudget\nmetadata: {{name: {name}, namespace: shop}}\nspec: {{minAvailable: {least}, selector: {{matchLabels: {{app: {name}}}}}}}\n"
+    )
+}
+
 /// A bare Pod.
 pub fn pod(name: &str, image: &str) -> String {
     format!(
