@@ -1,12 +1,17 @@
 //! Nothing moves in a world that does not change: counted in calls that change a host.
 
 use crate::invariants::Patience;
-use crate::repo_text::{config, deployment, pod, rollout};
+use crate::node::Node;
+use crate::repo::Repo;
+use crate::repo_text::{config, deployment, job, pod, rollout};
 use crate::world::World;
-use driftless::model::NodeName;
+use driftless::agent::core as agent;
+use driftless::controller::{Controller, Effect, Event, Settings};
+use driftless::model::{Epoch, NodeName, Trigger};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// A cluster of two nodes with one workload of each kind, settled.
+/// A cluster of two nodes with workloads of several kinds, settled.
 fn settled() -> World {
     let mut world = World::new(7, 2);
     world.repo.commit(
@@ -77,4 +82,54 @@ fn a_controller_and_agents_that_lost_their_disks_make_no_changing_call() {
     world.run_for(Duration::from_secs(120));
     assert_eq!(world.unsettled(Patience::Done), None, "{}", world.transcript.join("\n"));
     assert_eq!(calls, changes(&world).0, "{}", world.transcript.join("\n"));
+}
+
+#[test]
+fn a_controller_with_its_memory_alone_runs_no_finished_job_again() {
+    let mut world = settled();
+    world.push("a Job", &[("work/sum.yaml", Some(job("sum", "job:v1", 2, 1)))]);
+    world.run_for(Duration::from_secs(60));
+    let before = changes(&world).0;
+    world.crash_controller(Duration::from_secs(3));
+    world.run_for(Duration::from_secs(120));
+    assert_eq!(world.unsettled(Patience::Done), None);
+    assert_eq!(before, changes(&world).0, "{}", world.transcript.join("\n"));
+}
+
+/// What another controller, which knows an empty repository and no memory, would tell these agents over two minutes.
+fn intrude(world: &mut World, epoch: u64) -> usize {
+    let settings = Settings { cluster: "sim".to_owned(), instance: "intruder".to_owned(), ..Settings::default() };
+    let mut core = Controller::new(settings, Epoch(epoch), world.now);
+    let mut repo = Repo::default();
+    repo.commit("nothing", &[("README.md", Some("nothing".to_owned()))]);
+    let (loaded, _) = repo.loaded(None, &BTreeMap::new(), Trigger::Startup).expect("a commit");
+    let mut events = vec![Event::Restored(Box::default()), Event::Loaded(Box::new(loaded))];
+    let greet = |(node, agent): (&NodeName, &Node)| {
+        let hello = Box::new(agent.greet(world.now).expect("an agent that is up"));
+        Event::AgentHello { node: node.clone(), hello }
+    };
+    events.extend(world.nodes.iter().map(greet));
+    events.extend((0..12).map(|_| Event::Wake));
+    let (mut told, mut now) = (0, world.now);
+    for event in events {
+        for effect in core.handle(event, now) {
+            let Effect::Assign { node, assignment } = effect else { continue };
+            told += 1;
+            let life = world.nodes[&node].life;
+            world.tell_agent(&node, life, agent::Event::Assigned(Box::new((*assignment).clone())));
+        }
+        now = now + Duration::from_secs(10);
+    }
+    told
+}
+
+#[test]
+fn a_controller_that_comes_up_empty_or_old_or_beside_a_living_one_stops_nothing() {
+    for epoch in [0, 1, 9] {
+        let mut world = settled();
+        let before = changes(&world).0;
+        assert!(intrude(&mut world, epoch) > 0, "it does speak to agents");
+        world.run_for(Duration::from_secs(60));
+        assert_eq!(before, changes(&world).0, "epoch {epoch}: {}", world.transcript.join("\n"));
+    }
 }
