@@ -53,10 +53,11 @@ impl Audit {
             })
             .collect();
         let mut restored = Restored { notes: self.notes(), current, ..Restored::default() };
+        let mut read = BTreeMap::new();
         for (key, current) in &restored.current {
             let sets = current.pods.iter().flat_map(|pods| pods.sets.values().filter_map(|set| set.commit.as_ref()));
             for commit in sets.chain(&current.commit) {
-                let Some(object) = find(repo, commit, key, current) else { continue };
+                let Some(object) = find(repo, &mut read, commit, key, current) else { continue };
                 if let Some(snapshot) = object.snapshot() {
                     restored.snapshots.insert(snapshot.hash.clone(), snapshot.clone());
                 }
@@ -69,9 +70,15 @@ impl Audit {
     }
 }
 
-/// An object of a revision, or a Job that a CronJob of it made.
-fn find(repo: &mut Repo, commit: &Revision, key: &ObjectKey, current: &CurrentObject) -> Option<Arc<Object>> {
-    let objects = repo.load(commit, &BTreeMap::new()).desired.objects;
+/// An object of a revision, or a Job that a CronJob of it made. Each revision is read once.
+fn find(
+    repo: &mut Repo,
+    read: &mut BTreeMap<Revision, BTreeMap<ObjectKey, Arc<Object>>>,
+    commit: &Revision,
+    key: &ObjectKey,
+    current: &CurrentObject,
+) -> Option<Arc<Object>> {
+    let objects = read.entry(commit.clone()).or_insert_with(|| repo.load(commit, &BTreeMap::new()).desired.objects);
     match &current.made_by {
         Some(by) => objects.get(&by.owner(&key.namespace))?.made_job(by.due).map(Arc::new),
         None => objects.get(key).cloned(),
