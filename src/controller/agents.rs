@@ -20,8 +20,8 @@ impl Controller {
     pub(super) fn hello(&mut self, name: &NodeName, hello: Hello) {
         let (epoch, generation) = hello.assignment;
         let now = self.now;
-        let reign = self.epoch;
-        let node = self.nodes.enter(name, now);
+        let (reign, seen) = (self.epoch, self.wall());
+        let node = self.nodes.enter(name, Some(seen));
         let is_first = node.heard.is_none();
         node.facts = Some(hello.facts.clone());
         node.connected = true;

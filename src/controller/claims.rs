@@ -13,7 +13,7 @@ use super::inputs::Applied;
 use super::placements::Placement;
 use super::records::Occasion;
 use crate::model::{
-    ClaimTemplate, ClaimView, CurrentObject, CurrentVolume, NodeName, Object, ObjectKey, PodUid, StopReason, Strategy,
+    ClaimTemplate, ClaimView, CurrentObject, CurrentVolume, Moment, NodeName, Object, ObjectKey, PodUid, StopReason, Strategy,
     TemplateHash, WaitingOn,
 };
 use serde_json::{Value, json};
@@ -67,6 +67,11 @@ impl Claims {
     pub(super) fn current(&self, key: &ObjectKey) -> Option<CurrentObject> {
         let record = self.by_key.get(key)?.record.clone()?;
         Some(CurrentObject { volume: self.volume(key), ..record })
+    }
+
+    /// When those were created that no file has.
+    pub(super) fn created(&self) -> impl Iterator<Item = (ObjectKey, Moment)> {
+        self.by_key.iter().filter_map(|(key, claim)| Some((key.clone(), claim.record.as_ref()?.created?)))
     }
 
     pub(super) fn views(&self) -> BTreeMap<ObjectKey, ClaimView> {
@@ -200,6 +205,7 @@ impl Controller {
             commit: applied.and_then(|applied| applied.commit.clone()),
             path: applied.map(|applied| applied.path.clone()).unwrap_or_default(),
             unit: applied.map(|applied| applied.unit.clone()).unwrap_or_default(),
+            created: Some(self.wall()),
             applied: document(key, template),
             ..CurrentObject::default()
         };
@@ -244,6 +250,7 @@ impl Controller {
             commit: applied.and_then(|applied| applied.commit.clone()),
             path: object.source.file.clone(),
             unit: object.source.unit.as_str().to_owned(),
+            created: applied.and_then(|applied| applied.created),
             applied: (*object.written).clone(),
             ..CurrentObject::default()
         });

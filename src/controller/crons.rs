@@ -81,7 +81,7 @@ impl Controller {
             path: object.source.file.clone(),
             unit: object.source.unit.as_str().to_owned(),
             blocked: false,
-            created: Some(self.now),
+            created: Some(self.wall()),
         };
         self.inputs.applied.insert(key.clone(), applied);
         self.inputs.pruning.remove(&key);

@@ -70,7 +70,7 @@ pub(super) struct Applied {
     pub(super) unit: String,
     /// True if the memory says that its deletion is held back.
     pub(super) blocked: bool,
-    /// When it was created, if it was in this reign.
+    /// When it was created, by the clock on the wall; `None` where nobody wrote that down.
     pub(super) created: Option<Moment>,
 }
 

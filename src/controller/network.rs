@@ -155,6 +155,6 @@ impl Controller {
 
     /// What the memory keeps of a node.
     pub(super) fn node_notes(&self, name: &NodeName) -> NodeNotes {
-        NodeNotes { pods: self.network.range(name) }
+        NodeNotes { pods: self.network.range(name), created: self.nodes.get(name).and_then(|node| node.created) }
     }
 }

@@ -22,8 +22,8 @@ const BRAKE_NODES_MIN: usize = 3;
 pub(super) struct Node {
     /// What its agent says; `None` if it has only been remembered.
     pub(super) facts: Option<NodeFacts>,
-    /// When it was first seen by this controller.
-    pub(super) since: Moment,
+    /// When it was first seen, by the clock on the wall; `None` where nobody wrote that down.
+    pub(super) created: Option<Moment>,
     /// When it was last heard; `None` if it has not been in this reign.
     pub(super) heard: Option<Moment>,
     /// True while its stream is open.
@@ -64,10 +64,10 @@ pub(super) struct Node {
 }
 
 impl Node {
-    fn remembered(now: Moment) -> Self {
+    fn remembered(created: Option<Moment>) -> Self {
         Self {
             facts: None,
-            since: now,
+            created,
             heard: None,
             connected: false,
             ready: false,
@@ -131,8 +131,8 @@ impl Nodes {
     }
 
     /// The node of this name; a new one if it was unknown.
-    pub(super) fn enter(&mut self, name: &NodeName, now: Moment) -> &mut Node {
-        self.by_name.entry(name.clone()).or_insert_with(|| Node::remembered(now))
+    pub(super) fn enter(&mut self, name: &NodeName, created: Option<Moment>) -> &mut Node {
+        self.by_name.entry(name.clone()).or_insert_with(|| Node::remembered(created))
     }
 
     /// Nodes that are heard.

@@ -18,7 +18,7 @@ impl Controller {
         self.inputs.has_memory = restored.notes.is_some();
         let notes = restored.notes.unwrap_or_default();
         for (name, node) in &notes.nodes {
-            self.nodes.enter(name, self.now);
+            self.nodes.enter(name, node.created);
             self.network.restore(self.settings.network.as_ref(), name, node.pods);
         }
         self.members.restore(&notes.members);
@@ -61,7 +61,7 @@ impl Controller {
             path: current.path.clone(),
             unit: current.unit.clone(),
             blocked: current.deletion_blocked,
-            created: None,
+            created: current.created,
         };
         self.inputs.applied.insert(key.clone(), applied);
         if let Some(address) = current.address {

@@ -158,7 +158,7 @@ impl Controller {
         }
         self.inputs.unreadable.remove(key);
         let created = self.inputs.applied.get(key).and_then(|applied| applied.created);
-        let created = if change.action == Action::Create { Some(self.now) } else { created };
+        let created = if change.action == Action::Create { Some(self.wall()) } else { created };
         let applied = Applied {
             commit: Some(change.source.revision.clone()),
             path: change.source.file.clone(),

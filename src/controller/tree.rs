@@ -36,6 +36,7 @@ impl Controller {
             commit: applied.commit.clone(),
             path: applied.path.clone(),
             unit: applied.unit.clone(),
+            created: applied.created,
             applied: (*object.written).clone(),
             pods: object.workload().is_some().then(|| self.current_pods(object)),
             address: self.inputs.addresses.get(key),

@@ -18,7 +18,7 @@ impl Controller {
     #[must_use]
     pub fn view(&self) -> Arc<View> {
         let effective = &self.inputs.effective;
-        let created = self.inputs.applied.iter().filter_map(|(key, applied)| Some((key.clone(), applied.created?)));
+        let written = self.inputs.applied.iter().filter_map(|(key, applied)| Some((key.clone(), applied.created?)));
         Arc::new(View {
             version: self.version,
             at: self.now,
@@ -34,7 +34,7 @@ impl Controller {
             crons: self.cron_views(),
             pods: self.pod_views(),
             templates: self.inputs.snapshots.clone(),
-            created: created.collect(),
+            created: written.chain(self.claims.created()).collect(),
             nodes: self.nodes.by_name.keys().map(|name| (name.clone(), self.node_view(name))).collect(),
             autoscalers: self.autoscaler_views(),
             budgets: self.budget_views(),
@@ -127,7 +127,7 @@ impl Controller {
             facts: self.facts(name),
             ready: node.is_some_and(|node| node.ready),
             heard: node.and_then(|node| node.heard),
-            since: node.map(|node| node.since).unwrap_or_default(),
+            created: node.and_then(|node| node.created),
             pods: self.placements.count_of_node(name),
             marks: self.marks(name),
             away_until: node.and_then(|node| node.away_until.filter(|until| self.now < *until)),

@@ -1,9 +1,9 @@
 //! `current/` on the audit branch: one file per object, which is also the cluster memory.
 //!
-//! It holds no addresses of pods, restart counts or timestamps, so that it changes only when the world does. The times at which a Job
-//! began and ended, and a CronJob was due, are no exception: they are what happened.
+//! It holds no addresses of pods, restart counts or timestamps, so that it changes only when the world does. The times at which an object
+//! was created, a Job began and ended, and a CronJob was due, are no exception: they are what happened.
 
-use super::{Cidr, CronRun, JobRun, KeyFingerprint, MadeBy, NodeName, ObjectKey, Protocol, Revision, TemplateHash};
+use super::{Cidr, CronRun, JobRun, KeyFingerprint, MadeBy, Moment, NodeName, ObjectKey, Protocol, Revision, TemplateHash};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +19,9 @@ pub struct CurrentObject {
     pub path: String,
     /// The unit it belongs to.
     pub unit: String,
+    /// When it was created, by the clock on the wall; the first versions did not write it.
+    #[serde(with = "super::time::rfc3339", skip_serializing_if = "Option::is_none")]
+    pub created: Option<Moment>,
     /// The document as written, Secrets redacted.
     pub applied: Value,
     /// For a workload: the template in force, and those still running.
@@ -140,6 +143,9 @@ pub struct NodeNotes {
     /// Where its pods get their addresses from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pods: Option<Cidr>,
+    /// When it was first seen, by the clock on the wall; the first versions did not write it.
+    #[serde(with = "super::time::rfc3339", skip_serializing_if = "Option::is_none")]
+    pub created: Option<Moment>,
 }
 
 /// The first versions wrote the names alone.

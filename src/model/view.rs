@@ -209,8 +209,8 @@ pub struct NodeView {
     pub ready: bool,
     /// When it was last heard.
     pub heard: Option<Moment>,
-    /// When it was first seen.
-    pub since: Moment,
+    /// When it was first seen, by the clock on the wall, if that is known.
+    pub created: Option<Moment>,
     /// How many pods it has.
     pub pods: usize,
     /// Its cordon and taints, from git.

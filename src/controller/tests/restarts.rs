@@ -21,6 +21,27 @@ fn a_restart_with_its_memory_restarts_nothing_and_records_nothing() {
 }
 
 #[test]
+fn what_was_created_before_a_restart_keeps_its_time() {
+    let source = "deployment web a 1\nstateful db a 1 claim=own";
+    let mut world = World::new(&["n1"]);
+    world.push(source);
+    world.seconds(30);
+    let times = |world: &World| {
+        let view = world.core.view();
+        let nodes: Vec<_> = view.nodes.iter().map(|(name, node)| (name.clone(), node.created)).collect();
+        (view.created.clone(), nodes)
+    };
+    let before = times(&world);
+    assert_eq!(before.0.len(), 3, "two workloads and the claim that one of them made: {before:?}");
+    assert!(before.1.iter().all(|(_, created)| created.is_some()), "{before:?}");
+    world.restart(false);
+    world.push(source);
+    world.greet();
+    world.seconds(30);
+    assert_eq!(times(&world), before);
+}
+
+#[test]
 fn a_restart_in_the_middle_of_a_rollout_goes_on_and_tells_its_end() {
     let mut world = shop();
     world.push("deployment web b 3\nservice web");

@@ -2,7 +2,7 @@
 
 use super::Scope;
 use super::metadata;
-use crate::model::{Amounts, Moment, NodeName, NodeView, View};
+use crate::model::{Amounts, NodeName, NodeView, View};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ pub(super) fn nodes(view: &View, scope: &Scope) -> Vec<Value> {
 
 fn shown(name: &NodeName, node: &NodeView) -> Value {
     let mut metadata = json!({ "name": name, "uid": metadata::derived_uid("Node", name.as_str()).to_string() });
-    metadata::put_created(&mut metadata, (node.since > Moment(0)).then_some(node.since));
+    metadata::put_created(&mut metadata, node.created);
     if let Some(facts) = &node.facts {
         metadata::put_labels(&mut metadata, &facts.labels);
     }

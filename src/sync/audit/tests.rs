@@ -84,7 +84,9 @@ fn notes_survive_yaml_even_if_an_id_looks_like_a_number() {
         revision: Some(Revision::new("1234567890e123456789012345678901234567890")),
         epoch: 7,
         instance: "0644".into(),
-        nodes: ["no", "1e3"].map(|name| (NodeName::new(name), NodeNotes { pods: "10.244.7.0/24".parse().ok() })).into(),
+        nodes: ["no", "1e3"]
+            .map(|name| (NodeName::new(name), NodeNotes { pods: "10.244.7.0/24".parse().ok(), created: None }))
+            .into(),
     };
     let text = commit::write_notes(&notes).unwrap();
     assert_eq!(commit::read_notes(&text).unwrap(), notes, "{text}");
