@@ -119,9 +119,8 @@ impl Controller {
     /// Where Ingress is served: the addresses of the nodes that are heard.
     pub(super) fn ingress_addresses(&self) -> Vec<String> {
         let servers = self.nodes.ready().filter(|(name, _)| self.ingresses.servers.contains(name));
-        let addresses: BTreeSet<&str> =
-            servers.filter_map(|(_, node)| node.facts.as_ref()).map(|facts| facts.address.as_str()).collect();
-        addresses.into_iter().map(str::to_owned).collect()
+        let addresses: BTreeSet<String> = servers.filter_map(|(_, node)| Some(node.facts.as_ref()?.found_at())).collect();
+        addresses.into_iter().collect()
     }
 
     /// Nodes that serve and may not, and Ingresses that nobody serves.

@@ -158,7 +158,7 @@ impl Controller {
 
     fn service_views(&self) -> BTreeMap<ObjectKey, ServiceView> {
         let services = self.inputs.effective.objects.values().filter(|object| object.service().is_some());
-        let addresses = || self.load_balancers().into_iter().filter_map(|name| Some(self.facts(&name)?.address));
+        let addresses = || self.load_balancers().into_iter().filter_map(|name| Some(self.facts(&name)?.found_at()));
         let balancers: BTreeSet<String> = if self.inputs.balanced.is_empty() { BTreeSet::new() } else { addresses().collect() };
         let view = |key: &ObjectKey| {
             let ports = self.services.get(key).map(|service| service.set.ports.as_slice()).unwrap_or_default();

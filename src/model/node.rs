@@ -41,6 +41,14 @@ pub struct NodeFacts {
     pub ingress: bool,
 }
 
+impl NodeFacts {
+    /// Where the host is found by others, as far as is known: where they dial its tunnel, else where its own processes listen.
+    #[must_use]
+    pub fn found_at(&self) -> String {
+        self.tunnel.first().map_or_else(|| self.address.clone(), |dialled| dialled.ip().to_string())
+    }
+}
+
 /// What an agent says of the state of its host.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct NodeConditions {

@@ -20,7 +20,7 @@ pub struct Client {
 }
 
 impl Client {
-    fn get(&self, path: &str) -> io::Result<(u16, String)> {
+    pub fn get(&self, path: &str) -> io::Result<(u16, String)> {
         http_get_on(connect(self.http)?, HOST, path)
     }
 

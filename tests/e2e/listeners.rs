@@ -134,15 +134,17 @@ fn handshake((address, protocol): (&str, &str), version: &str) -> String {
     String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
 }
 
-/// An agent that has joined, as another host does, beside an Engine.
+/// An agent that has joined, as another host does, beside an Engine, and serves Ingress.
 fn start_agent(cluster: &Cluster, engine: &Engine) -> Child {
     let folder = cluster.dir.path();
-    let made = driftless().args(["token", "create", "--state-dir"]).arg(cluster.state_dir()).output().expect("driftless runs");
+    let mut token = driftless();
+    token.args(["token", "create", "--labels", "driftless.dev/ingress=true", "--state-dir"]).arg(cluster.state_dir());
+    let made = token.output().expect("driftless runs");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     fs::write(folder.join("token"), made.stdout).expect("a written token");
     let log = File::options().create(true).append(true).open(cluster.log_file()).expect("a log file");
     let mut agent = driftless();
-    agent.args(["agent", "--node", "n1", "--cluster", &cluster.name, "--controller", AGENTS.0, "--token-file"]);
+    agent.args(["agent", "--ingress", "--node", "n1", "--cluster", &cluster.name, "--controller", AGENTS.0, "--token-file"]);
     agent.arg(folder.join("token")).arg("--state-dir").arg(folder.join("n1")).env("DOCKER_HOST", engine.host());
     agent.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().expect("driftless starts")
 }

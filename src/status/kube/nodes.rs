@@ -35,7 +35,7 @@ fn status(name: &NodeName, node: &NodeView) -> Value {
     let mut status = json!({ "conditions": conditions, "addresses": [{ "type": "Hostname", "address": name }] });
     let Some(facts) = &node.facts else { return status };
     if let Some(addresses) = status["addresses"].as_array_mut() {
-        addresses.insert(0, json!({ "type": "InternalIP", "address": facts.address }));
+        addresses.insert(0, json!({ "type": "InternalIP", "address": facts.found_at() }));
     }
     let runtimes: Vec<&str> = facts.runtimes.iter().map(|runtime| runtime.as_str()).collect();
     status["capacity"] = amounts(facts.capacity);

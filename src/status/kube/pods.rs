@@ -82,7 +82,7 @@ fn status(view: &View, pod: &ShownPod<'_>) -> Value {
         status.insert("message".into(), json!(message));
     }
     if let Some(facts) = view.nodes.get(pod.node).and_then(|node| node.facts.as_ref()) {
-        status.insert("hostIP".into(), json!(facts.address));
+        status.insert("hostIP".into(), json!(facts.found_at()));
     }
     if let Some(report) = pod.report() {
         if let Some(address) = report.address {
