@@ -59,6 +59,17 @@ pub(crate) fn make_folder(path: &Path) -> Result<(), FileError> {
 
 /// The text of a file that nobody else may read; `None` if there is none.
 pub(crate) fn read(path: &Path) -> Result<Option<Zeroizing<String>>, FileError> {
+    read_unless(path, 0o077)
+}
+
+/// The same of a credential of systemd's, in a folder that it guards: where an access list names the user of the service, its mask
+/// shows as what the group may.
+pub(crate) fn read_credential(path: &Path) -> Result<Option<Zeroizing<String>>, FileError> {
+    read_unless(path, 0o037)
+}
+
+/// The text of a file whose mode has none of these bits.
+fn read_unless(path: &Path, exposed: u32) -> Result<Option<Zeroizing<String>>, FileError> {
     let failed = FileError::reading(path);
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
@@ -66,7 +77,7 @@ pub(crate) fn read(path: &Path) -> Result<Option<Zeroizing<String>>, FileError> 
         Err(error) => return Err(failed(error)),
     };
     let mode = metadata.permissions().mode() & 0o7777;
-    if mode & 0o077 != 0 {
+    if mode & exposed != 0 {
         return Err(FileError::Exposed { path: path.to_owned(), mode });
     }
     fs::read_to_string(path).map(|text| Some(Zeroizing::new(text))).map_err(failed)

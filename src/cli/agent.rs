@@ -4,8 +4,8 @@ use super::enlist::enlist;
 use super::halves::{self, AgentOptions, Running, TunnelStart};
 use super::node::{self, RuntimeChoice};
 use super::options::{
-    AllowArgs, ConfigArgs, GarbageArgs, IngressArgs, NamesArgs, Period, ReserveArgs, StateArgs, StateDir, TunnelArgs,
-    cluster_name,
+    AllowArgs, ConfigArgs, GarbageArgs, IngressArgs, NamesArgs, Period, ReserveArgs, SecretsArgs, StateArgs, StateDir,
+    TunnelArgs, cluster_name,
 };
 use super::{CliError, CliResult};
 use crate::agent::net::tunnel::{Limits, Timings, Tunnel};
@@ -63,6 +63,8 @@ pub struct AgentArgs {
     names: NamesArgs,
     #[command(flatten)]
     ingress: IngressArgs,
+    #[command(flatten)]
+    secrets: SecretsArgs,
     #[command(flatten)]
     config: ConfigArgs,
     #[command(subcommand)]
@@ -143,6 +145,7 @@ async fn start(args: &AgentArgs) -> CliResult<Running> {
         garbage: args.garbage.policy(),
         resolvers: args.names.resolvers(),
         ingress: args.ingress.settings(),
+        secrets: args.secrets.open(&state)?,
         state: state.agent(),
         connector,
         tunnel,

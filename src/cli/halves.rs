@@ -1,6 +1,7 @@
 //! The two halves of Driftless as tasks of this process: what `up` runs both of, and `controller` and `agent` one each.
 
 use super::node::{self, Reserve, RuntimeChoice, Runtimes};
+use super::options::SecretsChoice;
 use super::{CliError, CliResult};
 use crate::agent;
 use crate::agent::core::Settings;
@@ -275,6 +276,8 @@ pub(super) struct AgentOptions {
     pub(super) resolvers: Resolvers,
     /// How Ingress is served, if it is.
     pub(super) ingress: Option<IngressSettings>,
+    /// Where secrets are kept.
+    pub(super) secrets: SecretsChoice,
     /// `agent/` of the state directory.
     pub(super) state: PathBuf,
     pub(super) connector: Connector,
@@ -292,7 +295,8 @@ pub(super) struct TunnelStart {
 
 /// Starts an agent.
 pub(super) async fn start_agent(running: &mut Running, options: AgentOptions) -> CliResult<()> {
-    let AgentOptions { cluster, node, runtime, allows, reserve, garbage, resolvers, ingress, state, connector, tunnel } = options;
+    let AgentOptions { cluster, node, runtime, allows, reserve, garbage, resolvers, ingress, secrets, state, connector, tunnel } =
+        options;
     let name = node::name(node.as_deref());
     DirBuilder::new()
         .recursive(true)
@@ -314,6 +318,7 @@ pub(super) async fn start_agent(running: &mut Running, options: AgentOptions) ->
     running.note("runtimes", runtimes.told);
     let names = node::names(&folders, resolvers);
     running.note("names", node::told_of_names(names.as_ref()));
+    running.note("secrets", secrets.told);
     let settings = Settings {
         cluster,
         facts,
@@ -324,6 +329,7 @@ pub(super) async fn start_agent(running: &mut Running, options: AgentOptions) ->
         list_every: LIST_PERIOD,
         names,
     };
+    let extras = agent::shell::Options { ingress, tunnel, secrets: secrets.at_rest };
     let shutdown = running.shutdown.clone();
     if let Some(docker) = runtimes.docker {
         let shutdown = shutdown.clone();
@@ -333,7 +339,7 @@ pub(super) async fn start_agent(running: &mut Running, options: AgentOptions) ->
         });
     }
     running.tasks.spawn(async move {
-        let ended = agent::shell::run(settings, ingress, runtimes.offered, connector, tunnel, shutdown).await;
+        let ended = agent::shell::run(settings, runtimes.offered, connector, extras, shutdown).await;
         ended.map_err(|error| CliError::with_source("the agent ended", error))
     });
     Ok(())

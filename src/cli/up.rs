@@ -3,7 +3,8 @@
 use super::halves::{self, Running};
 use super::node::RuntimeChoice;
 use super::options::{
-    AllowArgs, ConfigArgs, GarbageArgs, IngressArgs, NamesArgs, NetworkArgs, ReserveArgs, StateArgs, StateDir, WatchArgs,
+    AllowArgs, ConfigArgs, GarbageArgs, IngressArgs, NamesArgs, NetworkArgs, ReserveArgs, SecretsArgs, StateArgs, StateDir,
+    WatchArgs,
 };
 use super::{CliResult, doors};
 use crate::agent;
@@ -60,6 +61,8 @@ pub struct UpArgs {
     #[command(flatten)]
     ingress: IngressArgs,
     #[command(flatten)]
+    secrets: SecretsArgs,
+    #[command(flatten)]
     config: ConfigArgs,
 }
 
@@ -101,6 +104,7 @@ pub async fn start(args: &UpArgs) -> CliResult<Running> {
         garbage: args.garbage.policy(),
         resolvers: args.names.resolvers(),
         ingress: args.ingress.settings(),
+        secrets: args.secrets.open(&state)?,
         state: state.agent(),
         connector,
         tunnel: None,

@@ -74,6 +74,13 @@ impl Drop for Half {
     }
 }
 
+/// The controller of a cluster, for the agent of this very machine: tests beside each other have no port in common.
+fn controller(cluster: &Cluster) -> Half {
+    let agents = format!("unix:{}", cluster.state_dir().join("run/agents.sock").display());
+    let (repo, listen) = (cluster.repo().to_string_lossy().into_owned(), format!("127.0.0.1:{}", cluster.port));
+    Half::start(cluster, &["controller", "--repo", &repo, "--listen", &listen, "--agents", &agents])
+}
+
 /// A host process that notes each of its starts, with the value of a Secret if it has one.
 fn noting(name: &str, file: &Path, secret: bool) -> String {
     let env = if secret { "\n        env: [{name: WORD, valueFrom: {secretKeyRef: {name: words, key: word}}}]" } else { "" };
@@ -90,7 +97,7 @@ spec:
       terminationGracePeriodSeconds: 1
       containers:
       - name: main
-        command: [sh, -c, 'echo start >>{}; exec sleep 100000']{env}
+        command: [sh, -c, 'echo start $WORD >>{}; exec sleep 100000']{env}
 ",
         file.display()
     )
@@ -123,9 +130,8 @@ fn reboot(cluster: &Cluster, agent: &mut Half) {
     fs::remove_dir_all(run_folder(cluster)).expect("a wiped tmpfs");
 }
 
-#[test]
-fn a_rebooted_host_starts_its_pods_while_the_controller_is_away_but_for_those_with_secrets() {
-    let cluster = Cluster::new("process");
+/// Pushes two programs, of which one has a Secret. Where each notes its starts.
+fn push_two_programs(cluster: &Cluster) -> (PathBuf, PathBuf) {
     let (plain, secret) = (cluster.dir.path().join("plain"), cluster.dir.path().join("secret"));
     let words = "apiVersion: v1\nkind: Secret\nmetadata: {name: words, namespace: shop}\nstringData: {word: hunter2}\n";
     cluster.push(
@@ -136,10 +142,15 @@ fn a_rebooted_host_starts_its_pods_while_the_controller_is_away_but_for_those_wi
             ("shop/words.yaml", Some(words)),
         ],
     );
-    let (repo, listen) = (cluster.repo().to_string_lossy().into_owned(), format!("127.0.0.1:{}", cluster.port));
-    let controller = || Half::start(&cluster, &["controller", "--repo", &repo, "--listen", &listen]);
+    (plain, secret)
+}
+
+#[test]
+fn a_rebooted_host_starts_its_pods_while_the_controller_is_away_but_for_those_with_secrets() {
+    let cluster = Cluster::new("process");
+    let (plain, secret) = push_two_programs(&cluster);
     let agent = || Half::start(&cluster, &["agent", "--runtime", "process"]);
-    let (mut first, mut host) = (controller(), agent());
+    let (mut first, mut host) = (controller(&cluster), agent());
     for name in ["plain", "secret"] {
         cluster.wait_for(&format!("{name} is ready"), || cluster.ready_pods("shop", name, 1));
     }
@@ -153,9 +164,71 @@ fn a_rebooted_host_starts_its_pods_while_the_controller_is_away_but_for_those_wi
     expect_starts(&cluster, &plain, 2);
     assert_eq!(starts(&secret), 1, "its secret was on tmpfs, so it waits");
 
-    let _second = controller();
+    let _second = controller(&cluster);
     expect_starts(&cluster, &secret, 2);
     let after = cluster.wait_for("both are ready", || cluster.ready_pods("shop", "", 2));
     assert_eq!(after.keys().collect::<Vec<_>>(), pods.keys().collect::<Vec<_>>(), "they are the pods that they were");
+    host.kill();
+}
+
+/// A file with a key that seals secrets: of these bytes.
+fn key_file(cluster: &Cluster, name: &str, byte: u8) -> String {
+    let path = cluster.dir.path().join(name);
+    fs::write(&path, format!("{byte:02x}").repeat(32)).expect("written");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("set");
+    path.to_string_lossy().into_owned()
+}
+
+/// The files below a folder that have one of these texts.
+fn files_with(folder: &Path, texts: &[&str]) -> Vec<PathBuf> {
+    let has = |path: &Path| {
+        let bytes = fs::read(path).unwrap_or_default();
+        texts.iter().any(|text| bytes.windows(text.len()).any(|window| window == text.as_bytes()))
+    };
+    let mut found = Vec::new();
+    for path in fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
+        if path.is_dir() {
+            found.extend(files_with(&path, texts));
+        } else if has(&path) {
+            found.push(path);
+        }
+    }
+    found
+}
+
+#[test]
+fn a_rebooted_host_that_seals_secrets_starts_their_pods_too_if_it_has_the_key() {
+    let cluster = Cluster::new("process");
+    let (plain, secret) = push_two_programs(&cluster);
+    let (key, other) = (key_file(&cluster, "key", 1), key_file(&cluster, "other-key", 2));
+    let agent = |key: &str| {
+        let sealed = ["--secrets-at-rest", "sealed", "--secrets-key-file", key];
+        Half::start(&cluster, &[["agent", "--runtime", "process"].as_slice(), &sealed].concat())
+    };
+    let (mut controller, mut host) = (controller(&cluster), agent(&key));
+    for name in ["plain", "secret"] {
+        cluster.wait_for(&format!("{name} is ready"), || cluster.ready_pods("shop", name, 1));
+    }
+    controller.kill();
+
+    reboot(&cluster, &mut host);
+    let state = cluster.state_dir().join("agent");
+    assert!(!files_with(&state, &["driftless sealed secrets"]).is_empty(), "something is sealed");
+    let in_clear = files_with(&state, &["hunter2", "aHVudGVyMg"]);
+    assert!(in_clear.is_empty(), "{in_clear:?}");
+    let mut host = agent(&key);
+    expect_starts(&cluster, &plain, 2);
+    expect_starts(&cluster, &secret, 2);
+
+    reboot(&cluster, &mut host);
+    let mut host = agent(&other);
+    expect_starts(&cluster, &plain, 3);
+    assert_eq!(starts(&secret), 2, "it has another key, so it waits");
+    assert!(cluster.log().contains("sealed with another key"), "{}", cluster.log());
+
+    host.kill();
+    let mut host = agent(&key);
+    expect_starts(&cluster, &secret, 3);
+    assert_eq!(fs::read_to_string(&secret).expect("its starts"), "start hunter2\n".repeat(3));
     host.kill();
 }

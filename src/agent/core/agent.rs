@@ -1,7 +1,7 @@
 //! The agent's state, and the one door to it.
 
 use super::event::{Effect, Event, NodeTrouble};
-use super::ledger::{Ledger, PodRecord, ServiceRecord};
+use super::ledger::{Ledger, PodRecord, ServiceRecord, WithoutSecrets};
 use super::pod::Pod;
 use super::ports::Ports;
 use super::proxied::Proxied;
@@ -65,7 +65,7 @@ pub struct Agent {
     pub(super) assignment: (Epoch, Generation),
     pub(super) pods: BTreeMap<PodUid, Pod>,
     pub(super) templates: BTreeMap<TemplateHash, Arc<PodSnapshot>>,
-    pub(super) lost_secrets: BTreeSet<TemplateHash>,
+    pub(super) lost_secrets: BTreeMap<TemplateHash, WithoutSecrets>,
     pub(super) services: BTreeMap<ObjectKey, ServiceRecord>,
     /// What the proxy may follow.
     pub(super) proxied: BTreeMap<ObjectKey, Proxied>,
@@ -84,6 +84,7 @@ pub struct Agent {
     pub(super) proxy_port: Option<u16>,
     /// What to serve to clients outside of the cluster.
     pub(super) ingress: Option<Arc<IngressTable>>,
+    pub(super) lost_ingress: Option<Arc<IngressTable>>,
     /// The volume claims whose data is here.
     pub(super) volumes: BTreeSet<ObjectKey>,
     /// Those that are ordered to be deleted, and when to try.
@@ -162,6 +163,7 @@ impl Agent {
             away_until: None,
             proxy_port: ledger.proxy_port,
             ingress: ledger.ingress.filter(|_| serves_ingress),
+            lost_ingress: ledger.lost_ingress.filter(|_| serves_ingress),
             volumes: ledger.volumes,
             erase: BTreeMap::new(),
             erasing: BTreeSet::new(),
@@ -296,6 +298,7 @@ impl Agent {
             network: self.network.clone(),
             proxy_port: self.proxy_port,
             ingress: self.ingress.clone(),
+            lost_ingress: self.lost_ingress.clone(),
             intact: true,
         }
     }

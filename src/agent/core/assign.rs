@@ -49,7 +49,7 @@ impl Agent {
         }
         self.assignment = number;
         self.ledger_dirty = true;
-        self.lost_secrets.retain(|hash| !assignment.templates.contains_key(hash));
+        self.lost_secrets.retain(|hash, _| !assignment.templates.contains_key(hash));
         self.templates.extend(assignment.templates.iter().map(|(hash, snapshot)| (hash.clone(), Arc::clone(snapshot))));
         for (uid, pod) in &mut self.pods {
             pod.claimed = assignment.run.contains_key(uid) || assignment.stop.contains_key(uid);
@@ -139,7 +139,7 @@ impl Agent {
     fn drop_templates(&mut self, named: &BTreeSet<crate::model::TemplateHash>) {
         let used: BTreeSet<_> = self.pods.values().map(|pod| &pod.run.hash).collect();
         self.templates.retain(|hash, _| named.contains(hash) || used.contains(hash));
-        self.lost_secrets.retain(|hash| used.contains(hash));
+        self.lost_secrets.retain(|hash, _| used.contains(hash));
     }
 
     /// Gives every container port of a process pod a host port. False if none is left.

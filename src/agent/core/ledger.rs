@@ -7,11 +7,12 @@ use crate::model::{
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 /// The agent's memory. Containers carry enough labels to be adopted without it; what only it knows is which assignment is in
-/// force, which ports were given out, and the templates. Secret values in the templates are stored apart, on tmpfs.
+/// force, which ports were given out, and the templates. Secret values in the templates are stored apart, on tmpfs or sealed.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Ledger {
     /// The epoch and generation of the assignment in force.
@@ -20,22 +21,94 @@ pub struct Ledger {
     pub pods: BTreeMap<PodUid, PodRecord>,
     /// The templates that are whole.
     pub templates: BTreeMap<TemplateHash, Arc<PodSnapshot>>,
-    /// Templates that are known but for their secrets, which were on tmpfs and went with a reboot.
-    pub lost_secrets: BTreeSet<TemplateHash>,
+    /// Templates that are known but for the values of their secrets.
+    pub lost_secrets: BTreeMap<TemplateHash, WithoutSecrets>,
     /// Where Services lead, so that they go on leading there when the agent restarts without its controller.
     pub services: BTreeMap<ObjectKey, ServiceRecord>,
     /// The network as it was last told, so that Services on other nodes are reached when the agent restarts without its controller.
     pub network: Option<Arc<NodeNetwork>>,
     /// The port of the proxy to which the kernel turns what goes to addresses of the cluster.
     pub proxy_port: Option<u16>,
-    /// What to serve to clients outside of the cluster. Its keys are stored apart, on tmpfs.
+    /// What to serve to clients outside of the cluster. Its keys are stored apart, on tmpfs or sealed.
     pub ingress: Option<Arc<IngressTable>>,
+    /// The same as it was before its keys could not be read, and without them: kept until a newer one comes.
+    pub lost_ingress: Option<Arc<IngressTable>>,
     /// The volume claims whose data is on this host; of the real shell, what it finds on its disk.
     pub volumes: BTreeSet<ObjectKey>,
     /// Whether this was read back whole, and nothing newer could not be written. An agent whose memory is not says hello only once every
     /// runtime was listed, and of the pods that it remembers those count of which something is found there: the others may have been
     /// stopped since.
     pub intact: bool,
+}
+
+/// A template of which all is known but the values of its secrets.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WithoutSecrets {
+    /// The template, with its ConfigMaps.
+    pub rest: Arc<PodSnapshot>,
+    /// The names of its Secrets.
+    pub secrets: BTreeSet<String>,
+    /// Why the values are not there.
+    pub loss: SecretLoss,
+}
+
+/// Why the values of secrets are not there. In all cases the controller has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SecretLoss {
+    /// They were on tmpfs, and went with a reboot.
+    Rebooted,
+    /// They are sealed with another key than this agent was given.
+    OtherKey,
+    /// What is sealed was changed, or belongs elsewhere.
+    Damaged,
+    /// The disk does not give out what is sealed.
+    Unreadable,
+}
+
+impl fmt::Display for SecretLoss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SecretLoss::Rebooted => "they were in memory only",
+            SecretLoss::OtherKey => "they are sealed with another key",
+            SecretLoss::Damaged => "what they are sealed in is damaged, or of another node",
+            SecretLoss::Unreadable => "what they are sealed in cannot be read",
+        })
+    }
+}
+
+impl SecretLoss {
+    /// What a pod waits for, in one sentence.
+    #[must_use]
+    pub fn waits(self) -> &'static str {
+        match self {
+            SecretLoss::Rebooted => {
+                "its secrets were kept in memory only and went with a reboot: waiting for the controller to send them again"
+            }
+            SecretLoss::OtherKey => {
+                "its secrets are sealed with another key than the agent was given: waiting for the controller to send them again"
+            }
+            SecretLoss::Damaged => {
+                "the file that its secrets are sealed in is damaged, or of another node: waiting for the controller to send them again"
+            }
+            SecretLoss::Unreadable => {
+                "the file that its secrets are sealed in cannot be read: waiting for the controller to send them again"
+            }
+        }
+    }
+
+    /// What the administrator of the host can do; nothing where it is as it was asked for.
+    #[must_use]
+    pub fn hint(self) -> Option<&'static str> {
+        match self {
+            SecretLoss::Rebooted => None,
+            SecretLoss::OtherKey => Some(
+                "start the agent with the key that they were sealed with, or let it reach its controller: it then seals them anew",
+            ),
+            SecretLoss::Damaged | SecretLoss::Unreadable => {
+                Some("check the disk, and let the agent reach its controller: it then seals them anew")
+            }
+        }
+    }
 }
 
 /// One Service of the ledger.

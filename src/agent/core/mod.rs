@@ -39,4 +39,4 @@ pub use event::{
     ContainerKey, Disk, Effect, Event, HookAction, HookKind, HookRequest, HttpTarget, NodeTrouble, ProbeAction, ProbeKind,
     ProbeOutcome, ProbeRequest,
 };
-pub use ledger::{ContainerRecord, Failure, Ledger, PodRecord, ServiceRecord};
+pub use ledger::{ContainerRecord, Failure, Ledger, PodRecord, SecretLoss, ServiceRecord, WithoutSecrets};

@@ -53,6 +53,7 @@ impl Agent {
         }
         self.effects.push(Effect::Ingress(Arc::clone(&table)));
         self.ingress = Some(table);
+        self.lost_ingress = None;
         self.ledger_dirty = true;
     }
 

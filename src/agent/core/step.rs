@@ -69,12 +69,8 @@ impl Agent {
     fn step_run(&mut self, pod: &mut Pod, snapshot: Option<&Arc<PodSnapshot>>, now: Moment) {
         pod.waiting.clear();
         let Some(snapshot) = snapshot else {
-            pod.waiting = if self.lost_secrets.contains(&pod.run.hash) {
-                "its secrets were kept in memory only and went with a reboot: waiting for the controller to send them again"
-                    .to_owned()
-            } else {
-                "waiting for its template from the controller".to_owned()
-            };
+            let lost = self.lost_secrets.get(&pod.run.hash);
+            pod.waiting = lost.map_or("waiting for its template from the controller", |lost| lost.loss.waits()).to_owned();
             return;
         };
         let spec = &snapshot.template.spec;

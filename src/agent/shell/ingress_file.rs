@@ -1,15 +1,15 @@
-//! The table of Ingress within the ledger, and the keys of its certificates on tmpfs.
+//! The table of Ingress within the ledger; the keys of its certificates are in a file of their own.
 
-use crate::agent::launch::Folders;
+use super::ledger_file::tell_of;
+use super::secret_files::{SecretFiles, Shelf};
+use crate::agent::core::SecretLoss;
 use crate::model::{HostPattern, IngressCertificate, IngressRoute, IngressTable, ObjectKey, SecretBytes};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
-use std::fs;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// The table without its keys.
@@ -31,10 +31,6 @@ struct CertificateFile {
 /// Secret → its key as base64.
 type Keys = BTreeMap<String, String>;
 
-fn folder(folders: &Folders) -> PathBuf {
-    folders.run.join("ingress")
-}
-
 fn keys_file(version: u64) -> String {
     format!("{version}.json")
 }
@@ -53,15 +49,19 @@ impl TableFile {
         }
     }
 
-    /// The table with its keys. Where they are gone (a reboot), it serves without its certificates, and counts as never told: the
-    /// controller tells it anew.
-    pub(super) fn whole(self, folders: &Folders) -> IngressTable {
-        let keys = if self.certificates.is_empty() { Some(Keys::new()) } else { read_keys(folders, self.version) };
-        let certificates =
-            keys.and_then(|keys| self.certificates.iter().map(|file| file.whole(&keys)).collect::<Option<Vec<_>>>());
-        match certificates {
-            Some(certificates) => IngressTable { version: self.version, routes: self.routes, certificates },
-            None => IngressTable { version: 0, routes: self.routes, certificates: Vec::new() },
+    /// The table with its keys. Where these cannot be had, it serves without its certificates, and counts as never told: the controller
+    /// tells it anew. What it was is then the second, for as long as the keys may come back.
+    pub(super) fn whole(self, files: &SecretFiles) -> (Arc<IngressTable>, Option<Arc<IngressTable>>) {
+        let keys = if self.certificates.is_empty() { Ok(Keys::new()) } else { read_keys(files, self.version) };
+        let table = |version, certificates| IngressTable { version, routes: self.routes.clone(), certificates };
+        let with = |keys: &Keys| self.certificates.iter().map(|file| file.whole(keys)).collect::<Option<Vec<_>>>();
+        match keys.and_then(|keys| with(&keys).ok_or(SecretLoss::Damaged)) {
+            Ok(certificates) => (Arc::new(table(self.version, certificates)), None),
+            Err(loss) => {
+                tell_of(loss, "the keys of the certificates of Ingress");
+                let lost = self.certificates.iter().filter_map(CertificateFile::without_key).collect();
+                (Arc::new(table(0, Vec::new())), Some(Arc::new(table(self.version, lost))))
+            }
         }
     }
 }
@@ -69,44 +69,37 @@ impl TableFile {
 impl CertificateFile {
     fn whole(&self, keys: &Keys) -> Option<IngressCertificate> {
         let key = STANDARD.decode(keys.get(&self.secret.short())?).ok()?;
+        Some(IngressCertificate { key: SecretBytes::new(key), ..self.without_key()? })
+    }
+
+    fn without_key(&self) -> Option<IngressCertificate> {
         Some(IngressCertificate {
             host: self.host.clone(),
             secret: self.secret.clone(),
             chain: STANDARD.decode(&self.chain).ok()?,
-            key: SecretBytes::new(key),
+            key: SecretBytes::new(Vec::new()),
         })
     }
 }
 
-fn read_keys(folders: &Folders, version: u64) -> Option<Keys> {
-    let bytes = Zeroizing::new(fs::read(folder(folders).join(keys_file(version))).ok()?);
-    serde_json::from_slice(&bytes).ok()
+fn read_keys(files: &SecretFiles, version: u64) -> Result<Keys, SecretLoss> {
+    files.find(Shelf::Ingress, &keys_file(version), |bytes| serde_json::from_slice(bytes).ok())
 }
 
 /// Writes the keys of a table, once per version, before the ledger names it.
-pub(super) fn save_keys(folders: &Folders, table: &IngressTable) -> io::Result<()> {
-    let folder = folder(folders);
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
-    let path = folder.join(keys_file(table.version));
-    if table.certificates.is_empty() || path.exists() {
+pub(super) fn save_keys(files: &SecretFiles, table: &IngressTable) -> io::Result<()> {
+    if table.certificates.is_empty() {
         return Ok(());
     }
-    let encoded = |certificate: &IngressCertificate| (certificate.secret.short(), STANDARD.encode(certificate.key.expose()));
-    let keys: Keys = table.certificates.iter().map(encoded).collect();
-    let bytes = Zeroizing::new(serde_json::to_vec(&keys)?);
-    super::ledger_file::write_atomically(&path, &bytes)
+    files.put(Shelf::Ingress, &keys_file(table.version), || {
+        let encoded = |certificate: &IngressCertificate| (certificate.secret.short(), STANDARD.encode(certificate.key.expose()));
+        let keys: Keys = table.certificates.iter().map(encoded).collect();
+        Ok(Zeroizing::new(serde_json::to_vec(&keys)?))
+    })
 }
 
 /// Deletes the keys of older tables, once no ledger on disk names them.
-pub(super) fn clear_keys(folders: &Folders, table: Option<&IngressTable>) -> io::Result<()> {
-    let entries = match fs::read_dir(folder(folders)) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    let kept = table.map(|table| keys_file(table.version));
-    for entry in entries.flatten().filter(|entry| entry.file_name().to_str() != kept.as_deref()) {
-        fs::remove_file(entry.path())?;
-    }
-    Ok(())
+pub(super) fn clear_keys(files: &SecretFiles, table: Option<&IngressTable>) -> io::Result<()> {
+    let kept: BTreeSet<String> = table.map(|table| keys_file(table.version)).into_iter().collect();
+    files.keep_only(Shelf::Ingress, &kept)
 }

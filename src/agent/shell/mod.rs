@@ -17,11 +17,15 @@ mod logs;
 mod net_problems;
 mod perform;
 mod probe;
+mod seal;
+mod secret_files;
 #[cfg(test)]
 mod tests;
 mod volumes;
 
 pub use control::leave;
+pub use seal::{SealKey, SealKeyError};
+pub use secret_files::{SecretsAtRest, sealed_folder};
 pub use volumes::prepare;
 
 use super::core::{Agent, Event, Settings};
@@ -35,6 +39,7 @@ use crate::model::{Hello, NodeName, RuntimeKind};
 use crate::wire::{Connector, FromAgent, ToAgent, client};
 use futures_util::StreamExt;
 use perform::Performer;
+use secret_files::SecretFiles;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -76,25 +81,41 @@ pub enum ShellError {
     Ingress(String),
 }
 
+/// What an agent may have beyond its runtimes.
+#[derive(Debug, Default)]
+pub struct Options {
+    /// How Ingress is served, if it is.
+    pub ingress: Option<IngressSettings>,
+    /// The way to other nodes, if there can be any.
+    pub tunnel: Option<Tunnel>,
+    /// Where the values of secrets are kept.
+    pub secrets: SecretsAtRest,
+}
+
 /// The core, and nobody waits while it is locked.
 type Shared = Arc<Mutex<Agent>>;
 
-/// Runs an agent until `shutdown`, with Ingress if it is told how. The controller is reached by `connector`, again and again, and other nodes through `tunnel`.
+/// Runs an agent until `shutdown`. The controller is reached by `connector`, again and again.
 ///
 /// # Errors
 /// What cannot heal by itself.
 pub async fn run(
     settings: Settings,
-    ingress: Option<IngressSettings>,
     runtimes: Vec<Arc<dyn Runtime>>,
     connector: Connector,
-    tunnel: Option<Tunnel>,
+    Options { ingress, tunnel, secrets }: Options,
     shutdown: CancellationToken,
 ) -> Result<(), ShellError> {
     let _lock = lock_folder(&settings.folders.run)?;
     let (folders, names) = (settings.folders.clone(), settings.names.clone());
-    let mut ledger =
-        ledger_file::load(&folders).map_err(|source| ShellError::Folder { path: ledger_file::path(&folders), source })?;
+    let unusable = |source| ShellError::Folder { path: ledger_file::path(&folders), source };
+    let files = SecretFiles::new(folders.clone(), &secrets, &settings.cluster, &settings.facts.name).map_err(unusable)?;
+    let files = Arc::new(files);
+    let mut ledger = ledger_file::load(&files).map_err(unusable)?;
+    // What was asked for may be new since the last start.
+    if let Err(error) = ledger_file::save_secrets(&files, &ledger) {
+        tracing::error!(error, "secrets are not kept as it was asked for; tried again with the next change");
+    }
     ledger.volumes = volumes::held_claims(&folders).map_err(|source| ShellError::Folder { path: folders.claims(), source })?;
     let agent: Shared = Arc::new(Mutex::new(Agent::new(settings, ledger, clock::now())));
     let runtimes: BTreeMap<RuntimeKind, Arc<dyn Runtime>> =
@@ -116,12 +137,12 @@ pub async fn run(
     if let Some(tunnel) = &tunnel {
         setup.reach = Arc::new(tunnel.clone());
     }
-    let performer = Performer::new(runtimes, (folders.clone(), names), (setup, tunnel), events, outgoing, ingress)?;
+    let performer = Performer::new(runtimes, (Arc::clone(&files), names), (setup, tunnel), events, outgoing, ingress)?;
     let link = Link { connector, to_wire, from_wire, shutdown: shutdown.clone() };
     let shell = Shell { agent: Arc::clone(&agent), performer, link: Some(link) };
     shell.run(happened, incoming, shutdown).await;
     // What was waiting for the next write.
-    if let Err(error) = ledger_file::save(&folders, &lock(&agent).ledger()) {
+    if let Err(error) = ledger_file::save(&files, &lock(&agent).ledger()) {
         tracing::warn!(error, "the ledger could not be written at the end; containers are adopted by their labels");
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! Performs effects: each that takes time is a task whose outcome comes back as an event.
 
+use super::secret_files::SecretFiles;
 use super::{ShellError, hook, host, ledger_file, logs, net_problems, probe, volumes};
 use crate::agent::core::{ContainerKey, Effect, Event, Ledger};
 use crate::agent::launch::Folders;
@@ -31,6 +32,8 @@ type Runtimes = BTreeMap<RuntimeKind, Arc<dyn Runtime>>;
 pub(super) struct Performer {
     runtimes: Runtimes,
     folders: Folders,
+    /// The ledger's.
+    files: Arc<SecretFiles>,
     proxy: Proxy,
     /// The way to other nodes, if there can be any.
     tunnel: Option<Tunnel>,
@@ -49,7 +52,7 @@ pub(super) struct Performer {
 impl Performer {
     pub(super) fn new(
         runtimes: Runtimes,
-        (folders, names): (Folders, Option<NamesSettings>),
+        (files, names): (Arc<SecretFiles>, Option<NamesSettings>),
         (setup, tunnel): (Setup, Option<Tunnel>),
         events: mpsc::UnboundedSender<Event>,
         outgoing: mpsc::Sender<FromAgent>,
@@ -73,8 +76,8 @@ impl Performer {
         }
         let start = |settings| Ingress::start(settings, proxy.clone()).map_err(ShellError::Ingress);
         let ingress = ingress.map(start).transpose()?;
-        let (alarm, reading) = (None, BTreeMap::new());
-        Ok(Self { runtimes, folders, proxy, tunnel, names, ingress, events, outgoing, reports, alarm, reading })
+        let (alarm, reading, folders) = (None, BTreeMap::new(), files.folders().clone());
+        Ok(Self { runtimes, folders, files, proxy, tunnel, names, ingress, events, outgoing, reports, alarm, reading })
     }
 
     pub(super) fn alarm(&self) -> Option<Moment> {
@@ -260,9 +263,9 @@ impl Performer {
     }
 
     fn save(&self, ledger: Ledger) {
-        let folders = self.folders.clone();
+        let files = Arc::clone(&self.files);
         self.spawn(async move {
-            let written = tokio::task::spawn_blocking(move || ledger_file::save(&folders, &ledger)).await;
+            let written = tokio::task::spawn_blocking(move || ledger_file::save(&files, &ledger)).await;
             Event::LedgerSaved(written.unwrap_or_else(|error| Err(error.to_string())))
         });
     }

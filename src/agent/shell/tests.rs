@@ -1,6 +1,6 @@
 //! The whole agent on a small runtime of its own, with a controller at the other end of a real wire in memory.
 
-use super::run;
+use super::{Options, run};
 use crate::agent::core::Settings;
 use crate::agent::launch::Folders;
 use crate::agent::net::dns::{NameLimits, NamesSettings, Resolvers};
@@ -217,7 +217,7 @@ async fn a_pod_is_run_survives_its_agent_and_is_stopped_by_order() {
     let mut controller = Controller::new(&all);
     let agent = |token: &CancellationToken, connector: &Connector| {
         let runtimes: Vec<Arc<dyn Runtime>> = vec![Arc::new(memory.clone())];
-        tokio::spawn(run(settings(at.path()), None, runtimes, connector.clone(), None, token.clone()))
+        tokio::spawn(run(settings(at.path()), runtimes, connector.clone(), Options::default(), token.clone()))
     };
 
     let first = CancellationToken::new();
@@ -266,7 +266,7 @@ async fn a_port_of_a_service_that_another_program_has_is_reported_until_it_is_fr
     let all = CancellationToken::new();
     let mut controller = Controller::new(&all);
     let runtimes: Vec<Arc<dyn Runtime>> = vec![Arc::new(Memory::default())];
-    let running = tokio::spawn(run(settings(at.path()), None, runtimes, controller.connector.clone(), None, all.clone()));
+    let running = tokio::spawn(run(settings(at.path()), runtimes, controller.connector.clone(), Options::default(), all.clone()));
     let other = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = other.local_addr().expect("an address").port();
     let (link, _) = controller.connected().await;
@@ -324,7 +324,7 @@ async fn names_are_answered_with_and_without_a_controller_and_it_is_said_when_th
     let connector = controller.connector.clone();
     let start = |end: CancellationToken| {
         let runtimes: Vec<Arc<dyn Runtime>> = vec![Arc::new(Memory::default())];
-        tokio::spawn(run(settings.clone(), None, runtimes, connector.clone(), None, end))
+        tokio::spawn(run(settings.clone(), runtimes, connector.clone(), Options::default(), end))
     };
     let first = all.child_token();
     let running = start(first.clone());

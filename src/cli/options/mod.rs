@@ -5,6 +5,7 @@ mod ingress;
 mod listen;
 mod network;
 mod period;
+mod secrets;
 mod state;
 mod tunnel;
 
@@ -14,6 +15,7 @@ pub(crate) use ingress::IngressArgs;
 pub(crate) use listen::bind_status;
 pub(crate) use network::NetworkArgs;
 pub(crate) use period::Period;
+pub(crate) use secrets::{SecretsArgs, SecretsChoice};
 pub(crate) use state::{StateArgs, StateDir};
 pub(crate) use tunnel::TunnelArgs;
 

@@ -1,10 +1,10 @@
 use super::{World, settings, simple, template};
-use crate::agent::core::{Agent, Effect, Event, Ledger, ServiceRecord};
+use crate::agent::core::{Agent, Effect, Event, Ledger, SecretLoss, ServiceRecord, WithoutSecrets};
 use crate::agent::runtime::RunState;
 use crate::agent::runtime::fake::Calls;
 use crate::model::*;
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -257,16 +257,19 @@ fn after_a_reboot_pods_start_again_but_those_without_their_secrets_wait() {
     let pods = two_pods(&mut world);
     world.host.reboot();
     let mut ledger = world.host.ledger();
-    let lost = world.report(pods[0]).hash.clone();
-    ledger.templates.remove(&lost);
-    ledger.lost_secrets.insert(lost);
-    world.agent = crate::agent::core::Agent::new(super::settings(), ledger, world.now);
+    let hash = world.report(pods[0]).hash.clone();
+    let rest = ledger.templates.remove(&hash).expect("its template");
+    let lost = WithoutSecrets { rest, secrets: BTreeSet::from(["words".to_owned()]), loss: SecretLoss::OtherKey };
+    ledger.lost_secrets.insert(hash.clone(), lost.clone());
+    world.agent = Agent::new(settings(), ledger, world.now);
     world.tell(Event::Wake);
     world.tell(Event::Connected);
     world.pass(1_000);
-    assert!(world.report(pods[0]).message.starts_with("its secrets were kept in memory only"), "{:?}", world.report(pods[0]));
+    assert!(world.report(pods[0]).message.starts_with("its secrets are sealed with another key"), "{:?}", world.report(pods[0]));
     assert!(world.report(pods[1]).ready);
+    assert_eq!(world.agent.ledger().lost_secrets, BTreeMap::from([(hash, lost)]), "the right key may come back");
     world.assign();
+    assert_eq!(world.agent.ledger().lost_secrets, BTreeMap::new());
     world.pass(1_000);
     assert!(world.report(pods[0]).ready);
 }
