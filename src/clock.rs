@@ -1,6 +1,7 @@
 //! The only reader of time.
 
-use crate::model::{Moment, millis};
+use crate::model::{BootMoment, Moment, millis};
+use rustix::time::{ClockId, clock_gettime};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -14,6 +15,13 @@ static START: OnceLock<(u64, Instant)> = OnceLock::new();
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
 pub fn wall() -> Moment {
     Moment(millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO)))
+}
+
+/// What the boot clock of this host shows: it is never set, and goes on while the host sleeps. Leases are measured by it.
+#[must_use]
+pub fn boot() -> BootMoment {
+    let time = clock_gettime(ClockId::Boottime);
+    BootMoment(millis(Duration::try_from(time).unwrap_or(Duration::ZERO)))
 }
 
 /// The time now.

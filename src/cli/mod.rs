@@ -18,6 +18,7 @@ mod error;
 mod events;
 mod get;
 mod get_own;
+mod guard;
 mod halves;
 mod history;
 mod keeper;
@@ -76,6 +77,8 @@ pub enum Command {
     #[command(hide = true)]
     DemoServer(demo_server::DemoServerArgs),
     #[command(hide = true)]
+    Guard(guard::GuardArgs),
+    #[command(hide = true)]
     Keeper(keeper::KeeperArgs),
     #[command(hide = true)]
     Pause(pause::PauseArgs),
@@ -109,6 +112,7 @@ pub fn run(cli: Cli) -> CliResult<ExitCode> {
         Command::Completions(args) => completions::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::DemoServer(args) => demo_server::run(args),
+        Command::Guard(args) => guard::run(&args),
         Command::Keeper(args) => keeper::run(&args),
         Command::Pause(args) => pause::run(&args),
         Command::Shim(args) => shim::run(&args),

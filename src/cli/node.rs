@@ -65,6 +65,7 @@ pub(super) fn facts(name: &NodeName, runtimes: &Runtimes, allows: Allows, reserv
         capacity,
         allocatable: reserve.rest_of(capacity),
         runtimes: runtimes.kinds(),
+        leases: runtimes.kinds().into_iter().filter(|kind| enforces_leases(*kind)).collect(),
         allows,
         os: "linux".to_owned(),
         arch,
@@ -74,6 +75,15 @@ pub(super) fn facts(name: &NodeName, runtimes: &Runtimes, allows: Allows, reserv
         address: HOST_ADDRESS.to_string(),
         tunnel: Vec::new(),
         ingress: false,
+    }
+}
+
+/// Whether something of ours can stop what runs there: a process under its shim is its user's own, a container takes the rights to signal any
+/// process.
+fn enforces_leases(kind: RuntimeKind) -> bool {
+    match kind {
+        RuntimeKind::Process => true,
+        RuntimeKind::Docker => rustix::process::geteuid().is_root(),
     }
 }
 

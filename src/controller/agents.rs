@@ -41,6 +41,7 @@ impl Controller {
         let unknown = self.services.restart(name, &hello.endpoints);
         self.dirty.services.extend(unknown);
         let volumes = hello.volumes.clone();
+        self.take_lapsed_back(name);
         self.take_pods(name, hello);
         self.hear_volumes(name, volumes);
         self.settle_erasures(name);
@@ -141,7 +142,8 @@ impl Controller {
         let request = self.request(&workload, &report.hash);
         self.learn_images(&report);
         let images = self.works.get(&workload).and_then(|work| work.images.get(&report.hash)).cloned().unwrap_or_default();
-        let placement = Placement::adopted(name, report, (request, images), self.now);
+        let tenure = self.tenure(&workload, &report.hash);
+        let placement = Placement { tenure, ..Placement::adopted(name, report, (request, images), self.now) };
         if placement.holds_capacity() {
             self.capacity.reserve(name, &placement.request);
         }
@@ -375,6 +377,7 @@ impl Controller {
         let Some(node) = self.nodes.get(name) else { return };
         let patience = self.placements.of_node(name).filter_map(|placement| self.patience(placement));
         let at = Nodes::judge_at(node, patience.chain([replace_after]), self.now);
+        let at = at.into_iter().chain(self.next_lapse(name)).min();
         let silent = node.heard.is_none_or(|heard| self.now.since(heard) >= super::nodes::SILENCE);
         if let Some(at) = at {
             self.timers.set(Timer::Node(name.clone()), at);
@@ -401,6 +404,7 @@ impl Controller {
         if self.nodes.is_braked() != braked {
             self.brake_changed();
         }
+        self.lapse();
     }
 
     /// Services lead to pods of silent nodes again, or no more.

@@ -155,7 +155,10 @@ impl Controller {
             Event::AgentHello { node, hello } if self.is_removed(&node) => drop(hello),
             Event::AgentHello { node, hello } => self.hello(&node, *hello),
             Event::AgentReport { node, report } => self.report(&node, *report),
-            Event::AgentHeartbeat { node } => self.heard(&node),
+            Event::AgentHeartbeat { node, sent } => {
+                self.heard(&node);
+                self.renew(&node, sent);
+            }
             Event::AgentLost { node } => self.disconnected(&node),
             Event::AuditState { queued, error } => {
                 self.trouble.audit_queued = queued;

@@ -2,9 +2,9 @@
 
 use crate::apply::prune;
 use crate::model::{
-    Assignment, AuditRecord, ClusterNotes, CurrentObject, Desired, EndpointSet, Epoch, Hello, IngressTable, Moment,
-    NetworkSettings, NodeMember, NodeName, NodeNetwork, Object, ObjectKey, PodSnapshot, Report, Revision, Roll, TemplateHash,
-    Trigger,
+    Assignment, AuditRecord, BootMoment, ClusterNotes, CurrentObject, Desired, EndpointSet, Epoch, Hello, IngressTable, Moment,
+    NetworkSettings, NodeMember, NodeName, NodeNetwork, Object, ObjectKey, PodSnapshot, Renewal, Report, Revision, Roll,
+    TemplateHash, Trigger,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -70,6 +70,8 @@ pub enum Event {
     AgentHeartbeat {
         /// The node.
         node: NodeName,
+        /// What its boot clock showed when it sent this; zero of an agent that knows no leases.
+        sent: BootMoment,
     },
     /// An agent's stream ended. Its node is not ready once the silence has lasted.
     AgentLost {
@@ -171,6 +173,13 @@ pub enum Effect {
     },
     /// From now on let in whom this names, and nobody else; links of others end.
     Trust(Arc<Roll>),
+    /// Answer a heartbeat of a node with pods that have a lease.
+    Renew {
+        /// The node.
+        node: NodeName,
+        /// Whose lease is renewed.
+        renewal: Renewal,
+    },
     /// Tell a node what to serve to clients outside of the cluster.
     Ingress {
         /// The node.

@@ -36,6 +36,7 @@ mod happenings;
 mod ingress;
 mod inputs;
 mod jobs;
+mod leases;
 mod marks;
 mod membership;
 mod network;

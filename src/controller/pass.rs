@@ -73,7 +73,7 @@ impl Controller {
         let Some(step) = self.think(key, workload) else { return false };
         let acted = self.carry_out(object, workload, &step);
         let replicas = self.wanted(key, workload);
-        let now = self.now;
+        let (now, unheard_end) = (self.now, self.next_unheard_end(key, workload));
         let Some(work) = self.works.get_mut(key) else { return false };
         let delay = work.churn.delay(now);
         work.replicas = replicas;
@@ -85,7 +85,7 @@ impl Controller {
         let decided = |memory: &RolloutMemory| (memory.targets.clone(), memory.quarantined.clone(), remembered(memory));
         let moved = decided(&work.memory) != decided(&step.memory);
         work.memory = step.memory;
-        match [step.wake, delay.filter(|_| acted.delayed)].into_iter().flatten().min() {
+        match [step.wake, delay.filter(|_| acted.delayed), unheard_end].into_iter().flatten().min() {
             Some(at) => self.timers.set(Timer::Workload(key.clone()), at),
             None => self.timers.clear(&Timer::Workload(key.clone())),
         }
@@ -199,7 +199,8 @@ impl Controller {
         let (name, message) = (run.name.clone(), format!("{} goes to {node}", run.name));
         self.capacity.reserve(&node, &request);
         self.dirty.nodes.insert(node.clone());
-        let placement = Placement::new(node.clone(), run, request, self.now);
+        let tenure = self.tenure(key, hash);
+        let placement = Placement { tenure, ..Placement::new(node.clone(), run, request, self.now) };
         self.use_claims(&placement);
         self.placements.insert(placement);
         self.note_seen(key, slot);

@@ -1,5 +1,6 @@
 //! Placements: what was told, to whom, and what is known of it.
 
+use super::leases::Tenure;
 use crate::apply::rollout::{PodEnd, PodState, Standing};
 use crate::apply::schedule::Request;
 use crate::model::{
@@ -31,6 +32,12 @@ pub(super) struct Placement {
     pub(super) ended_since: Option<Moment>,
     /// What it uses, and when that was said.
     pub(super) usage: Option<(PodUsage, Moment)>,
+    /// How long it may run without us.
+    pub(super) tenure: Tenure,
+    /// When its lease was last renewed in this reign.
+    pub(super) renewed: Option<Moment>,
+    /// True once its lease has run out on a lost node: its number is free, and it is never renewed again.
+    pub(super) lapsed: bool,
     /// Set once it is to go.
     pub(super) retired: Option<Retired>,
 }
@@ -58,6 +65,9 @@ impl Placement {
             ready_since: None,
             ended_since: None,
             usage: None,
+            tenure: Tenure::Open,
+            renewed: None,
+            lapsed: false,
             retired: None,
         }
     }
@@ -192,6 +202,8 @@ pub(super) struct Placements {
     pods: BTreeMap<PodUid, Placement>,
     by_node: BTreeMap<NodeName, BTreeSet<PodUid>>,
     by_workload: BTreeMap<ObjectKey, BTreeSet<PodUid>>,
+    /// Those that may have a lease.
+    leased: BTreeMap<NodeName, BTreeSet<PodUid>>,
     /// Pods that agents run and whose workload nobody knows: kept running and shown, never stopped.
     pub(super) unclaimed: BTreeMap<PodUid, (NodeName, PodReport)>,
 }
@@ -201,6 +213,9 @@ impl Placements {
         let uid = placement.run.uid;
         self.by_node.entry(placement.node.clone()).or_default().insert(uid);
         self.by_workload.entry(placement.run.workload.clone()).or_default().insert(uid);
+        if placement.tenure != Tenure::Open {
+            self.leased.entry(placement.node.clone()).or_default().insert(uid);
+        }
         self.pods.insert(uid, placement);
     }
 
@@ -208,6 +223,7 @@ impl Placements {
         let placement = self.pods.remove(uid)?;
         drop_from(&mut self.by_node, &placement.node, uid);
         drop_from(&mut self.by_workload, &placement.run.workload, uid);
+        drop_from(&mut self.leased, &placement.node, uid);
         Some(placement)
     }
 
@@ -230,6 +246,16 @@ impl Placements {
 
     pub(super) fn of_node(&self, node: &NodeName) -> impl Iterator<Item = &Placement> {
         self.by_node.get(node).into_iter().flatten().filter_map(|uid| self.pods.get(uid))
+    }
+
+    /// The pods on a node that may have a lease.
+    pub(super) fn leased_on(&self, node: &NodeName) -> impl Iterator<Item = &Placement> {
+        self.leased.get(node).into_iter().flatten().filter_map(|uid| self.pods.get(uid))
+    }
+
+    /// The same of every node.
+    pub(super) fn leased(&self) -> impl Iterator<Item = &Placement> {
+        self.leased.values().flatten().filter_map(|uid| self.pods.get(uid))
     }
 
     pub(super) fn of_workload(&self, workload: &ObjectKey) -> impl Iterator<Item = &Placement> {
@@ -267,6 +293,9 @@ impl Placements {
         }
         if fresh.by_node != self.by_node {
             return Err("the index from nodes to pods differs from the pods".to_owned());
+        }
+        if fresh.leased != self.leased {
+            return Err("the index of pods with a lease differs from the pods".to_owned());
         }
         if fresh.by_workload != self.by_workload {
             return Err("the index from workloads to pods differs from the pods".to_owned());

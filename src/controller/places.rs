@@ -50,12 +50,15 @@ impl Controller {
         let (Strategy::Stateful(spec), Some(work)) = (&workload.strategy, self.works.get(key)) else { return BTreeMap::new() };
         let (Some(first), Some(remembered)) = (self.nodes.unheard().next(), &work.numbers) else { return BTreeMap::new() };
         let of_memory = spec.first..spec.first.saturating_add(remembered.replicas);
-        let numbers = of_memory.chain(remembered.places.keys().copied()).filter(|number| !work.seen.contains(number));
-        let place = |number: u32| {
-            let recorded = remembered.places.get(&number).filter(|name| self.nodes.unheard().any(|unheard| unheard == *name));
-            (number, recorded.unwrap_or(first).clone())
+        let recorded =
+            |number: u32| remembered.places.get(&number).filter(|name| self.nodes.unheard().any(|unheard| unheard == *name));
+        let may_run = |number: &u32| match self.runs_unheard_until(remembered, *number) {
+            // Another pod of it that is seen may be one that was given up before.
+            Some(end) => self.now < end && (recorded(*number).is_some() || !work.seen.contains(number)),
+            None => !work.seen.contains(number),
         };
-        numbers.map(place).collect()
+        let numbers = of_memory.chain(remembered.places.keys().copied()).filter(may_run);
+        numbers.map(|number| (number, recorded(number).unwrap_or(first).clone())).collect()
     }
 
     /// A pod of this number is known, or known not to be: it is not looked for any more.
@@ -67,10 +70,10 @@ impl Controller {
         }
     }
 
-    /// True if a pod waits for its node, however long it is away: for its number, or for its volumes.
+    /// True if a pod waits for its node, however long it is away: for its number, unless its lease has run out there, or for its volumes.
     pub(super) fn is_bound(&self, placement: &Placement) -> bool {
         let kind = placement.run.workload.kind;
-        kind == Kind::StatefulSet || (kind != Kind::DaemonSet && self.claims.uses_any(&placement.run.uid))
+        (kind == Kind::StatefulSet && !placement.lapsed) || (kind != Kind::DaemonSet && self.claims.uses_any(&placement.run.uid))
     }
 
     /// How long a pod waits for its silent node: as its tolerations of that say, else as long as any; `None` for ever.

@@ -110,7 +110,7 @@ fn work(pods: &CurrentPods) -> Work {
         origins: origins.collect(),
         images: images(pods),
         remembered,
-        numbers: Some(Numbers { replicas: pods.replicas, places: pods.places.clone() }),
+        numbers: Some(Numbers { replicas: pods.replicas, places: pods.places.clone(), leases: pods.leases.clone() }),
         ..Work::default()
     }
 }

@@ -36,6 +36,7 @@ impl Controller {
             return;
         }
         placement.retired = None;
+        placement.lapsed = false;
         let workload = placement.run.workload.clone();
         let name = placement.run.name.clone();
         self.timers.clear(&Timer::Drained(*uid));

@@ -8,6 +8,7 @@ mod drains;
 mod images;
 mod ingress;
 mod jobs;
+mod leases;
 mod lost_nodes;
 mod members;
 mod network;

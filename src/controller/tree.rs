@@ -69,6 +69,7 @@ impl Controller {
             replicas: work.replicas,
             sets,
             places: self.current_places(key),
+            leases: self.current_leases(key),
             images: wanted.as_ref().and_then(|hash| work.images.get(hash)).cloned().unwrap_or_default(),
             promoted: work.memory.promoted.clone(),
             quarantined: work.memory.quarantined.clone(),
@@ -85,7 +86,11 @@ impl Controller {
         let unheard =
             self.inputs.object(key).and_then(|object| object.workload()).map(|workload| self.unheard_numbers(key, workload));
         let mut places = unheard.unwrap_or_default();
-        places.extend(self.placements.of_workload(key).map(|placement| (placement.run.slot, placement.node.clone())));
+        // Of two pods of one number, that one counts which may still run.
+        for lapsed in [true, false] {
+            let of_workload = self.placements.of_workload(key).filter(|placement| placement.lapsed == lapsed);
+            places.extend(of_workload.map(|placement| (placement.run.slot, placement.node.clone())));
+        }
         places
     }
 

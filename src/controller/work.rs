@@ -65,6 +65,8 @@ pub(super) struct Numbers {
     pub(super) replicas: u32,
     /// The node of each number.
     pub(super) places: BTreeMap<u32, NodeName>,
+    /// Of those with a lease, after how many seconds without a controller they have stopped.
+    pub(super) leases: BTreeMap<u32, u64>,
 }
 
 impl Default for Work {

@@ -4,7 +4,7 @@ use super::draft::{Draft, DraftBody, DraftCronJob, DraftWorkload};
 use super::hash::{self, ConfigDigests, DigestKey};
 use super::references;
 use crate::model::{
-    Body, ConfigSnapshot, CronJob, Kind, Object, ObjectKey, PodSnapshot, Revision, SecretBytes, Source, UnitName, Workload,
+    Body, ConfigSnapshot, CronJob, Kind, LEASE, Object, ObjectKey, PodSnapshot, Revision, SecretBytes, Source, UnitName, Workload,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -80,7 +80,10 @@ fn cron_job(draft: &Draft, cron: &DraftCronJob, config: &Config<'_>) -> CronJob 
 fn workload(draft: &Draft, workload: &DraftWorkload, config: &Config<'_>) -> Workload {
     let (snapshot, digests) = config.of(draft);
     let hash = hash::combine(&workload.template_digest, &in_hash(draft, digests));
-    let template = workload.template.clone();
+    let mut template = workload.template.clone();
+    if let Some(term) = lease_term(draft) {
+        template.metadata.annotations.insert(LEASE.to_owned(), term.clone());
+    }
     Workload {
         replicas: workload.replicas,
         selector: workload.selector.clone(),
@@ -92,7 +95,13 @@ fn workload(draft: &Draft, workload: &DraftWorkload, config: &Config<'_>) -> Wor
     }
 }
 
-/// What is hashed beside the template. In place of the digests that a workload leaves out (`driftless.dev/config-update: in-place`, and
+/// The term of the lease that the pods have. It travels with their template, so that a pod has the lease that it was started with, for as
+/// long as it lives.
+fn lease_term(draft: &Draft) -> Option<&String> {
+    draft.meta.annotations.get(LEASE).filter(|_| draft.key.kind == Kind::StatefulSet)
+}
+
+/// What is hashed beside the template: the lease, if there is one. In place of the digests that a workload leaves out (`driftless.dev/config-update: in-place`, and
 /// logins of registries) stands the namespace that decides them: equal templates of two namespaces must not share their contents.
 fn in_hash(draft: &Draft, mut digests: ConfigDigests) -> ConfigDigests {
     let in_place = draft.meta.annotations.get(CONFIG_UPDATE).is_some_and(|way| way == "in-place");
@@ -103,6 +112,7 @@ fn in_hash(draft: &Draft, mut digests: ConfigDigests) -> ConfigDigests {
     if in_place || !references::names(&draft.references).pull_secrets.is_empty() {
         digests.insert(Kind::Namespace.to_string(), draft.key.namespace.clone());
     }
+    digests.extend(lease_term(draft).map(|term| (LEASE.to_owned(), term.clone())));
     digests
 }
 

@@ -1,7 +1,7 @@
 //! The table as a page for people: docs/manifests.md.
 
 use super::policy::POLICY_TYPE;
-use super::table::{Field, Shape, Table, Type};
+use super::table::{AnnotationForm, Field, Shape, Table, Type};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -84,6 +84,7 @@ fn annotations(table: &Table, page: &mut String) {
     for (name, row) in &table.kinds.annotations {
         let values = match &row.unsupported {
             Some(why) => format!("unsupported: {why}"),
+            None if row.form == Some(AnnotationForm::Term) => "a duration from `10s` to `1h`".to_owned(),
             None if row.values.is_empty() => "any text".to_owned(),
             None => row.values.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>().join(", "),
         };

@@ -3,9 +3,9 @@
 use super::draft::{DraftBody, DraftWorkload};
 use super::findings::Findings;
 use super::names::{is_label_key, nearest};
-use super::table::{Guard, Table, row_for};
+use super::table::{AnnotationForm, Guard, Table, row_for};
 use super::yaml::escape;
-use crate::model::{Body, Kind, LabelExpression, LabelSelector, Meta, RestartPolicy, Strategy};
+use crate::model::{Body, Kind, LabelExpression, LabelSelector, Lease, Meta, RestartPolicy, Strategy};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -104,6 +104,10 @@ fn check_own_annotation(kind: Kind, key: &str, text: &str, findings: &mut Findin
         findings.error(&pointer, &format!("{text} is not supported yet: {why}"), None);
     } else if !row.values.is_empty() && !row.values.iter().any(|value| value == text) {
         findings.error(&pointer, &format!("must be {}", row.values.join(" or ")), None);
+    } else if row.form == Some(AnnotationForm::Term)
+        && let Err(why) = Lease::parse_term(text)
+    {
+        findings.error(&pointer, why, None);
     }
 }
 

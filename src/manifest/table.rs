@@ -83,12 +83,22 @@ pub(crate) fn row_for<'a, V>(rows: &'a BTreeMap<String, V>, name: &str) -> Optio
 pub(crate) struct AnnotationRow {
     /// The values it can have; any, if empty.
     pub(crate) values: Vec<String>,
+    /// What form its value has, where it can have more than can be listed.
+    pub(crate) form: Option<AnnotationForm>,
     /// The kinds that it can be on.
     pub(crate) kinds: Vec<String>,
     /// Values that are known and not honoured, and why.
     pub(crate) refused: BTreeMap<String, String>,
     /// Why it is not honoured at all.
     pub(crate) unsupported: Option<String>,
+}
+
+/// A form of values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum AnnotationForm {
+    /// The term of a lease.
+    Term,
 }
 
 /// A type: an object with fields, or a scalar.

@@ -86,6 +86,9 @@ pub struct CurrentPods {
     /// StatefulSet: the node of each numbered pod, those on their way out included.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub places: BTreeMap<u32, NodeName>,
+    /// StatefulSet: of the numbers whose pod has a lease, after how many seconds without a controller it has stopped by itself.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub leases: BTreeMap<u32, u64>,
     /// What each image name of the wanted template was resolved to.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub images: BTreeMap<String, String>,

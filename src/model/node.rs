@@ -18,6 +18,9 @@ pub struct NodeFacts {
     pub allocatable: Amounts,
     /// Which runtimes it offers.
     pub runtimes: BTreeSet<RuntimeKind>,
+    /// With which of them pods can have a lease: where something beside the pod stops it, the agent alive or not.
+    #[serde(default)]
+    pub leases: BTreeSet<RuntimeKind>,
     /// What it lets pods do to the host.
     #[serde(default)]
     pub allows: Allows,

@@ -42,6 +42,28 @@ impl Sub<Duration> for Moment {
     }
 }
 
+/// A point in time on the boot clock of one host: milliseconds since it was started, those that it slept through included. It means nothing
+/// on another host, and nothing after a reboot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct BootMoment(pub u64);
+
+impl BootMoment {
+    /// The time from `earlier` to `self`; zero if `earlier` is later.
+    #[must_use]
+    pub fn since(self, earlier: BootMoment) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for BootMoment {
+    type Output = BootMoment;
+
+    fn add(self, rhs: Duration) -> BootMoment {
+        BootMoment(self.0.saturating_add(millis(rhs)))
+    }
+}
+
 /// Whole milliseconds of a duration, saturating.
 #[must_use]
 pub fn millis(duration: Duration) -> u64 {

@@ -7,6 +7,7 @@ use super::outbox::AgentOutbox;
 use super::proto::agents_client::AgentsClient;
 use super::{HEARTBEAT, MESSAGE_BYTES_MAX, PROTOCOL, SILENCE, WireError, proto};
 use crate::causes::in_full;
+use crate::clock;
 use crate::model::{Assignment, Hello, PodSnapshot, TemplateHash};
 use hyper_util::rt::TokioIo;
 use std::collections::BTreeMap;
@@ -232,7 +233,7 @@ async fn write(
             _ = beat.tick() => outbox.heartbeat_due = true,
             permit = sender.reserve(), if !outbox.is_empty() => match permit {
                 Ok(permit) => {
-                    if let Some(message) = outbox.pop() {
+                    if let Some(message) = outbox.pop(clock::boot()) {
                         permit.send(convert::from_agent_to_proto(&message, version));
                     }
                 }

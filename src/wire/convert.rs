@@ -10,7 +10,8 @@ mod observed;
 
 use super::messages::{FromAgent, LogRequest, ToAgent, Version};
 use super::proto;
-use crate::model::{Epoch, Hello, Kind, LogSince, Moment, NodeName, ObjectKey, PodUid, millis};
+use crate::model::{BootMoment, Epoch, Hello, Kind, LogSince, Moment, NodeName, ObjectKey, PodUid, Renewal, millis};
+use std::collections::BTreeSet;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,6 +65,10 @@ pub(crate) fn uid(field: &'static str, bytes: &[u8]) -> Result<PodUid, ConvertEr
     Uuid::from_slice(bytes).map(PodUid).map_err(|_| invalid(field, "a uid of 16 bytes"))
 }
 
+fn uids(field: &'static str, all: &[Vec<u8>]) -> Result<BTreeSet<PodUid>, ConvertError> {
+    all.iter().map(|bytes| uid(field, bytes)).collect()
+}
+
 pub(crate) fn key_to_proto(key: &ObjectKey) -> proto::ObjectKey {
     proto::ObjectKey { namespace: key.namespace.clone(), kind: key.kind.as_str().to_owned(), name: key.name.clone() }
 }
@@ -104,7 +109,7 @@ pub(crate) fn from_agent_to_proto(message: &FromAgent, version: Version) -> prot
     let message = match message {
         FromAgent::Hello(hello) => Message::Hello(Box::new(hello_to_proto(hello, version))),
         FromAgent::Report(report) => Message::Report(Box::new(observed::report_to_proto(report))),
-        FromAgent::Heartbeat => Message::Heartbeat(proto::Heartbeat {}),
+        FromAgent::Heartbeat { sent } => Message::Heartbeat(proto::Heartbeat { sent_ms: sent.0 }),
         FromAgent::LogChunk { id, data, end } => Message::Log(proto::LogChunk {
             id: *id,
             data: data.clone(),
@@ -121,7 +126,7 @@ pub(crate) fn from_agent(message: proto::FromAgent) -> Result<FromAgent, Convert
     Ok(match message.message.ok_or(ConvertError::Missing("message"))? {
         Message::Hello(message) => FromAgent::Hello(Box::new(hello(*message)?)),
         Message::Report(report) => FromAgent::Report(Box::new(observed::report(*report)?)),
-        Message::Heartbeat(proto::Heartbeat {}) => FromAgent::Heartbeat,
+        Message::Heartbeat(heartbeat) => FromAgent::Heartbeat { sent: BootMoment(heartbeat.sent_ms) },
         Message::Log(chunk) => {
             FromAgent::LogChunk { id: chunk.id, data: chunk.data, end: chunk.end.then(|| chunk.error.map_or(Ok(()), Err)) }
         }
@@ -140,6 +145,11 @@ pub(crate) fn to_agent_to_proto(message: &ToAgent, version: Version) -> proto::T
         ToAgent::Network(network) => Message::Network(network::to_proto(network)),
         ToAgent::Called { by, call } => Message::Called(proto::Called { by: by.to_string(), call: *call }),
         ToAgent::Ingress(table) => Message::Ingress(ingress::to_proto(table)),
+        ToAgent::Renewed(renewal) => Message::Renewal(proto::Renewal {
+            sent_ms: renewal.sent.0,
+            extended: renewal.extended.iter().map(uid_to_proto).collect(),
+            granted: renewal.granted.iter().map(uid_to_proto).collect(),
+        }),
         ToAgent::Logs(request) => Message::Logs(proto::LogRequest {
             id: request.id,
             pod: uid_to_proto(&request.pod),
@@ -177,6 +187,11 @@ pub(crate) fn to_agent(message: proto::ToAgent) -> Result<Told, ConvertError> {
         Message::Network(network) => ToAgent::Network(Arc::new(network::read(network)?)),
         Message::Called(called) => ToAgent::Called { by: NodeName::new(called.by), call: called.call },
         Message::Ingress(table) => ToAgent::Ingress(Arc::new(ingress::read(table)?)),
+        Message::Renewal(renewal) => ToAgent::Renewed(Renewal {
+            sent: BootMoment(renewal.sent_ms),
+            extended: uids("renewal.extended", &renewal.extended)?,
+            granted: uids("renewal.granted", &renewal.granted)?,
+        }),
         Message::Logs(request) => ToAgent::Logs(LogRequest {
             id: request.id,
             pod: uid("logs.pod", &request.pod)?,

@@ -1,6 +1,8 @@
 //! What the two sides say, as the rest of the crate speaks of it.
 
-use crate::model::{Assignment, EndpointSet, Epoch, Hello, IngressTable, LogSince, NodeName, NodeNetwork, PodUid, Report};
+use crate::model::{
+    Assignment, BootMoment, EndpointSet, Epoch, Hello, IngressTable, LogSince, NodeName, NodeNetwork, PodUid, Renewal, Report,
+};
 use bytes::Bytes;
 use std::fmt;
 use std::sync::Arc;
@@ -14,7 +16,10 @@ pub enum FromAgent {
     /// What changed.
     Report(Box<Report>),
     /// Nothing changed, and it lives.
-    Heartbeat,
+    Heartbeat {
+        /// What the agent's boot clock showed just before it was sent.
+        sent: BootMoment,
+    },
     /// A part of the logs that were asked for.
     LogChunk {
         /// The request.
@@ -52,6 +57,8 @@ pub enum ToAgent {
     },
     /// What to serve to clients outside of the cluster.
     Ingress(Arc<IngressTable>),
+    /// The answer to a heartbeat: whose lease is renewed.
+    Renewed(Renewal),
     /// Send logs.
     Logs(LogRequest),
     /// Nobody reads the logs of this request any more.
@@ -63,7 +70,7 @@ impl ToAgent {
     #[must_use]
     pub fn since(&self) -> Version {
         let minor = match self {
-            ToAgent::Network(_) | ToAgent::Called { .. } | ToAgent::Ingress(_) => 1,
+            ToAgent::Network(_) | ToAgent::Called { .. } | ToAgent::Ingress(_) | ToAgent::Renewed(_) => 1,
             ToAgent::Welcome { .. } | ToAgent::Assign(_) | ToAgent::Endpoints(_) | ToAgent::Logs(_) | ToAgent::CancelLogs(_) => 0,
         };
         Version { major: 1, minor }

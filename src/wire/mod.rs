@@ -7,7 +7,7 @@
 //! Invariants:
 //! - The first words are hello (who, and the echo of the ledger) and welcome (epoch, how often to be heard). Peers one minor
 //!   version apart understand each other; others are told so and refused.
-//! - Queues are bounded by the size of the state, not by time: an assignment (or network) takes the place of an unsent older one, endpoints
+//! - Queues are bounded by the size of the state, not by time: an assignment (network, renewal) takes the place of an unsent older one, endpoints
 //!   that of the same Service, reports are merged. So a slow peer costs freshness, never memory or another peer.
 //! - A template travels only if the agent is not known to hold it: from its hello, or from the last assignment sent.
 //! - A silent link is lost after [`SILENCE`]; HTTP/2 pings find a dead peer in the same time. The newest connection of a node

@@ -1,7 +1,9 @@
 //! What waits to be sent, never more than the newest state.
 
 use super::messages::{FromAgent, ToAgent};
-use crate::model::{Assignment, EndpointSet, Hello, IngressTable, NodeName, NodeNetwork, ObjectKey, PodUid, Report};
+use crate::model::{
+    Assignment, BootMoment, EndpointSet, Hello, IngressTable, NodeName, NodeNetwork, ObjectKey, PodUid, Renewal, Report,
+};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +15,7 @@ const EVENTS_MAX: usize = 1_000;
 /// At most so many bytes of logs wait at the agent; then its outgoing messages wait too.
 const LOG_BYTES_MAX: usize = 1024 * 1024;
 
-/// From the controller to one agent. A newer assignment (network, table of Ingress) takes the place of an unsent one, endpoints that
+/// From the controller to one agent. A newer assignment (network, table of Ingress, renewal) takes the place of an unsent one, endpoints that
 /// of the same Service.
 #[derive(Debug, Default)]
 pub(crate) struct ControllerOutbox {
@@ -26,6 +28,7 @@ struct Waiting {
     requests: VecDeque<ToAgent>,
     /// The newest call of each node.
     calls: BTreeMap<NodeName, u64>,
+    renewal: Option<Renewal>,
     network: Option<Arc<NodeNetwork>>,
     ingress: Option<Arc<IngressTable>>,
     endpoints: BTreeMap<ObjectKey, Arc<EndpointSet>>,
@@ -39,6 +42,7 @@ impl ControllerOutbox {
             let mut waiting = self.lock();
             match message {
                 ToAgent::Assign(assignment) => waiting.assignment = Some(assignment),
+                ToAgent::Renewed(renewal) => waiting.renewal = Some(renewal),
                 ToAgent::Network(network) => waiting.network = Some(network),
                 ToAgent::Ingress(table) => waiting.ingress = Some(table),
                 ToAgent::Endpoints(set) => {
@@ -55,7 +59,7 @@ impl ControllerOutbox {
         self.wake.notify_one();
     }
 
-    /// The next message; requests and calls first, then the network, endpoints, the table of Ingress, and the
+    /// The next message; requests, renewals and calls first, then the network, endpoints, the table of Ingress, and the
     /// assignment. For one reader.
     pub(crate) async fn next(&self) -> ToAgent {
         loop {
@@ -70,6 +74,9 @@ impl ControllerOutbox {
         let mut waiting = self.lock();
         if let Some(request) = waiting.requests.pop_front() {
             return Some(request);
+        }
+        if let Some(renewal) = waiting.renewal.take() {
+            return Some(ToAgent::Renewed(renewal));
         }
         if let Some((by, call)) = waiting.calls.pop_first() {
             return Some(ToAgent::Called { by, call });
@@ -109,7 +116,7 @@ impl AgentOutbox {
                 Some(waiting) => merge(waiting, *report),
                 None => self.report = Some(report),
             },
-            FromAgent::Heartbeat => self.heartbeat_due = true,
+            FromAgent::Heartbeat { .. } => self.heartbeat_due = true,
             FromAgent::LogChunk { id, data, end } => {
                 self.log_bytes += data.len();
                 self.logs.push_back(FromAgent::LogChunk { id, data, end });
@@ -119,13 +126,13 @@ impl AgentOutbox {
         }
     }
 
-    /// The next message; state before logs.
-    pub(crate) fn pop(&mut self) -> Option<FromAgent> {
+    /// The next message, which is sent at this moment; state before logs.
+    pub(crate) fn pop(&mut self, sent: BootMoment) -> Option<FromAgent> {
         if let Some(report) = self.report.take() {
             return Some(FromAgent::Report(report));
         }
         if mem::take(&mut self.heartbeat_due) {
-            return Some(FromAgent::Heartbeat);
+            return Some(FromAgent::Heartbeat { sent });
         }
         let chunk = self.logs.pop_front()?;
         if let FromAgent::LogChunk { data, .. } = &chunk {

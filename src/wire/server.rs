@@ -346,7 +346,7 @@ impl Desk {
                     }
                 }
                 FromAgent::Hello(_) => return LinkEnd::Misread(convert::invalid("message", "expected after the hello")),
-                message @ (FromAgent::Report(_) | FromAgent::Heartbeat) => {
+                message @ (FromAgent::Report(_) | FromAgent::Heartbeat { .. }) => {
                     let event = LinkEvent::Message { node: link.0.node.clone(), link: link.id(), message };
                     if self.events.send(event).await.is_err() {
                         return LinkEnd::Shutdown;

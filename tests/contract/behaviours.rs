@@ -1,9 +1,13 @@
 //! What the agent relies on, in the words of the `Runtime` trait.
 
 use crate::stage::{Stage, read_all, until, within};
-use driftless::agent::runtime::{EnvValue, LaunchPort, LogOptions, Mount, RunState, RuntimeError, RuntimeEvent};
-use driftless::model::{Moment, NodeName, Protocol, SecretBytes};
+use driftless::agent::runtime::{
+    ContainerLaunch, EnvValue, LaunchLease, LaunchPort, LogOptions, Mount, RunState, RuntimeError, RuntimeEvent, Started,
+};
+use driftless::clock;
+use driftless::model::{Exit, LEASE_EXPIRED, Moment, NodeName, Protocol, SecretBytes};
 use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
@@ -110,6 +114,67 @@ pub(crate) async fn a_second_stop_with_a_shorter_grace_shortens_the_first(stage:
     let impatient = stage.runtime.stop(&started.id, Duration::from_secs(1));
     let (first, second) = within("both stops", futures_util::future::join(patient, impatient)).await;
     assert_eq!((first.unwrap().code, second.unwrap().code), (137, 137));
+}
+
+/// A lease that runs out in so long, and leaves so much grace. It counts from before the start, which takes its time where much else
+/// goes on.
+fn lease(seconds: u64, grace: u64) -> LaunchLease {
+    LaunchLease { until: clock::boot() + Duration::from_secs(seconds), grace: Duration::from_secs(grace) }
+}
+
+/// How a container ends that nobody stops; `events` were watched before it started.
+async fn ends_by_itself(mut events: BoxStream<'static, RuntimeEvent>, started: &Started) -> Exit {
+    within("the end is reported", async {
+        loop {
+            if let RuntimeEvent::Exited { id, exit } = events.next().await.expect("the stream goes on")
+                && id == started.id
+            {
+                return exit;
+            }
+        }
+    })
+    .await
+}
+
+pub(crate) async fn a_lease_that_is_not_renewed_ends_its_container_though_nobody_asks(stage: &Stage) {
+    let events = stage.runtime.watch();
+    let lease = lease(10, 30);
+    let launch = ContainerLaunch { lease: Some(lease), ..stage.launch("web", POLITE) };
+    let started = stage.start(&launch).await;
+    stage.says(&started.id, "ready").await;
+    assert_eq!(stage.listed(&started.id).await.and_then(|status| status.lease), Some(lease.until));
+    let exit = Exit { code: 3, reason: LEASE_EXPIRED.to_owned() };
+    assert_eq!(ends_by_itself(events, &started).await, exit);
+    assert_eq!(stage.listed(&started.id).await.map(|status| status.state), Some(RunState::Exited(exit)));
+    let late = (stage.connect)(&stage.node).renew(&[(started.id.clone(), lease.until + LONG)].into()).await;
+    assert_eq!(late, Ok(()), "what has ended is passed over");
+}
+
+pub(crate) async fn a_program_that_ignores_the_end_of_its_lease_is_killed_after_its_grace(stage: &Stage) {
+    let events = stage.runtime.watch();
+    let launch = ContainerLaunch { lease: Some(lease(10, 1)), ..stage.launch("web", STUBBORN) };
+    let started = stage.start(&launch).await;
+    stage.says(&started.id, "ready").await;
+    assert_eq!(ends_by_itself(events, &started).await, Exit { code: 137, reason: LEASE_EXPIRED.to_owned() });
+}
+
+pub(crate) async fn a_lease_that_is_renewed_runs_on_until_its_new_end(stage: &Stage) {
+    let events = stage.runtime.watch();
+    let first = lease(10, 30);
+    let launch = ContainerLaunch { lease: Some(first), ..stage.launch("web", POLITE) };
+    let started = stage.start(&launch).await;
+    let later = first.until + Duration::from_secs(3);
+    stage.runtime.renew(&[(started.id.clone(), later)].into()).await.unwrap();
+    assert_eq!(stage.listed(&started.id).await.and_then(|status| status.lease), Some(later));
+    assert_eq!(ends_by_itself(events, &started).await.reason, LEASE_EXPIRED);
+    assert!(!stage.runs_programs || clock::boot() >= later, "it ran on");
+}
+
+pub(crate) async fn what_has_no_lease_is_never_ended_by_one(stage: &Stage) {
+    let started = stage.start(&stage.launch("web", POLITE)).await;
+    stage.runtime.renew(&[(started.id.clone(), clock::boot())].into()).await.unwrap();
+    let status = stage.listed(&started.id).await.expect("it is listed");
+    assert_eq!((status.state, status.lease), (RunState::Running, None));
 }
 
 pub(crate) async fn stopping_what_has_ended_says_how_it_ended(stage: &Stage) {

@@ -11,7 +11,7 @@ use driftless::agent::runtime::{
     Call, ContainerId, ContainerLaunch, ContainerStatus, ExecResult, LogOptions, Runtime, RuntimeError, RuntimeEvent, Started,
     Usage,
 };
-use driftless::model::{Exit, Moment, NodeName, RuntimeKind};
+use driftless::model::{BootMoment, Exit, Moment, NodeName, RuntimeKind};
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use std::collections::{BTreeMap, VecDeque};
@@ -162,6 +162,13 @@ impl Fake {
         })
     }
 
+    fn renew_now(&self, leases: &BTreeMap<ContainerId, BootMoment>) {
+        let mut world = self.world();
+        let now = world.now;
+        let leases = leases.iter().map(|(id, until)| ((KIND, id.clone()), *until)).collect();
+        assert_eq!(world.host.perform(Effect::Renew(leases), now), None);
+    }
+
     fn usage_now(&self, id: &ContainerId) -> Result<Usage, RuntimeError> {
         let mut world = self.world();
         let key = world.key(id);
@@ -201,6 +208,13 @@ impl Runtime for Fake {
 
     fn stop<'a>(&'a self, id: &'a ContainerId, grace: Duration) -> Call<'a, Exit> {
         Box::pin(async move { self.stop_now(id, grace) })
+    }
+
+    fn renew<'a>(&'a self, leases: &'a BTreeMap<ContainerId, BootMoment>) -> Call<'a, ()> {
+        Box::pin(async {
+            self.renew_now(leases);
+            Ok(())
+        })
     }
 
     fn remove<'a>(&'a self, id: &'a ContainerId) -> Call<'a, ()> {

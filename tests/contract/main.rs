@@ -29,6 +29,7 @@ mod git_loader;
 mod git_mirror;
 mod kubectl;
 mod kubectl_yaml;
+mod leases;
 mod namespace;
 mod network;
 mod other_engines;
@@ -95,6 +96,10 @@ contract_of_all! {
     a_missing_program_is_refused_and_leaves_nothing,
     a_restart_leaves_the_attempt_before,
     usage_tells_the_memory_that_is_held,
+    a_lease_that_is_not_renewed_ends_its_container_though_nobody_asks,
+    a_program_that_ignores_the_end_of_its_lease_is_killed_after_its_grace,
+    a_lease_that_is_renewed_runs_on_until_its_new_end,
+    what_has_no_lease_is_never_ended_by_one,
 }
 
 contract_of_real_ones! {

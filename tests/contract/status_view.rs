@@ -418,6 +418,7 @@ fn nodes() -> BTreeMap<NodeName, NodeView> {
             capacity: Amounts { cpu_milli: 4000, memory_bytes: 8 << 30 },
             allocatable: Amounts { cpu_milli: 3800, memory_bytes: 7 << 30 },
             runtimes: BTreeSet::from([RuntimeKind::Docker, RuntimeKind::Process]),
+            leases: BTreeSet::new(),
             allows: Allows::default(),
             os: "linux".into(),
             arch: "amd64".into(),

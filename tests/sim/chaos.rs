@@ -4,7 +4,7 @@
 //! cluster must settle, and then nothing may move any more.
 
 use crate::invariants::Patience;
-use crate::repo_text::{budget, config, cron, daemon, deployment, drained, job, keeper, node, pod, rollout, stateful};
+use crate::repo_text::{budget, config, cron, daemon, deployment, drained, job, keeper, leased, node, pod, rollout, stateful};
 use crate::rng::Rng;
 use crate::world::{Weather, World};
 use driftless::model::NodeName;
@@ -119,6 +119,7 @@ fn first_release(world: &mut World) {
             ("shop/budget.yaml", Some(budget("web", "50%"))),
             ("solo/pod.yaml", Some(pod("solo", "app:v1"))),
             ("data/db.yaml", Some(stateful("db", replicas, "app:v1", false, false))),
+            ("data/queue.yaml", Some(leased("queue", replicas, "app:v1"))),
             ("data/files.yaml", Some(keeper("files", "app:v1"))),
             ("hosts/logs.yaml", Some(daemon("logs", "app:v1"))),
             ("work/sum.yaml", Some(job("sum", "job:v1", 4, 2))),
@@ -216,7 +217,13 @@ fn push(world: &mut World) {
 /// The kinds whose pods are not interchangeable, or end, or have data.
 fn push_sets(world: &mut World, image: &str, replicas: u64) {
     let file = "data/files.yaml";
-    match world.rng.below(7) {
+    match world.rng.below(9) {
+        7 => world.push("queue", &[("data/queue.yaml", Some(leased("queue", replicas, image)))]),
+        8 => {
+            // One that had a lease may lose it, and get it back.
+            let text = leased("queue", replicas, image).replace("driftless.dev/lease: 20s", "note: none");
+            world.push("queue without a lease", &[("data/queue.yaml", Some(text))]);
+        }
         0 | 1 => {
             let (parallel, goes) = (world.rng.chance(30), world.rng.chance(30));
             world.push("db", &[("data/db.yaml", Some(stateful("db", replicas, image, parallel, goes)))]);
@@ -258,6 +265,7 @@ fn good_release(world: &mut World) {
         ("api/api.yaml", Some(rollout("api", 2, "app:v9", true))),
         ("extra/extra.yaml", Some(deployment("extra", 1, "app:v9", ""))),
         ("data/db.yaml", Some(stateful("db", 3, "app:v9", false, false))),
+        ("data/queue.yaml", Some(leased("queue", 2, "app:v9"))),
         ("data/files.yaml", Some(keeper("files", "app:v9"))),
         ("hosts/logs.yaml", Some(daemon("logs", "app:v9"))),
         ("work/sum.yaml", Some(job("sum", "job:v9", 4, 2))),

@@ -102,7 +102,7 @@ impl World {
     /// The clock of a host is set while its agent is restarted.
     pub fn set_clock(&mut self, name: &NodeName, ahead_ms: i64, back_after: Duration) {
         self.crash_agent(name, back_after);
-        self.nodes.get_mut(name).expect("a known node").ahead_ms = ahead_ms;
+        self.nodes.get_mut(name).expect("a known node").set_clock(ahead_ms);
         self.say(format!("the clock of {name} is {ahead_ms} ms ahead"));
         self.follow(name, Vec::new());
     }

@@ -327,3 +327,63 @@ fn another_host_that_takes_the_name_of_a_lost_one_gets_its_pods() {
       problem: unit db: without effect here: spec.volumeClaimTemplates[0].spec.resources
     "#);
 }
+
+#[test]
+fn a_pod_with_a_lease_stops_itself_when_it_is_cut_off_and_runs_elsewhere_only_then() {
+    let script = "
+        nodes 3
+        start
+        wait 5s
+        leased queue 2 app:v1
+        wait 10s
+        cut n2
+        wait 40s
+        pods
+        wait 30s
+        pods
+        heal n2
+        wait 20s
+        pods
+    ";
+    insta::assert_snapshot!(play(script), @r#"
+    > start
+    > wait 5s
+          0.000 controller starts, epoch 1
+          0.000 agent n1 starts
+          0.000 agent n2 starts
+          0.000 agent n3 starts
+    > leased queue 2 app:v1
+          5.000 push c0000001 "queue"
+    > wait 10s
+          5.010 audit planned: shop/queue: rolling out 2 pods, app:v1
+          5.010 n1 run queue-0
+          5.010 n2 run queue-1
+          5.225 audit converged: shop/queue: rolled out 2 pods, app:v1
+    > cut n2
+         15.000 n2 is cut off
+    > wait 40s
+         32.630 n2 fake-queue-1-main-0 has stopped: its lease ran out
+    > pods
+      StatefulSet shop/queue: 1/2 ready, 2 updated, Waiting(Node(NodeName("n2")))
+      queue-1 on n2: Running, ready true
+      queue-0 on n1: Running, ready true
+      problem: node n2: not heard
+    > wait 30s
+         72.233 n3 run queue-1
+         82.233 audit converged: shop/queue: the lease of queue-1 on n2 has run out: it has stopped itself, and is replaced elsewhere
+    > pods
+      StatefulSet shop/queue: 2/2 ready, 2 updated, Done
+      queue-1 on n2: Running, ready true, on its way out: Superseded
+      queue-0 on n1: Running, ready true
+      queue-1 on n3: Running, ready true
+      problem: node n2: lost: its pods are replaced elsewhere
+    > heal n2
+         85.000 n2 is reachable again
+    > wait 20s
+         85.419 n2 stop queue-1: Superseded
+    > pods
+      StatefulSet shop/queue: 2/2 ready, 2 updated, Done
+      queue-0 on n1: Running, ready true
+      queue-1 on n3: Running, ready true
+    "#);
+}

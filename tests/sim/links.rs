@@ -3,7 +3,7 @@
 use crate::world::{Down, Item, Up, World};
 use driftless::agent::core as agent;
 use driftless::controller::Event;
-use driftless::model::NodeName;
+use driftless::model::{BootMoment, NodeName};
 use std::time::Duration;
 
 /// The heartbeat of an agent.
@@ -92,7 +92,8 @@ impl World {
 
     pub(crate) fn heartbeat(&mut self, node: NodeName, link: u64) {
         if self.nodes[&node].link == Some(link) {
-            self.send_up(&node, Up::Heartbeat);
+            let sent = BootMoment(self.now.0);
+            self.send_up(&node, Up::Heartbeat { sent });
             self.plan(HEARTBEAT, Item::Heartbeat { node, link });
         }
     }
@@ -108,7 +109,7 @@ impl World {
                 self.invariants.greeted(&node, &hello, &here);
                 Event::AgentHello { node, hello }
             }
-            Up::Heartbeat => Event::AgentHeartbeat { node },
+            Up::Heartbeat { sent } => Event::AgentHeartbeat { node, sent },
             Up::Report(report) => {
                 self.invariants.reported(&node, &report);
                 Event::AgentReport { node, report }
@@ -129,6 +130,7 @@ impl World {
             }
             Down::Network(network) => agent::Event::Network(network),
             Down::Ingress(table) => agent::Event::Ingress(table),
+            Down::Renewed(renewal) => agent::Event::Renewed(renewal),
             Down::Endpoints(set) => agent::Event::Endpoints(Box::new((*set).clone())),
         };
         self.tell_agent(node, life, event);

@@ -3,8 +3,8 @@
 use driftless::agent::core::{Agent, Effect, Event, Settings};
 use driftless::agent::launch::Folders;
 use driftless::agent::runtime::fake::{Behaviour, FakeHost};
-use driftless::agent::runtime::{ContainerId, RunState, RuntimeError};
-use driftless::model::{Allows, Amounts, Hello, Moment, NodeFacts, NodeName, PodUid, Report, RuntimeKind};
+use driftless::agent::runtime::{ContainerId, RunState, RuntimeError, RuntimeEvent};
+use driftless::model::{Allows, Amounts, Hello, LEASE_EXPIRED, Moment, NodeFacts, NodeName, PodUid, Report, RuntimeKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,6 +14,10 @@ pub enum Outcome {
     Report(Box<Report>),
     /// The agent stops a container of this pod.
     Stops(PodUid),
+    /// The agent wants an answer to a heartbeat.
+    Beats,
+    /// The lease of this container has run out, and it has ended.
+    Expired(ContainerId),
     Breach(String),
 }
 
@@ -65,6 +69,7 @@ impl Node {
     /// Another host takes this one's name: nothing runs on it, and nothing is on its disk.
     pub fn replace(&mut self) {
         self.host = host();
+        self.host.set_boot_ahead(-self.ahead_ms);
         (self.lost, self.away) = (false, false);
     }
 
@@ -82,7 +87,15 @@ impl Node {
             names: None,
         };
         self.agent = Some(Agent::new(settings, self.host.ledger(), self.local(now)));
-        self.handle(Event::Wake, now)
+        let mut outcomes = self.handle(Event::BootClock { ahead_ms: -self.ahead_ms }, now);
+        outcomes.extend(self.handle(Event::Wake, now));
+        outcomes
+    }
+
+    /// Sets the clock, which leaves the boot clock alone: that shows the world's time.
+    pub fn set_clock(&mut self, ahead_ms: i64) {
+        self.ahead_ms = ahead_ms;
+        self.host.set_boot_ahead(-ahead_ms);
     }
 
     /// The agent dies; its host and containers do not.
@@ -105,6 +118,9 @@ impl Node {
             if let Effect::Stop { key, .. } = &effect {
                 outcomes.push(Outcome::Stops(key.pod));
             }
+            if effect == Effect::Beat {
+                outcomes.push(Outcome::Beats);
+            }
             outcomes.extend(self.host.perform(effect, now).map(|report| Outcome::Report(Box::new(report))));
         }
         outcomes
@@ -113,7 +129,8 @@ impl Node {
     /// What the host has for the agent by now.
     pub fn due(&mut self, now: Moment) -> Vec<Outcome> {
         let events = self.host.due(self.local(now));
-        let mut outcomes: Vec<Outcome> = events.into_iter().flat_map(|event| self.handle(event, now)).collect();
+        let mut outcomes: Vec<Outcome> = events.iter().filter_map(expired).map(Outcome::Expired).collect();
+        outcomes.extend(events.into_iter().flat_map(|event| self.handle(event, now)));
         outcomes.extend(self.two_copies().or_else(|| self.without_data()).map(Outcome::Breach));
         outcomes
     }
@@ -144,6 +161,12 @@ impl Node {
     }
 }
 
+/// The container whose lease has run out, if that is what happened.
+fn expired(event: &Event) -> Option<ContainerId> {
+    let Event::Runtime { event: RuntimeEvent::Exited { id, exit }, .. } = event else { return None };
+    (exit.reason == LEASE_EXPIRED).then(|| id.clone())
+}
+
 /// A host on which images behave as their repository says.
 fn host() -> FakeHost {
     let mut host = FakeHost::new();
@@ -170,6 +193,7 @@ fn facts(name: &NodeName) -> NodeFacts {
         capacity,
         allocatable: capacity,
         runtimes: BTreeSet::from([RuntimeKind::Docker]),
+        leases: BTreeSet::from([RuntimeKind::Docker]),
         allows: Allows::default(),
         os: "linux".to_owned(),
         arch: "amd64".to_owned(),

@@ -11,13 +11,14 @@
 //! drain n1 · keep n1                   push a Node that is to be empty, or none any more
 //! budget web 50%                       push a disruption budget
 //! set db 2 app:v1                      push a StatefulSet with volumes
+//! leased queue 2 app:v1                push one without, whose pods have a lease
 //! push "message"                       an empty commit (a trailer may follow after |)
 //! start · wait 30s · poll · kill n1 · delete n1 · crash controller · crash agent n1 · cut n1 · heal n1
 //! reboot n1 · lose n1 · replace n1 · fill n1 · empty n1 · leave n1 60s      (fill: its disk)
 //! pods                                 say what runs, and how far each workload is
 //! ```
 
-use crate::repo_text::{budget, config, deployment, drained, rollout, stateful};
+use crate::repo_text::{budget, config, deployment, drained, leased, rollout, stateful};
 use crate::world::World;
 use driftless::model::NodeName;
 use std::time::Duration;
@@ -78,6 +79,9 @@ fn act(world: &mut World, line: &str, words: &[&str]) {
         ["set", name, replicas, image] => {
             let text = stateful(name, number(replicas), image, false, false);
             world.push(name, &[(&format!("{name}/{name}.yaml"), Some(text))]);
+        }
+        ["leased", name, replicas, image] => {
+            world.push(name, &[(&format!("{name}/{name}.yaml"), Some(leased(name, number(replicas), image)))]);
         }
         ["push", ..] => {
             let text = line.trim_start_matches("push ").trim_matches('"').replace('|', "\n\n");

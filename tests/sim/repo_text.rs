@@ -102,6 +102,29 @@ spec: {{clusterIP: None, selector: {{app: {name}}}}}
     )
 }
 
+/// A set without data, whose pods have a lease of 20 s and a grace of 2 s.
+pub fn leased(name: &str, replicas: u64, image: &str) -> String {
+    format!(
+        "apiVersion: apps/v1
+kind: StatefulSet
+metadata:
+  name: {name}
+  namespace: shop
+  annotations: {{driftless.dev/lease: 20s}}
+spec:
+  serviceName: {name}
+  replicas: {replicas}
+  podManagementPolicy: Parallel
+  selector: {{matchLabels: {{app: {name}}}}}
+  template:
+    metadata: {{labels: {{app: {name}}}}}
+    spec:
+      terminationGracePeriodSeconds: 2
+      containers: [{{name: main, image: {image}, readinessProbe: {{tcpSocket: {{port: 8080}}, periodSeconds: 1}}}}]
+"
+    )
+}
+
 /// A claim, and a Deployment of one pod that has it.
 pub fn keeper(name: &str, image: &str) -> String {
     format!(

@@ -13,8 +13,8 @@ use driftless::agent::runtime::RunState;
 use driftless::controller::{Controller, Effect, Event, Settings};
 use driftless::manifest::GoodUnit;
 use driftless::model::{
-    Assignment, EndpointSet, Hello, IngressTable, Kind, Moment, NetworkSettings, NodeName, NodeNetwork, ObjectKey, PodUid,
-    Progress, Report, Revision, Trigger, UnitName, WaitingOn,
+    Assignment, BootMoment, EndpointSet, Hello, IngressTable, Kind, Moment, NetworkSettings, NodeName, NodeNetwork, ObjectKey,
+    PodUid, Progress, Renewal, Report, Revision, Trigger, UnitName, WaitingOn,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use std::time::Duration;
 pub enum Up {
     Hello(Box<Hello>),
     Report(Box<Report>),
-    Heartbeat,
+    Heartbeat { sent: BootMoment },
     Closed,
 }
 
@@ -36,6 +36,7 @@ pub enum Down {
     Endpoints(Arc<EndpointSet>),
     Network(Arc<NodeNetwork>),
     Ingress(Arc<IngressTable>),
+    Renewed(Renewal),
 }
 
 /// Something under way.
@@ -274,7 +275,7 @@ impl World {
         let murmurs = murmurs(&event);
         let effects = reign.core.handle(event, self.now);
         self.reign = Some(reign);
-        let quiet = murmurs && effects.iter().all(|effect| matches!(effect, Effect::WakeAt(_)));
+        let quiet = murmurs && effects.iter().all(|effect| matches!(effect, Effect::WakeAt(_) | Effect::Renew { .. }));
         self.murmurs += u64::from(quiet);
         for effect in effects {
             self.perform(effect);
@@ -301,6 +302,7 @@ impl World {
                 self.send_down(&node, Down::Endpoints(set));
             }
             Effect::Ingress { node, table } => self.send_down(&node, Down::Ingress(table)),
+            Effect::Renew { node, renewal } => self.send_down(&node, Down::Renewed(renewal)),
             Effect::Network { node, network } => {
                 self.invariants.networked(&node, &network);
                 self.send_down(&node, Down::Network(network));
@@ -394,6 +396,12 @@ impl World {
         node.planned = None;
         let outcomes = node.due(now);
         self.follow(name, outcomes);
+        // What a host does by itself no step of the controller follows.
+        if self.checking
+            && let Err(breach) = self.one_of_each()
+        {
+            self.fail(&breach);
+        }
     }
 
     /// What came of something on a node, and when to look at its host again.
@@ -403,6 +411,8 @@ impl World {
                 Outcome::Report(report) => self.send_up(name, Up::Report(report)),
                 Outcome::Stops(pod) if self.invariants.ordered(name, &pod) => {}
                 Outcome::Stops(pod) => self.fail(&format!("{name} stops {pod} without an order")),
+                Outcome::Beats => self.send_up(name, Up::Heartbeat { sent: BootMoment(self.now.0) }),
+                Outcome::Expired(id) => self.say(format!("{name} {id} has stopped: its lease ran out")),
                 Outcome::Breach(breach) => self.fail(&format!("{name}: {breach}")),
             }
         }

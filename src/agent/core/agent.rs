@@ -78,6 +78,8 @@ pub struct Agent {
     pub(super) conditions: NodeConditions,
     pub(super) full_disk: Option<String>,
     pub(super) unsaved: Option<String>,
+    /// By how much the boot clock is ahead of the time that we are given.
+    pub(super) boot_ahead_ms: i64,
     /// Until when the host said that it may be away.
     pub(super) away_until: Option<Moment>,
     /// Where the kernel turns what goes to addresses of the cluster.
@@ -160,6 +162,7 @@ impl Agent {
             conditions: NodeConditions::default(),
             full_disk: None,
             unsaved: None,
+            boot_ahead_ms: 0,
             away_until: None,
             proxy_port: ledger.proxy_port,
             ingress: ledger.ingress.filter(|_| serves_ingress),
@@ -235,6 +238,8 @@ impl Agent {
             Event::Erased { volume, outcome } => self.erased(volume, outcome, now),
             Event::LedgerSaved(outcome) => self.saved(outcome, now),
             Event::Disks(disks) => self.measured(&disks),
+            Event::BootClock { ahead_ms } => self.boot_ahead_ms = ahead_ms,
+            Event::Renewed(renewal) => self.renewed(&renewal, now),
             Event::Leave(away) => self.leave(away, now),
             Event::Wake => self.alarm = None,
         }

@@ -80,6 +80,7 @@ impl Agent {
             return;
         }
         let uid = run.uid;
+        let is_new = !self.pods.contains_key(&uid);
         let pod = self.pods.entry(uid).or_insert_with(|| Pod::new(run.clone()));
         pod.run = run;
         pod.claimed = true;
@@ -101,6 +102,9 @@ impl Agent {
                 }
             }
             pod.members.sort_by_key(|member| order.iter().position(|(name, _)| *name == member.name));
+        }
+        if is_new {
+            self.ask_for_lease(uid);
         }
         self.dirty.insert(uid);
     }

@@ -6,7 +6,8 @@ use crate::agent::runtime::{
     ContainerId, ContainerLaunch, ContainerStatus, Labels, RuntimeError, RuntimeEvent, Started, Usage, VolumeContents,
 };
 use crate::model::{
-    Assignment, EndpointSet, Exit, IngressTable, Moment, NodeNetwork, ObjectKey, PodUid, Report, RuntimeKind, ServiceProblem,
+    Assignment, BootMoment, EndpointSet, Exit, IngressTable, Moment, NodeNetwork, ObjectKey, PodUid, Renewal, Report,
+    RuntimeKind, ServiceProblem,
 };
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -148,6 +149,13 @@ pub enum Event {
     LedgerSaved(Result<(), String>),
     /// How full the disks are.
     Disks(Vec<Disk>),
+    /// The host slept, or this is the first event: by how much its boot clock is ahead of the time that the core is given. Zero until then.
+    BootClock {
+        /// In milliseconds; negative if it is behind.
+        ahead_ms: i64,
+    },
+    /// The controller has answered a heartbeat.
+    Renewed(Renewal),
     /// The host will be away for so long from now on; zero takes that back.
     Leave(Duration),
     /// The time of the last [`Effect::WakeAt`] has come.
@@ -218,6 +226,10 @@ pub enum Effect {
     Sample(Vec<(RuntimeKind, ContainerKey, ContainerId)>),
     /// Ask what the host as a whole has used; answered by [`Event::HostSampled`].
     SampleHost,
+    /// The leases of these containers run until then. Nobody waits for it.
+    Renew(BTreeMap<(RuntimeKind, ContainerId), BootMoment>),
+    /// Send a heartbeat now: its answer is waited for.
+    Beat,
     /// Send to the controller.
     Report(Box<Report>),
     /// Hand to the proxy; answered by [`Event::EndpointsInUse`].

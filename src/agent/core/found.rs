@@ -6,7 +6,7 @@ use super::agent::{Agent, RETRY};
 use super::event::{ContainerKey, Effect};
 use super::pod::{Member, Pod, PostStart, State, StopCause};
 use crate::agent::runtime::{ContainerId, ContainerStatus, Role, RunState, RuntimeEvent};
-use crate::model::{Exit, Moment, PodEvent, PodRun, PodUid, RuntimeKind};
+use crate::model::{Exit, LEASE_EXPIRED, Moment, PodEvent, PodRun, PodUid, RuntimeKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -269,6 +269,9 @@ impl Pod {
             self.first_started = Some(self.first_started.map_or(started, |first| first.min(started)));
         }
         self.accepted.get_or_insert(started);
+        if container.state == RunState::Running {
+            self.lease_until = self.lease_until.max(container.lease);
+        }
         let stopping = self.winding.is_some();
         let Some(member) = self.member_mut(&name) else { return };
         if labels.attempt < member.attempt {
@@ -348,7 +351,10 @@ impl Member {
         };
         // An init container has done its work when it succeeds, whatever the template says.
         let over = stopping || (self.role == Role::Init && exit.code == 0);
-        let wait = self.backoff.after_exit(since.map(|since| now.since(since)).unwrap_or_default());
+        // It is not at fault if its lease ran out, and begins again as soon as it has one.
+        let at_fault = exit.reason != LEASE_EXPIRED;
+        let ran = since.map(|since| now.since(since)).unwrap_or_default();
+        let wait = if at_fault { self.backoff.after_exit(ran) } else { Duration::ZERO };
         self.last_exit = Some(Exit { reason: reason.unwrap_or(exit.reason), ..exit });
         self.ran = true;
         self.probes.clear();

@@ -7,7 +7,7 @@
 //! how a runtime does what it is asked.
 //!
 //! `agent` is the state and its one door; `assign`, `found` and `outcome` take events in; `step` decides for one pod at a time, with
-//! `start`, `stop` and `ask` (probes and hooks) to do it; `services` says where Services are listened for; `refresh` does for changed
+//! `start`, `stop` and `ask` (probes and hooks) to do it; `services` says where Services are listened for; `lease` says which pods may run without the controller, and for how long; `refresh` does for changed
 //! configuration, `report` says what became of it; `pressure` knows the state of the host; `flush` ends every call.
 
 mod agent;
@@ -17,6 +17,7 @@ mod backoff;
 mod event;
 mod flush;
 mod found;
+mod lease;
 mod ledger;
 mod outcome;
 mod pod;

@@ -30,6 +30,7 @@ impl Agent {
                 pod.note_up();
                 self.ledger_dirty = true;
                 self.note(key.pod, false, "Started", format!("Started container {}", key.container));
+                self.renew_started(key.pod);
                 if let Some(exit) = self.early.remove(&started.id) {
                     self.exited(key, exit, false, now);
                 }

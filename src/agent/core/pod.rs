@@ -5,7 +5,7 @@ use super::event::{ContainerKey, HookKind, ProbeKind};
 use super::ledger::{ContainerRecord, Failure, PodRecord};
 use super::probe::Prober;
 use crate::agent::runtime::{ContainerId, Role, SANDBOX};
-use crate::model::{Container, Exit, Moment, PodReport, PodRun, RuntimeKind, StopOrder};
+use crate::model::{BootMoment, Container, Exit, Moment, PodReport, PodRun, RuntimeKind, StopOrder};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -37,6 +37,10 @@ pub(super) struct Pod {
     pub(super) winding: Option<Moment>,
     /// When it has been active for too long.
     pub(super) deadline: Option<Moment>,
+    /// When its lease runs out, if it was ever given one; a pod without a lease has none.
+    pub(super) lease_until: Option<BootMoment>,
+    /// Whether it was said that it has.
+    pub(super) lease_noted: bool,
     /// Why the whole pod waits; empty if it does not.
     pub(super) waiting: String,
     /// Ended containers being deleted; the time is that of the next try, `None` while one is under way.
@@ -290,6 +294,8 @@ impl Pod {
             failure: None,
             winding: None,
             deadline: None,
+            lease_until: None,
+            lease_noted: false,
             waiting: String::new(),
             removing: BTreeMap::new(),
             reported: None,

@@ -28,10 +28,12 @@ impl Agent {
             Some(template) => self.launched(pod, snapshot, template, launch::resolve),
             None => self.resolve_sandbox(pod, snapshot),
         };
+        let lease = Self::launch_lease(pod, snapshot);
         let Some(member) = pod.member_mut(name) else { return };
         member.changed = now;
         match outcome {
-            Ok(launch) => {
+            Ok(mut launch) => {
+                launch.lease = lease.filter(|_| member.role != Role::Sandbox);
                 member.state = State::Starting;
                 member.post_start = PostStart::Due;
                 member.waiting.clear();

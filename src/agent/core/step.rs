@@ -42,7 +42,8 @@ impl Agent {
             self.outbox.pods.insert(uid);
         }
         // What is due and was not done waits for an event.
-        match pod.wake().filter(|at| *at > now) {
+        let lease_end = self.lease_end(&pod).filter(|_| pod.stop.is_none());
+        match pod.wake().into_iter().chain(lease_end).min().filter(|at| *at > now) {
             Some(at) => self.timers.insert(uid, at),
             None => self.timers.remove(&uid),
         };
@@ -81,7 +82,8 @@ impl Agent {
             return;
         }
         let kind = if spec.is_process() { RuntimeKind::Process } else { RuntimeKind::Docker };
-        if let Some(reason) = self.unreachable(kind).or_else(|| self.erasure_under_way(&pod.run)) {
+        let obstacle = self.unreachable(kind).or_else(|| self.erasure_under_way(&pod.run));
+        if let Some(reason) = obstacle.or_else(|| self.lacks_lease(pod, snapshot, now)) {
             pod.waiting = reason;
         }
         if launch::needs_sandbox(spec) && !self.step_sandbox(pod, snapshot, now) {

@@ -299,6 +299,7 @@ pub fn resolve(input: &LaunchInput<'_>) -> Result<ContainerLaunch, LaunchError> 
         logins: logins(input),
         notes,
         log: LogRetention::default(),
+        lease: None,
     })
 }
 

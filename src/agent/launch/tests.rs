@@ -4,7 +4,7 @@ use crate::agent::runtime::{
 };
 use crate::model::*;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -32,6 +32,7 @@ fn facts() -> NodeFacts {
         capacity: Amounts::default(),
         allocatable: Amounts { cpu_milli: 1500, memory_bytes: 3 << 30 },
         runtimes: [RuntimeKind::Docker, RuntimeKind::Process].into(),
+        leases: BTreeSet::new(),
         allows: Allows::default(),
         os: "linux".to_owned(),
         arch: "amd64".to_owned(),

@@ -4,9 +4,10 @@
 //! It plays what the shell and the runtimes are in production: effects go into [`FakeHost::perform`], events come out of
 //! [`FakeHost::due`]. Containers outlive the agent ([`FakeHost::forget_agent`]) and the ledger is the last one that was saved.
 
-use super::{
-    ContainerId, ContainerLaunch, ContainerStatus, Role, RunState, RuntimeError, RuntimeEvent, Started, Usage, VolumeKind,
-};
+mod leases;
+mod usage;
+
+use super::{ContainerId, ContainerLaunch, ContainerStatus, Role, RunState, RuntimeError, RuntimeEvent, Started, VolumeKind};
 use crate::agent::core::{ContainerKey, Effect, Event, HookAction, HookRequest, Ledger, ProbeKind, ProbeOutcome, ProbeRequest};
 use crate::agent::launch::Folders;
 use crate::model::{Exit, Moment, ObjectKey, Report, RuntimeKind};
@@ -79,6 +80,8 @@ struct FakeContainer {
     program: String,
     claims: BTreeSet<ObjectKey>,
     started: Moment,
+    /// How long it may take to end when its lease has run out.
+    grace: Duration,
 }
 
 /// What happens later. Outcomes are addressed to the agent that asked, happenings to the world.
@@ -86,9 +89,18 @@ struct FakeContainer {
 enum Later {
     Outcome(Box<Event>),
     Start(Box<ContainerLaunch>),
-    Exit { id: ContainerId, exit: Exit },
+    Exit {
+        id: ContainerId,
+        exit: Exit,
+    },
     Erase(ObjectKey),
-    Stopped { key: ContainerKey, id: ContainerId, code: i32 },
+    Stopped {
+        key: ContainerKey,
+        id: ContainerId,
+        code: i32,
+    },
+    /// A lease may have run out. It is nobody's answer: whoever asked for it may be gone.
+    Expire(ContainerId),
 }
 
 /// The host.
@@ -113,6 +125,8 @@ pub struct FakeHost {
     pub calls: Calls,
     /// The claims that have a folder on the disk.
     claims: BTreeSet<ObjectKey>,
+    /// By how much the boot clock is ahead of the time that the host is given.
+    boot_ahead_ms: i64,
 }
 
 impl Default for FakeHost {
@@ -139,6 +153,7 @@ impl FakeHost {
             registry: BTreeMap::new(),
             calls: Calls::default(),
             claims: BTreeSet::new(),
+            boot_ahead_ms: 0,
         }
     }
 
@@ -151,7 +166,8 @@ impl FakeHost {
     #[must_use]
     pub fn perform(&mut self, effect: Effect, now: Moment) -> Option<Report> {
         match effect {
-            Effect::Network(_) | Effect::Intercept(_) | Effect::AnswerAt(_) | Effect::Ingress(_) => {}
+            Effect::Network(_) | Effect::Intercept(_) | Effect::AnswerAt(_) | Effect::Ingress(_) | Effect::Beat => {}
+            Effect::Renew(leases) => self.renew(&leases),
             Effect::Report(report) => return Some(*report),
             Effect::WakeAt(at) => self.alarm = Some(at),
             Effect::Forget(_) | Effect::Rewrite { .. } => {}
@@ -198,6 +214,7 @@ impl FakeHost {
                     events.push(Event::Erased { volume, outcome: Ok(()) });
                 }
                 Later::Exit { id, exit } => events.extend(self.exit(&id, exit)),
+                Later::Expire(id) => self.expire(&id, at),
                 Later::Stopped { key, id, code } => {
                     let exit = Exit { code, reason: if code == 0 { "Completed" } else { "Error" }.to_owned() };
                     // Both the event and the outcome tell of it, as with a real engine.
@@ -262,7 +279,9 @@ impl FakeHost {
             launch.sandbox.as_ref().is_some_and(|sandbox| !self.runs(sandbox)).then(|| RuntimeError::Refused {
                 message: "cannot join the network of a container that does not run".to_owned(),
             });
-        if let Some(error) = self.unreachable(launch.runtime).or(behaviour.start_fails).or(sandbox_gone) {
+        let expired = launch.lease.is_some_and(|lease| self.moment(lease.until) <= now);
+        let expired = expired.then(|| RuntimeError::Refused { message: "its lease has run out".to_owned() });
+        if let Some(error) = self.unreachable(launch.runtime).or(behaviour.start_fails).or(sandbox_gone).or(expired) {
             return Event::Started { key, outcome: Err(error) };
         }
         self.serial += 1;
@@ -281,14 +300,19 @@ impl FakeHost {
                 address: Some(IpAddr::V4(address)).filter(|_| launch.sandbox.is_none()),
                 ports: launch.ports.clone(),
                 image_digest: self.digest_of(launch),
+                lease: launch.lease.map(|lease| lease.until),
             };
+            if let Some(lease) = launch.lease {
+                self.later(self.moment(lease.until), Later::Expire(id.clone()));
+            }
             if let Some((after, code)) = behaviour.exits_after {
                 let exit = Exit { code, reason: if code == 0 { "Completed" } else { "Error" }.to_owned() };
                 self.later(now + after, Later::Exit { id: id.clone(), exit });
             }
+            let grace = launch.lease.map(|lease| lease.grace).unwrap_or_default();
             let claims = claims_of(launch);
             self.claims.extend(claims.iter().cloned());
-            self.containers.insert(id.clone(), FakeContainer { status, program, claims, started: now });
+            self.containers.insert(id.clone(), FakeContainer { status, program, claims, started: now, grace });
         }
         let status = self.containers.get(&id).map(|container| &container.status);
         let address = status.and_then(|status| status.address);
@@ -373,26 +397,6 @@ impl FakeHost {
         let event = Event::Hooked { key: request.key, kind: request.kind, outcome };
         self.answer(now + takes.min(request.timeout), event);
     }
-
-    fn sample(&mut self, wanted: Vec<(RuntimeKind, ContainerKey, ContainerId)>, now: Moment) {
-        let usage = |id: &ContainerId| Some(self.usage_of(self.containers.get(id)?, now));
-        let samples = wanted.into_iter().filter_map(|(_, key, id)| Some((key, usage(&id)?))).collect();
-        self.answer(now, Event::Sampled(samples));
-    }
-
-    fn sample_host(&mut self, now: Moment) {
-        let all = self.containers.values().map(|container| self.usage_of(container, now));
-        let whole = all.fold(Usage::default(), |sum, of| Usage {
-            cpu_nanos: sum.cpu_nanos + of.cpu_nanos,
-            memory_bytes: sum.memory_bytes + of.memory_bytes,
-        });
-        self.answer(now, Event::HostSampled(whole));
-    }
-
-    fn usage_of(&self, container: &FakeContainer, now: Moment) -> Usage {
-        let Behaviour { cpu_milli, memory_bytes, .. } = self.behaviour(&container.program);
-        Usage { cpu_nanos: now.since(container.started).as_millis() as u64 * cpu_milli * 1000, memory_bytes }
-    }
 }
 
 /// What happens to the host from outside.
@@ -439,7 +443,7 @@ impl FakeHost {
                 Later::Erase(volume) => {
                     self.claims.remove(&volume);
                 }
-                Later::Exit { .. } | Later::Stopped { .. } => {
+                Later::Exit { .. } | Later::Stopped { .. } | Later::Expire(_) => {
                     self.queue.insert(at, later);
                 }
             }

@@ -1,11 +1,12 @@
 //! What a runtime is told of one container to start.
 
 use super::{ContainerId, Labels, PodNetwork, Security, Terminal};
-use crate::model::{Protocol, RuntimeKind, SecretBytes};
+use crate::model::{BootMoment, Protocol, RuntimeKind, SecretBytes};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// One container to start, with everything resolved: nothing is left to decide or to look up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +53,8 @@ pub struct ContainerLaunch {
     pub notes: Vec<(&'static str, String)>,
     /// How much of its log is kept.
     pub log: LogRetention,
+    /// How long it may run unless that is renewed; for ever, if there is none.
+    pub lease: Option<LaunchLease>,
 }
 
 impl ContainerLaunch {
@@ -79,8 +82,18 @@ impl ContainerLaunch {
             logins: Vec::new(),
             notes: Vec::new(),
             log: LogRetention::default(),
+            lease: None,
         }
     }
+}
+
+/// How long a container may run, whatever becomes of us: its runtime sees to it that something stops it then, and begins to before it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaunchLease {
+    /// When it is asked to end.
+    pub until: BootMoment,
+    /// How long after that it is killed.
+    pub grace: Duration,
 }
 
 /// `imagePullPolicy`

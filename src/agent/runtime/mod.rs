@@ -10,6 +10,7 @@
 pub mod docker;
 pub mod fake;
 mod launch;
+mod lease;
 pub mod process;
 pub mod rootfs;
 #[cfg(test)]
@@ -19,11 +20,12 @@ mod settings;
 pub use launch::*;
 pub use settings::{LookUp, NameServer, PodNetwork, Resolver, Seccomp, Security, Terminal};
 
-use crate::model::{Cidr, Exit, Moment, NodeName, ObjectKey, PodUid, Revision, RuntimeKind, TemplateHash};
+use crate::model::{BootMoment, Cidr, Exit, Moment, NodeName, ObjectKey, PodUid, Revision, RuntimeKind, TemplateHash};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -63,6 +65,9 @@ pub trait Runtime: Send + Sync {
     /// Asks the container to end (SIGTERM, or what its image says), waits for `grace`, then kills it and everything it started.
     /// Returns how it ended, at once if it has ended before. A second call with a shorter grace shortens the first.
     fn stop<'a>(&'a self, id: &'a ContainerId, grace: Duration) -> Call<'a, Exit>;
+
+    /// The leases of these containers run until then, if they have not run out yet. Containers that are gone are passed over.
+    fn renew<'a>(&'a self, leases: &'a BTreeMap<ContainerId, BootMoment>) -> Call<'a, ()>;
 
     /// Deletes the container, its log included; kills it if it runs.
     fn remove<'a>(&'a self, id: &'a ContainerId) -> Call<'a, ()>;
@@ -215,6 +220,8 @@ pub struct ContainerStatus {
     pub ports: Vec<LaunchPort>,
     /// The digest of the image, if it has one.
     pub image_digest: Option<String>,
+    /// When its lease runs out, if it has one that has not.
+    pub lease: Option<BootMoment>,
 }
 
 /// Whether a container runs.

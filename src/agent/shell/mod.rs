@@ -55,6 +55,9 @@ const LINK_MAX: usize = 64;
 /// Where no timer is set.
 const FAR: Duration = Duration::from_secs(3600);
 
+/// The host slept if its boot clock is ahead by so much more than is known: looking at two clocks one after the other takes time too.
+const SLEPT_MS: u64 = 100;
+
 /// Where a Docker Engine keeps images and containers, unless it was told otherwise.
 const ENGINE_DATA: &str = "/var/lib/docker";
 
@@ -139,7 +142,7 @@ pub async fn run(
     }
     let performer = Performer::new(runtimes, (Arc::clone(&files), names), (setup, tunnel), events, outgoing, ingress)?;
     let link = Link { connector, to_wire, from_wire, shutdown: shutdown.clone() };
-    let shell = Shell { agent: Arc::clone(&agent), performer, link: Some(link) };
+    let shell = Shell { agent: Arc::clone(&agent), performer, link: Some(link), boot_ahead_ms: None };
     shell.run(happened, incoming, shutdown).await;
     // What was waiting for the next write.
     if let Err(error) = ledger_file::save(&files, &lock(&agent).ledger()) {
@@ -209,6 +212,8 @@ struct Shell {
     agent: Shared,
     performer: Performer,
     link: Option<Link>,
+    /// By how much the boot clock is ahead, as the core was told.
+    boot_ahead_ms: Option<i64>,
 }
 
 impl Shell {
@@ -234,6 +239,15 @@ impl Shell {
     }
 
     fn handle(&mut self, event: Event) {
+        let ahead_ms = clock::boot().0.cast_signed() - clock::now().0.cast_signed();
+        if self.boot_ahead_ms.is_none_or(|told| ahead_ms.abs_diff(told) > SLEPT_MS) {
+            self.boot_ahead_ms = Some(ahead_ms);
+            self.give(Event::BootClock { ahead_ms });
+        }
+        self.give(event);
+    }
+
+    fn give(&mut self, event: Event) {
         if matches!(event, Event::Wake) {
             self.performer.alarm_rang();
         }
@@ -266,6 +280,7 @@ impl Shell {
             ToAgent::Network(network) => Some(Event::Network(network)),
             ToAgent::Ingress(table) => Some(Event::Ingress(table)),
             ToAgent::Endpoints(set) => Some(Event::Endpoints(Box::new(Arc::unwrap_or_clone(set)))),
+            ToAgent::Renewed(renewal) => Some(Event::Renewed(renewal)),
             ToAgent::Called { by, call } => {
                 self.performer.called(&by, call);
                 None

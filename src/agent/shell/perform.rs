@@ -10,7 +10,7 @@ use crate::agent::net::tunnel::{CallId, Tunnel};
 use crate::agent::net::{Proxy, Setup};
 use crate::agent::runtime::{ContainerId, ContainerLaunch, Runtime, RuntimeError, Started, Usage, VolumeContents};
 use crate::clock;
-use crate::model::{Moment, NodeName, ObjectKey, PodUid, Report, RuntimeKind};
+use crate::model::{BootMoment, Moment, NodeName, ObjectKey, PodUid, RuntimeKind};
 use crate::wire::{FromAgent, LogRequest};
 use futures_util::future::join_all;
 use std::collections::BTreeMap;
@@ -43,8 +43,8 @@ pub(super) struct Performer {
     events: mpsc::UnboundedSender<Event>,
     /// To the wire, for logs, which wait for their reader.
     outgoing: mpsc::Sender<FromAgent>,
-    /// To the wire, for reports, which never wait here.
-    reports: mpsc::UnboundedSender<Box<Report>>,
+    /// To the wire, for reports and heartbeats, which never wait here.
+    urgent: mpsc::UnboundedSender<FromAgent>,
     alarm: Option<Moment>,
     reading: BTreeMap<u64, AbortHandle>,
 }
@@ -58,11 +58,11 @@ impl Performer {
         outgoing: mpsc::Sender<FromAgent>,
         ingress: Option<IngressSettings>,
     ) -> Result<Self, ShellError> {
-        let (reports, mut waiting) = mpsc::unbounded_channel();
+        let (urgent, mut waiting) = mpsc::unbounded_channel();
         let to_wire = outgoing.clone();
         tokio::spawn(async move {
-            while let Some(report) = waiting.recv().await {
-                if to_wire.send(FromAgent::Report(report)).await.is_err() {
+            while let Some(message) = waiting.recv().await {
+                if to_wire.send(message).await.is_err() {
                     break;
                 }
             }
@@ -77,7 +77,7 @@ impl Performer {
         let start = |settings| Ingress::start(settings, proxy.clone()).map_err(ShellError::Ingress);
         let ingress = ingress.map(start).transpose()?;
         let (alarm, reading, folders) = (None, BTreeMap::new(), files.folders().clone());
-        Ok(Self { runtimes, folders, files, proxy, tunnel, names, ingress, events, outgoing, reports, alarm, reading })
+        Ok(Self { runtimes, folders, files, proxy, tunnel, names, ingress, events, outgoing, urgent, alarm, reading })
     }
 
     pub(super) fn alarm(&self) -> Option<Moment> {
@@ -91,10 +91,10 @@ impl Performer {
     pub(super) fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::WakeAt(at) => self.alarm = Some(at),
-            Effect::Report(report) => {
-                // The wire is gone only at the end.
-                let _ = self.reports.send(report);
-            }
+            // The wire is gone only at the end.
+            Effect::Report(report) => drop(self.urgent.send(FromAgent::Report(report))),
+            Effect::Beat => drop(self.urgent.send(FromAgent::Heartbeat { sent: clock::boot() })),
+            Effect::Renew(leases) => self.renew(leases),
             Effect::Endpoints { set, extra } => {
                 // Other nodes come after we have acknowledged, so the door is open before.
                 if let Some(tunnel) = &self.tunnel {
@@ -239,6 +239,22 @@ impl Performer {
             };
             Event::Stopped { key, outcome }
         });
+    }
+
+    /// Passes renewals on, to one runtime after the other. A renewal that fails is followed by the next.
+    fn renew(&self, leases: BTreeMap<(RuntimeKind, ContainerId), BootMoment>) {
+        for (kind, runtime) in &self.runtimes {
+            let own = leases.iter().filter(|((of, _), _)| of == kind).map(|((_, id), until)| (id.clone(), *until));
+            let (own, runtime): (BTreeMap<_, _>, _) = (own.collect(), Arc::clone(runtime));
+            if own.is_empty() {
+                continue;
+            }
+            tokio::spawn(async move {
+                if let Err(error) = runtime.renew(&own).await {
+                    tracing::warn!(%error, "leases could not be renewed; their pods stop when they run out");
+                }
+            });
+        }
     }
 
     fn remove(&self, kind: RuntimeKind, key: ContainerKey, id: ContainerId) {

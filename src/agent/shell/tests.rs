@@ -69,6 +69,7 @@ impl Runtime for Memory {
                 address,
                 ports: launch.ports.clone(),
                 image_digest: None,
+                lease: None,
             };
             self.containers.lock().unwrap().insert(id.clone(), status);
             Ok(Started { id, address, image_digest: None })
@@ -84,6 +85,10 @@ impl Runtime for Memory {
             container.state = RunState::Exited(exit.clone());
             Ok(exit)
         })
+    }
+
+    fn renew<'a>(&'a self, _: &'a BTreeMap<ContainerId, BootMoment>) -> Call<'a, ()> {
+        Box::pin(async { Ok(()) })
     }
 
     fn remove<'a>(&'a self, id: &'a ContainerId) -> Call<'a, ()> {
@@ -120,6 +125,7 @@ fn settings(at: &Path) -> Settings {
             capacity: Amounts::default(),
             allocatable: Amounts::default(),
             runtimes: BTreeSet::from([RuntimeKind::Process]),
+            leases: BTreeSet::new(),
             allows: Allows::default(),
             os: "linux".to_owned(),
             arch: "amd64".to_owned(),
@@ -205,7 +211,7 @@ fn assignment(generation: u64) -> (Assignment, PodUid) {
 fn is_ready(message: &FromAgent, uid: PodUid) -> Option<()> {
     match message {
         FromAgent::Report(report) => report.pods.iter().any(|pod| pod.uid == uid && pod.ready).then_some(()),
-        FromAgent::Hello(_) | FromAgent::Heartbeat | FromAgent::LogChunk { .. } => None,
+        FromAgent::Hello(_) | FromAgent::Heartbeat { .. } | FromAgent::LogChunk { .. } => None,
     }
 }
 
@@ -243,7 +249,7 @@ async fn a_pod_is_run_survives_its_agent_and_is_stopped_by_order() {
     controller
         .hears(|message| match message {
             FromAgent::Report(report) => report.gone.contains(&uid).then_some(()),
-            FromAgent::Hello(_) | FromAgent::Heartbeat | FromAgent::LogChunk { .. } => None,
+            FromAgent::Hello(_) | FromAgent::Heartbeat { .. } | FromAgent::LogChunk { .. } => None,
         })
         .await;
     assert_eq!(*memory.changes.lock().unwrap(), ["start", "stop", "remove"]);
@@ -256,7 +262,7 @@ async fn a_pod_is_run_survives_its_agent_and_is_stopped_by_order() {
 fn service_problems(message: &FromAgent) -> Option<Vec<ServiceProblem>> {
     match message {
         FromAgent::Report(report) => report.service_problems.clone(),
-        FromAgent::Hello(_) | FromAgent::Heartbeat | FromAgent::LogChunk { .. } => None,
+        FromAgent::Hello(_) | FromAgent::Heartbeat { .. } | FromAgent::LogChunk { .. } => None,
     }
 }
 
@@ -288,7 +294,7 @@ async fn a_port_of_a_service_that_another_program_has_is_reported_until_it_is_fr
 fn node_problems(message: &FromAgent) -> Option<Vec<NodeProblem>> {
     match message {
         FromAgent::Report(report) => report.node_problems.clone(),
-        FromAgent::Hello(_) | FromAgent::Heartbeat | FromAgent::LogChunk { .. } => None,
+        FromAgent::Hello(_) | FromAgent::Heartbeat { .. } | FromAgent::LogChunk { .. } => None,
     }
 }
 
@@ -339,7 +345,7 @@ async fn names_are_answered_with_and_without_a_controller_and_it_is_said_when_th
     controller
         .hears(|message| match message {
             FromAgent::Report(report) => report.endpoints.get(&service).copied(),
-            FromAgent::Hello(_) | FromAgent::Heartbeat | FromAgent::LogChunk { .. } => None,
+            FromAgent::Hello(_) | FromAgent::Heartbeat { .. } | FromAgent::LogChunk { .. } => None,
         })
         .await;
     drop(other);

@@ -3,7 +3,8 @@
 //! before it are available; they go in the reverse order; a new template goes from the highest number down. With the policy
 //! `Parallel` they come and go all at once, and only updates keep their order.
 //!
-//! A number is taken until the node of its pod has acknowledged the end, also while that node is away: it is waited for, for ever.
+//! A number is taken until the node of its pod has acknowledged the end, also while that node is away: it is waited for, for ever, unless the
+//! pod is known to have stopped by itself (it is lost, then: `driftless.dev/lease`).
 //! Where Kubernetes waits for broken pods before it goes on, see [`super::turns`].
 
 use super::census::{Census, is_alive, is_available};
@@ -76,22 +77,27 @@ impl<'a> Set<'a> {
 
     /// True if no pod holds the number, as far as every node is known.
     fn is_free(&self, number: u32) -> bool {
-        self.pods(number).is_empty() && !self.input.unheard.contains_key(&number)
+        self.pods(number).iter().all(|pod| is_left(pod)) && !self.input.unheard.contains_key(&number)
     }
 
-    /// Pods that will not run again make room, as does the second of one number, which only a lost memory can bring about.
+    /// Pods that will not run again make room, those that are lost among them, as does the second of one number, which only a lost memory
+    /// can bring about.
     fn retire_ended(&self, actions: &mut Vec<Action>) {
         for pods in self.seats.values() {
             let alive = pods.iter().filter(|pod| is_alive(self.input, pod.standing));
             let surplus = alive.skip(1);
             let ended = pods.iter().filter(|pod| pod.standing == Standing::Ended && !is_alive(self.input, pod.standing));
-            actions.extend(surplus.chain(ended).map(|pod| Action::Retire { uid: pod.uid, reason: StopReason::Superseded }));
+            let lost = pods.iter().filter(|pod| pod.standing == Standing::Lost && !pod.retired);
+            actions.extend(
+                surplus.chain(ended).chain(lost).map(|pod| Action::Retire { uid: pod.uid, reason: StopReason::Superseded }),
+            );
         }
     }
 
     /// Numbers that are not wanted go, the highest first; in order, each when those above it have gone.
     fn shrink(&self, actions: &mut Vec<Action>) {
-        for (_, pods) in self.seats.iter().rev().filter(|(number, _)| !self.wanted.contains(*number)) {
+        let held = self.seats.iter().filter(|(_, pods)| !pods.iter().all(|pod| is_left(pod)));
+        for (_, pods) in held.rev().filter(|(number, _)| !self.wanted.contains(*number)) {
             let alive = pods.iter().find(|pod| is_alive(self.input, pod.standing));
             actions.extend(alive.map(|pod| Action::Retire { uid: pod.uid, reason: StopReason::ScaledDown }));
             if !self.spec.parallel {
@@ -151,11 +157,16 @@ impl<'a> Set<'a> {
     fn is_under_way(&self, number: u32) -> bool {
         match self.alive(number) {
             Some(pod) => pod.hash == self.input.hash() && !is_available(self.input, pod.standing),
-            None => !self.pods(number).is_empty(),
+            None => !self.pods(number).iter().all(|pod| is_left(pod)),
         }
     }
 
     fn count(&self, holds: impl Fn(u32) -> bool) -> u32 {
         u32::try_from(self.wanted.clone().filter(|number| holds(*number)).count()).unwrap_or(u32::MAX)
     }
+}
+
+/// True of a pod that is given up: it has stopped by itself, and is told to go when its node returns.
+fn is_left(pod: &PodState<'_>) -> bool {
+    pod.standing == Standing::Lost && pod.retired
 }

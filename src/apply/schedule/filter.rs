@@ -31,6 +31,9 @@ pub(super) fn mismatch(request: &Request, offer: &Offer, name: &NodeName) -> Opt
     if !offer.runtimes.contains(&request.runtime) {
         return Some(Refusal::NoRuntime(request.runtime));
     }
+    if request.leased && !offer.leases.contains(&request.runtime) {
+        return Some(Refusal::NoLease(request.runtime));
+    }
     if let Some(grant) = offer.allows.first_lacking(&request.needs) {
         return Some(Refusal::NotAllowed(grant.clone()));
     }

@@ -31,6 +31,8 @@ pub(super) struct Offer {
     pub(super) labels: BTreeMap<String, String>,
     pub(super) allocatable: Amounts,
     pub(super) runtimes: BTreeSet<RuntimeKind>,
+    /// With which of them pods can have a lease.
+    pub(super) leases: BTreeSet<RuntimeKind>,
     /// What its host lets pods do.
     pub(super) allows: Allows,
     /// Its cordon and its taints.
@@ -66,6 +68,7 @@ impl Nodes {
             labels: facts.labels.clone(),
             allocatable: facts.allocatable,
             runtimes: facts.runtimes.clone(),
+            leases: facts.leases.clone(),
             allows: facts.allows.clone(),
             marks: marks.clone(),
         };

@@ -13,6 +13,8 @@ pub enum Refusal {
     OtherNode(NodeName),
     /// It does not offer the runtime.
     NoRuntime(RuntimeKind),
+    /// Nothing there would stop the pod when its lease runs out.
+    NoLease(RuntimeKind),
     /// Its host does not allow what the pod needs.
     NotAllowed(Grant),
     /// It is cordoned.
@@ -49,6 +51,10 @@ impl fmt::Display for Refusal {
             Refusal::NotReady => f.write_str("not ready"),
             Refusal::OtherNode(wanted) => write!(f, "didn't match the requested node name {wanted}"),
             Refusal::NoRuntime(kind) => write!(f, "no {} runtime", kind.as_str()),
+            Refusal::NoLease(RuntimeKind::Docker) => {
+                f.write_str("no leases of containers (they need an agent of this version that runs as root)")
+            }
+            Refusal::NoLease(RuntimeKind::Process) => f.write_str("no leases (they need an agent of this version)"),
             Refusal::NotAllowed(grant) => write!(f, "{grant} not allowed"),
             Refusal::Unschedulable => f.write_str("unschedulable"),
             Refusal::Taint(key, value) => write!(f, "had untolerated taint {{{key}: {value}}}"),

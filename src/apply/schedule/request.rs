@@ -1,7 +1,7 @@
 //! What a pod asks of a node, and what it means to other pods.
 
 use crate::model::{
-    Amounts, Grant, LabelSelector, NodeAffinity, NodeName, ObjectKey, PodAffinity, PodAffinityTerm, PodSpec, PodTemplate,
+    Amounts, Grant, LabelSelector, Lease, NodeAffinity, NodeName, ObjectKey, PodAffinity, PodAffinityTerm, PodSpec, PodTemplate,
     Protocol, RuntimeKind, TemplateHash, Toleration, TopologySpread,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +22,8 @@ pub struct Request {
     pub devices: BTreeSet<String>,
     /// The runtime that it needs.
     pub runtime: RuntimeKind,
+    /// Whether the node must see to it that it stops itself (`driftless.dev/lease`).
+    pub leased: bool,
     /// Labels that the node must have.
     pub node_selector: BTreeMap<String, String>,
     /// Ports that it publishes on the host.
@@ -86,6 +88,7 @@ impl Request {
             amounts: spec.requests(),
             devices: spec.devices(),
             runtime: if spec.is_process() { RuntimeKind::Process } else { RuntimeKind::Docker },
+            leased: Lease::of(template).is_some(),
             node_selector: spec.node_selector.clone(),
             host_ports: HostPort::of(spec),
             needs: Grant::needed_by(spec),
@@ -105,6 +108,7 @@ impl Request {
             amounts: Amounts::default(),
             devices: BTreeSet::new(),
             runtime: RuntimeKind::Docker,
+            leased: false,
             node_selector: BTreeMap::new(),
             host_ports: BTreeSet::new(),
             needs: BTreeSet::new(),

@@ -18,6 +18,7 @@ fn facts(name: &str, cpu_milli: u64, memory_mib: u64, labels: &[(&str, &str)]) -
         capacity: amounts,
         allocatable: amounts,
         runtimes: BTreeSet::from([RuntimeKind::Docker]),
+        leases: BTreeSet::new(),
         allows: Allows::default(),
         os: "linux".into(),
         arch: "amd64".into(),

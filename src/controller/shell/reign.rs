@@ -185,7 +185,7 @@ impl Reign {
     fn hear_agent(&mut self, node: NodeName, message: FromAgent) {
         match message {
             FromAgent::Report(report) => self.handle(Event::AgentReport { node, report }),
-            FromAgent::Heartbeat => self.handle(Event::AgentHeartbeat { node }),
+            FromAgent::Heartbeat { sent } => self.handle(Event::AgentHeartbeat { node, sent }),
             // The link keeps these to itself.
             FromAgent::Hello(_) | FromAgent::LogChunk { .. } => {}
         }
@@ -230,6 +230,7 @@ impl Reign {
                 Effect::Network { node, network } => self.links.send(&node, ToAgent::Network(network)),
                 Effect::Trust(roll) => drop(self.registry.trusted.send_replace(roll)),
                 Effect::Ingress { node, table } => self.links.send(&node, ToAgent::Ingress(table)),
+                Effect::Renew { node, renewal } => self.links.send(&node, ToAgent::Renewed(renewal)),
                 Effect::Record(record) => {
                     tracing::info!(outcome = %record.outcome, trigger = %record.trigger, "{}", record.subject);
                     acting.recorder.record(record);

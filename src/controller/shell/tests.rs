@@ -92,6 +92,7 @@ fn hello(epoch: Epoch) -> Hello {
             capacity: amounts,
             allocatable: amounts,
             runtimes: BTreeSet::from([RuntimeKind::Process]),
+            leases: BTreeSet::new(),
             allows: Allows::default(),
             os: "linux".into(),
             arch: "amd64".into(),

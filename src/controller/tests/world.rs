@@ -172,6 +172,7 @@ impl World {
             panic!("after {shown}: {difference}");
         }
         self.count_told();
+        self.check_leases();
     }
 
     fn count_told(&mut self) {
@@ -227,6 +228,10 @@ impl World {
                     }
                 }
                 self.records.push(*record);
+            }
+            Effect::Renew { node, renewal } => {
+                let now = self.now;
+                self.agents.get_mut(&node).unwrap().renew(&renewal, now);
             }
             Effect::WakeAt(at) => self.wake = Some(at),
         }

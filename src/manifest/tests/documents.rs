@@ -1,7 +1,7 @@
 //! Documents: accepted, ignored, rejected, and the words for it.
 
 use super::*;
-use crate::model::{Kind, ObjectKey};
+use crate::model::{Kind, Lease, ObjectKey};
 
 /// The status and the problems of every document of a text.
 pub(super) fn judge(text: &str) -> String {
@@ -280,6 +280,23 @@ fn a_template_is_recognised() {
     assert!(judged.contains("this looks like a Helm template: commit what `helm template` prints"), "{judged}");
     let judged = judge("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: '${NAME}'}\n");
     assert!(judged.contains("this looks like a placeholder (envsubst, Flux postBuild)"), "{judged}");
+}
+
+#[test]
+fn a_lease_travels_with_the_template_and_rolls_the_pods_that_get_it() {
+    let set = |annotations: &str| {
+        let text = deployment("db", "").replace("kind: Deployment", "kind: StatefulSet");
+        let text = text.replacen("name: db", &format!("name: db{annotations}"), 1);
+        let loaded = loaded(&tree("r", &[("f.yaml", &text)]), &Good::new());
+        let object = &loaded.desired.objects[&ObjectKey::new(Kind::StatefulSet, "shop", "db")];
+        Arc::clone(object.snapshot().expect("a snapshot"))
+    };
+    let (without, with) = (set(""), set(", annotations: {driftless.dev/lease: 30s}"));
+    assert_eq!(Lease::of(&without.template), None);
+    assert_eq!(Lease::of(&with.template).map(|lease| (lease.term.as_secs(), lease.grace.as_secs())), Some((30, 30)));
+    assert_ne!(without.hash, with.hash);
+    assert_ne!(with.hash, set(", annotations: {driftless.dev/lease: 60s}").hash);
+    assert_eq!(without.hash, set(", annotations: {note: x}").hash);
 }
 
 #[test]

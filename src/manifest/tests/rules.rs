@@ -50,6 +50,35 @@ fn sets_are_accepted_and_their_contradictions_are_not() {
     );
 }
 
+/// A set of this kind with these annotations, and the expected judgement.
+fn check_lease(kind: &str, annotations: &str, expected: &str) {
+    let text = format!(
+        "apiVersion: apps/v1\nkind: {kind}\nmetadata:\n  name: web\n  annotations: {{{annotations}}}\nspec:\n  serviceName: web\n  selector: {{matchLabels: {{app: web}}}}\n  template:\n    metadata: {{labels: {{app: web}}}}\n    spec: {{containers: [{{name: web, image: 'nginx:1'}}]}}\n"
+    );
+    let text = if kind == "StatefulSet" { text } else { text.replace("  serviceName: web\n", "") };
+    check(&text, expected);
+}
+
+#[test]
+fn a_lease_is_a_duration_on_a_stateful_set() {
+    check_lease("StatefulSet", "driftless.dev/lease: 30s", "Accepted StatefulSet/web");
+    check_lease(
+        "StatefulSet",
+        "driftless.dev/lease: soon",
+        "Rejected StatefulSet/web\n5:38: error: metadata.annotations['driftless.dev/lease'] must be a duration, such as 30s or 2m",
+    );
+    check_lease(
+        "StatefulSet",
+        "driftless.dev/lease: 5s",
+        "Rejected StatefulSet/web\n5:38: error: metadata.annotations['driftless.dev/lease'] must be from 10s (three heartbeats) to 1h",
+    );
+    check_lease(
+        "Deployment",
+        "driftless.dev/lease: 30s",
+        "Rejected Deployment/web\n5:17: error: metadata.annotations['driftless.dev/lease'] has no effect on a Deployment (it belongs on StatefulSet)",
+    );
+}
+
 #[test]
 fn rules_that_a_schema_cannot_say() {
     for (more, expected) in [

@@ -189,6 +189,7 @@ fn facts_to_proto(facts: &NodeFacts) -> proto::NodeFacts {
         RuntimeKind::Process => proto::RuntimeKind::Process.into(),
     };
     proto::NodeFacts {
+        leases: facts.leases.iter().map(runtime).collect(),
         name: facts.name.as_str().to_owned(),
         labels: facts.labels.clone(),
         capacity: amounts(&facts.capacity),
@@ -215,13 +216,10 @@ fn facts(facts: proto::NodeFacts) -> Result<NodeFacts, ConvertError> {
             .map(|amounts| Amounts { cpu_milli: amounts.cpu_milli, memory_bytes: amounts.memory_bytes })
             .ok_or(ConvertError::Missing(field))
     };
-    let runtimes = facts.runtimes().map(|kind| match kind {
-        proto::RuntimeKind::Unspecified => Err(invalid("facts.runtimes", "known runtimes")),
-        proto::RuntimeKind::Docker => Ok(RuntimeKind::Docker),
-        proto::RuntimeKind::Process => Ok(RuntimeKind::Process),
-    });
-    let runtimes = runtimes.collect::<Result<_, _>>()?;
+    let runtimes = facts.runtimes().map(runtime).collect::<Result<_, _>>()?;
+    let leases = facts.leases().map(runtime).collect::<Result<_, _>>()?;
     Ok(NodeFacts {
+        leases,
         name: NodeName::new(facts.name),
         labels: facts.labels,
         capacity: amounts("facts.capacity", facts.capacity)?,
@@ -242,6 +240,14 @@ fn facts(facts: proto::NodeFacts) -> Result<NodeFacts, ConvertError> {
             .collect::<Result<_, _>>()?,
         ingress: facts.ingress,
     })
+}
+
+fn runtime(kind: proto::RuntimeKind) -> Result<RuntimeKind, ConvertError> {
+    match kind {
+        proto::RuntimeKind::Unspecified => Err(invalid("facts.runtimes", "known runtimes")),
+        proto::RuntimeKind::Docker => Ok(RuntimeKind::Docker),
+        proto::RuntimeKind::Process => Ok(RuntimeKind::Process),
+    }
 }
 
 fn pod_to_proto(pod: &PodReport) -> proto::PodReport {

@@ -2,11 +2,12 @@
 
 use super::samples;
 use crate::model::{
-    Assignment, Backend, BackendProtocol, Cidr, ConfigSnapshot, ContainerReport, ContainerState, ContainerUsage, EndpointPort,
-    EndpointSet, Epoch, Exit, Generation, Hello, HostPattern, HostUsage, IngressCertificate, IngressRoute, IngressTable,
-    IngressTarget, KeyFingerprint, Kind, LogSince, Member, Moment, NetworkEcho, NodeConditions, NodeName, NodeNetwork,
-    NodeProblem, ObjectKey, PathPattern, Peer, PodEvent, PodPhase, PodReport, PodRun, PodSnapshot, PodUid, PodUsage, Protocol,
-    Report, Revision, RuntimeKind, SecretBytes, ServiceProblem, StopOrder, StopReason, TemplateHash, Traffic, UsedEndpoints,
+    Assignment, Backend, BackendProtocol, BootMoment, Cidr, ConfigSnapshot, ContainerReport, ContainerState, ContainerUsage,
+    EndpointPort, EndpointSet, Epoch, Exit, Generation, Hello, HostPattern, HostUsage, IngressCertificate, IngressRoute,
+    IngressTable, IngressTarget, KeyFingerprint, Kind, LogSince, Member, Moment, NetworkEcho, NodeConditions, NodeName,
+    NodeNetwork, NodeProblem, ObjectKey, PathPattern, Peer, PodEvent, PodPhase, PodReport, PodRun, PodSnapshot, PodUid, PodUsage,
+    Protocol, Renewal, Report, Revision, RuntimeKind, SecretBytes, ServiceProblem, StopOrder, StopReason, TemplateHash, Traffic,
+    UsedEndpoints,
 };
 use crate::wire::convert::{self, ConvertError, Told};
 use crate::wire::messages::{FromAgent, LogRequest, ToAgent};
@@ -396,6 +397,18 @@ fn log_requests_and_chunks_arrive_as_they_were_sent() {
         let message = FromAgent::LogChunk { id: 7, data: "line\n".into(), end };
         assert_eq!(heard_by_controller(&message), message);
     }
+}
+
+#[test]
+fn heartbeats_and_what_answers_them_arrive_as_they_were_sent() {
+    let sent = BootMoment(86_400_123);
+    let message = FromAgent::Heartbeat { sent };
+    assert_eq!(heard_by_controller(&message), message);
+    let (extended, granted) = ([1, 2].map(samples::uid).into(), [2].map(samples::uid).into());
+    let message = ToAgent::Renewed(Renewal { sent, extended, granted });
+    assert_eq!(heard_by_agent(&message), message);
+    let of_an_old_agent = proto::FromAgent { message: Some(proto::from_agent::Message::Heartbeat(proto::Heartbeat::default())) };
+    assert_eq!(convert::from_agent(of_an_old_agent), Ok(FromAgent::Heartbeat { sent: BootMoment(0) }));
 }
 
 #[test]

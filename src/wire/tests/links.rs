@@ -211,6 +211,7 @@ async fn a_slow_agent_gets_the_newest_assignment_and_endpoints_only() {
             | ToAgent::Network(_)
             | ToAgent::Called { .. }
             | ToAgent::Ingress(_)
+            | ToAgent::Renewed(_)
             | ToAgent::Logs(_)
             | ToAgent::CancelLogs(_)) => {
                 assert!(matches!(other, ToAgent::Welcome { .. }));

@@ -27,6 +27,7 @@ pub(super) fn hello(node: &str) -> Hello {
             capacity: amounts,
             allocatable: amounts,
             runtimes: BTreeSet::from([RuntimeKind::Process]),
+            leases: BTreeSet::from([RuntimeKind::Process]),
             allows: ["privileged", "host-path=/srv/data"].map(|grant| grant.parse().expect("a grant")).into_iter().collect(),
             os: "linux".into(),
             arch: "amd64".into(),

@@ -14,7 +14,7 @@ use driftless::agent::runtime::{ContainerLaunch, Role};
 use driftless::agent::shell::prepare;
 use driftless::model::*;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -26,6 +26,7 @@ fn facts(stage: &Stage, grants: &[&str]) -> NodeFacts {
         capacity: Amounts::default(),
         allocatable: Amounts { cpu_milli: 2000, memory_bytes: 1 << 30 },
         runtimes: [RuntimeKind::Docker].into(),
+        leases: BTreeSet::new(),
         allows: grants.iter().map(|grant| grant.parse::<Grant>().unwrap()).collect(),
         os: "linux".to_owned(),
         arch: "amd64".to_owned(),

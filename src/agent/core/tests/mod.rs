@@ -4,6 +4,7 @@ mod adopt;
 mod chaos;
 mod converge;
 mod host_state;
+mod lease;
 mod order;
 mod restart;
 mod usage;
@@ -50,6 +51,7 @@ pub(super) fn settings() -> Settings {
             capacity: Amounts::default(),
             allocatable: Amounts::default(),
             runtimes: [RuntimeKind::Docker, RuntimeKind::Process].into(),
+            leases: BTreeSet::new(),
             allows: Allows::default(),
             os: "linux".to_owned(),
             arch: "amd64".to_owned(),
@@ -157,6 +159,7 @@ impl World {
             Effect::Remove { key, .. } => format!("remove {}#{}", key.container, key.attempt),
             Effect::Forget(_) => "forget".to_owned(),
             Effect::Erase(volume) => format!("erase {volume}"),
+            Effect::Beat => "beat".to_owned(),
             Effect::Hook(request) => format!("{} of {}#{}", request.kind.as_str(), request.key.container, request.key.attempt),
             Effect::Rewrite { key, volumes } => format!("rewrite {}#{} {}", key.container, key.attempt, files_of(volumes)),
             Effect::List(_)
@@ -169,6 +172,7 @@ impl World {
             | Effect::Intercept(_)
             | Effect::AnswerAt(_)
             | Effect::Ingress(_)
+            | Effect::Renew(_)
             | Effect::SaveLedger(_)
             | Effect::WakeAt(_) => return,
         };

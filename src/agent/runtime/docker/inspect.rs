@@ -143,6 +143,7 @@ impl Container {
             address: self.address(),
             ports,
             image_digest,
+            lease: None,
         })
     }
 }

@@ -47,12 +47,15 @@ enum Made {
 impl Shared {
     pub(super) async fn list(&self) -> Result<Vec<ContainerStatus>, RuntimeError> {
         let session = self.engine.session().await?;
+        let held = self.guard.ids();
         let filters = serde_json::json!({ "label": self.own_labels() }).to_string();
         let path = format!("/containers/json?all=true&filters={}", encode(&filters));
         let rows: Vec<Row> = session.get(&path).await.map_err(|error| self.engine.read_failed("listing containers", error))?;
         let statuses = stream::iter(rows).map(|row| self.row_status(&session, row)).buffer_unordered(READS_AT_ONCE);
         let statuses: Vec<Option<ContainerStatus>> = statuses.try_collect().await?;
-        Ok(statuses.into_iter().flatten().collect())
+        let mut statuses: Vec<ContainerStatus> = statuses.into_iter().flatten().collect();
+        self.compare_with_guard(&mut statuses, held);
+        Ok(statuses)
     }
 
     /// The labels that all our containers have, as filters.
@@ -104,6 +107,7 @@ impl Shared {
         }
         let settled = self.settle(launch).await?;
         let id = self.made(launch, &settled).await?;
+        self.put_under_guard(launch, &id).await?;
         let mut session = self.engine.session().await?;
         if let Some(init) = &settled.init {
             self.give_secrets(&session, &id, launch, init).await;
@@ -120,6 +124,10 @@ impl Shared {
             return Err(self.engine.failed(&format!("starting {}", launch.labels.container_name()), &error));
         }
         let container = self.find(&session, &id.0).await?.ok_or_else(|| RuntimeError::NotFound(id.clone()))?;
+        if let Err(error) = self.check_guarded(launch, &container) {
+            self.remove(&id).await?;
+            return Err(error);
+        }
         let image_digest = self.image_digest(&session, &container).await;
         Ok(Started { id, address: container.address(), image_digest })
     }
@@ -241,7 +249,7 @@ impl Shared {
         let session = self.engine.session().await?;
         let container = self.find_ours(&session, id).await?;
         if container.state.run_state() != RunState::Running {
-            return Ok(container.state.exit());
+            return Ok(self.guard.told(&id.0, container.state.exit()));
         }
         // The Engine counts in whole seconds; less than what was granted is never given.
         let seconds = grace.as_secs() + u64::from(grace.subsec_nanos() > 0);
@@ -249,7 +257,7 @@ impl Shared {
         // The Engine answers when the container has ended.
         let client = session.client.clone().with_timeout(Duration::from_secs(seconds.saturating_add(ANSWER_SECONDS)));
         client.stop_container(&id.0, Some(options)).await.map_err(|error| self.of_container(id, "stopping", &error))?;
-        Ok(self.find_ours(&session, id).await?.state.exit())
+        Ok(self.guard.told(&id.0, self.find_ours(&session, id).await?.state.exit()))
     }
 
     pub(super) async fn remove(&self, id: &ContainerId) -> Result<(), RuntimeError> {
@@ -295,8 +303,8 @@ impl Shared {
         let session = self.engine.session().await.ok()?;
         let container = self.find(&session, id).await.ok()??;
         match container.state.run_state() {
-            RunState::Exited(exit) => Some(exit),
-            RunState::Dead => Some(container.state.exit()),
+            RunState::Exited(exit) => Some(self.guard.told(id, exit)),
+            RunState::Dead => Some(self.guard.told(id, container.state.exit())),
             RunState::Created | RunState::Running => None,
         }
     }

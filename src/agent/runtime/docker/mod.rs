@@ -13,6 +13,7 @@
 //!   and agrees on a version again, since it may be another Engine by then.
 //! - What is read from lists is read leniently (`inspect`): bollard's enums are closed, and one state that it does not know
 //!   would fail a whole list.
+//! - A container with a lease is started once the guard knows of it (`guard`), which ends it whatever becomes of us or the Engine.
 //!
 //! The Engine writes the environment of a container to its disk, so it is told of no secret in it: those come by a file (`init`). Mounts
 //! have the semantics of `--mount`: a missing source is an error.
@@ -28,11 +29,13 @@ mod engine;
 mod events;
 mod exec;
 mod garbage;
+pub mod guard;
 mod image;
 mod import;
 mod init;
 mod inspect;
 mod labels;
+mod leased;
 mod lifecycle;
 mod logins;
 mod network;
@@ -52,11 +55,12 @@ use super::{
     Started, Usage,
 };
 use crate::agent::launch::Folders;
-use crate::model::{Cidr, Exit, NodeName, RuntimeKind};
+use crate::model::{BootMoment, Cidr, Exit, NodeName, RuntimeKind};
 use bytes::Bytes;
 use engine::{Engine, Warnings};
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
+use guard::Guard;
 use pulled::Pulled;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -108,6 +112,8 @@ struct Shared {
     digests: Mutex<BTreeMap<(String, String), Option<String>>>,
     /// The ids that we removed lately, whose end is no news to anyone.
     removed: Mutex<VecDeque<String>>,
+    /// What ends containers whose lease has run out.
+    guard: Guard,
 }
 
 impl Docker {
@@ -124,6 +130,7 @@ impl Docker {
         let engine = Engine::new(settings.socket.clone(), settings.cluster.clone(), warnings.clone());
         let pulled = Pulled::new(settings.folders.state.join("images.json"));
         let starts = Semaphore::new(STARTS_AT_ONCE);
+        let guard = Guard::new(settings.folders.run.join("leases"), settings.program.clone());
         Self {
             shared: Arc::new(Shared {
                 settings,
@@ -134,6 +141,7 @@ impl Docker {
                 starts,
                 digests: Mutex::default(),
                 removed: Mutex::default(),
+                guard,
             }),
         }
     }
@@ -187,6 +195,10 @@ impl Runtime for Docker {
 
     fn stop<'a>(&'a self, id: &'a ContainerId, grace: Duration) -> Call<'a, Exit> {
         Box::pin(self.shared.stop(id, grace))
+    }
+
+    fn renew<'a>(&'a self, leases: &'a BTreeMap<ContainerId, BootMoment>) -> Call<'a, ()> {
+        Box::pin(self.shared.renew(leases))
     }
 
     fn remove<'a>(&'a self, id: &'a ContainerId) -> Call<'a, ()> {

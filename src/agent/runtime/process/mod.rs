@@ -15,6 +15,7 @@
 //!   host's own.
 //! - Stopping: SIGTERM to the process; after the grace SIGKILL. Once it has ended, the shim kills whatever else it started, sessions of
 //!   their own included: by the cgroup where one could be made, and by walking its children in any case.
+//! - A lease is kept by the shim, which reads from a file beside the record until when, and stops the workload by itself then.
 //! - Limits need a cgroup; without one they are not enforced, and the agent's log says so.
 //! - If the shim is killed, its workload is killed too and reported as ended (`ShimLost`): its log pipe is broken, and of two
 //!   copies there must never be more than one.
@@ -33,6 +34,7 @@ mod rights;
 pub mod shim;
 mod start;
 mod store;
+mod tenancy;
 mod usage;
 
 use super::{
@@ -40,11 +42,11 @@ use super::{
     Usage,
 };
 use crate::agent::launch::Folders;
-use crate::model::{Exit, NodeName, RuntimeKind};
+use crate::model::{BootMoment, Exit, NodeName, RuntimeKind};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -163,6 +165,15 @@ impl ProcessRuntime {
         }
     }
 
+    async fn renew_all(&self, leases: &BTreeMap<ContainerId, BootMoment>) -> Result<(), RuntimeError> {
+        for entry in self.entries(false).await?.into_iter().filter(|entry| self.is_ours(entry)) {
+            if let Some(until) = entry.id().and_then(|id| leases.get(&id)) {
+                entry.renew(*until)?;
+            }
+        }
+        Ok(())
+    }
+
     async fn delete(&self, id: &ContainerId) -> Result<(), RuntimeError> {
         let entry = self.entry(id).await?;
         if entry.exit().is_none() {
@@ -230,6 +241,10 @@ impl Runtime for ProcessRuntime {
 
     fn stop<'a>(&'a self, id: &'a ContainerId, grace: Duration) -> Call<'a, Exit> {
         Box::pin(self.stop_gracefully(id, grace))
+    }
+
+    fn renew<'a>(&'a self, leases: &'a BTreeMap<ContainerId, BootMoment>) -> Call<'a, ()> {
+        Box::pin(self.renew_all(leases))
     }
 
     fn remove<'a>(&'a self, id: &'a ContainerId) -> Call<'a, ()> {

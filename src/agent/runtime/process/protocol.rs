@@ -4,7 +4,7 @@
 //! file speaks. A record of another major version is left alone and reported as running by nobody: see `store`.
 
 use super::procfs::Proc;
-use crate::agent::runtime::{Labels, LaunchPort, Limits, LogRetention};
+use crate::agent::runtime::{Labels, LaunchLease, LaunchPort, Limits, LogRetention};
 use crate::model::Exit;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::path::PathBuf;
@@ -34,6 +34,9 @@ pub(super) struct Spec {
     /// What `/etc/resolv.conf` says to it, if not what it says to the host.
     #[serde(default)]
     pub(super) resolv_conf: Option<String>,
+    /// How long it may run, unless the file beside the record says longer by then.
+    #[serde(default)]
+    pub(super) lease: Option<LaunchLease>,
 }
 
 /// Bytes that may be a secret, as base64.

@@ -1,4 +1,5 @@
-//! The shim: one per host process, the agent's own binary run as `driftless shim`. It is single-threaded and blocks.
+//! The shim: one per host process, the agent's own binary run as `driftless shim`. It blocks, and has one thread, with a lease a second
+//! one that keeps it (`tenancy`).
 //!
 //! It reads the spec from stdin up to its end, starts the workload, answers in one line on stdout, and from then on copies output to
 //! the log until the workload ends. Then it kills what the workload has left, writes how it ended into the record, and ends. The
@@ -7,9 +8,10 @@
 use super::logfile::{Lines, LogFile, Stream};
 use super::procfs::{self, Proc};
 use super::protocol::{Record, Reply, Spec, VERSION};
+use super::tenancy::Tenancy;
 use super::{cgroup, names, store};
 use crate::clock;
-use crate::model::Exit;
+use crate::model::{Exit, LEASE_EXPIRED};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 use std::ffi::OsStr;
@@ -19,6 +21,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// How often it looks for orphans to reap and for its log file when nothing happens.
 const IDLE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
@@ -65,6 +69,9 @@ pub fn run() -> Result<(), ShimError> {
             return reply(&Reply::Refused(format!("new privileges cannot be ruled out: {error}")));
         }
     }
+    if spec.lease.is_some_and(|lease| lease.until <= clock::boot()) {
+        return reply(&Reply::Refused("its lease has run out".to_owned()));
+    }
     // A workload that does not find other Services by name may still do its work.
     let names = spec.resolv_conf.as_deref().and_then(|text| names::show(&spec.folder, text).err());
     let mut own = match Workload::start(&spec, names.map(|error| error.to_string())) {
@@ -72,6 +79,13 @@ pub fn run() -> Result<(), ShimError> {
         Err(message) => return reply(&Reply::Refused(message)),
     };
     let (folder, log, retention) = (spec.folder.clone(), spec.log.clone(), spec.retention);
+    let expired = match own.keep_lease(&spec) {
+        Ok(expired) => expired,
+        Err(error) => {
+            own.kill_everything();
+            return reply(&Reply::Refused(format!("nobody would end it when its lease runs out: {error}")));
+        }
+    };
     // The secrets in it are not needed any more.
     drop(spec);
     let started = store::write_record(&folder, &own.record).map_err(ShimError::Record).and_then(|()| reply(&Reply::Running));
@@ -79,7 +93,10 @@ pub fn run() -> Result<(), ShimError> {
         own.kill_everything();
         return Err(error);
     }
-    let exit = own.supervise(&mut LogFile::new(log, retention));
+    let mut exit = own.supervise(&mut LogFile::new(log, retention));
+    if expired.is_some_and(|expired| expired.load(Ordering::SeqCst)) {
+        LEASE_EXPIRED.clone_into(&mut exit.reason);
+    }
     own.record.exit = Some(exit);
     store::write_record(&folder, &own.record).map_err(ShimError::Record)
 }
@@ -135,6 +152,13 @@ impl Workload {
             names_trouble,
         };
         Ok(Self { pid, child, handle: workload.and_then(Proc::open), record, status: None })
+    }
+
+    /// Sees to it that the workload ends when its lease does, if it has one. What is returned tells whether it had to.
+    fn keep_lease(&self, spec: &Spec) -> io::Result<Option<Arc<AtomicBool>>> {
+        let Some(lease) = spec.lease else { return Ok(None) };
+        let Record { shim, workload, ref cgroups, .. } = self.record;
+        Tenancy { folder: spec.folder.clone(), lease, shim, workload, cgroups: cgroups.clone() }.watch().map(Some)
     }
 
     /// Copies output until it has ended, and clears up after it.

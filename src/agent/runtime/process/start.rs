@@ -4,7 +4,7 @@ use super::procfs::{Proc, descendants};
 use super::protocol::{Hidden, Reply, Spec, VERSION};
 use super::store::{self, Entry, failed, shim_folder};
 use super::{ProcessSettings, names, rights};
-use crate::agent::runtime::{ContainerLaunch, EnvValue, ExecResult, Mount, RuntimeError};
+use crate::agent::runtime::{ContainerLaunch, EnvValue, ExecResult, Mount, RuntimeError, lease};
 use crate::model::Protocol;
 use rustix::process::{Pid, Signal};
 use std::ffi::OsStr;
@@ -60,6 +60,10 @@ async fn spawn(settings: &ProcessSettings, launch: &ContainerLaunch, folder: &Pa
         serde_json::to_vec(&spec).map_err(|error| RuntimeError::Failed { action: action(), message: error.to_string() })?,
     );
     drop(spec);
+    if let Some(lease) = &launch.lease {
+        let path = folder.join(store::LEASE);
+        lease::write(&path, lease).map_err(|error| failed("cannot write", &path, &error))?;
+    }
     let lock = lock(folder)?;
     // Its name is for `ps`; everything else goes through the pipe.
     let mut child = Command::new(&settings.program)
@@ -131,6 +135,7 @@ fn spec_of(settings: &ProcessSettings, launch: &ContainerLaunch, folder: &Path, 
         limits: launch.limits,
         no_new_privileges: launch.security.no_new_privileges,
         resolv_conf: names::resolv_conf(launch.network.resolver.as_ref()),
+        lease: launch.lease,
     }
 }
 

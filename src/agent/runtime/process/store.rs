@@ -5,8 +5,8 @@ use super::procfs::{self, Proc};
 use super::protocol::{Record, VERSION};
 use super::{cgroup, logfile::files};
 use crate::agent::launch::Folders;
-use crate::agent::runtime::{ContainerId, ContainerStatus, Labels, RunState, RuntimeError};
-use crate::model::{Exit, RuntimeKind};
+use crate::agent::runtime::{ContainerId, ContainerStatus, Labels, RunState, RuntimeError, lease};
+use crate::model::{BootMoment, Exit, RuntimeKind};
 use rustix::process::{Pid, Signal};
 use std::fs;
 use std::io::{self, Write};
@@ -22,6 +22,9 @@ const RECORD: &str = "record.json";
 
 /// The file that the shim holds locked for as long as it lives.
 pub(super) const LOCK: &str = "lock";
+
+/// The file of its lease, if it has one.
+pub(super) const LEASE: &str = "lease.json";
 
 /// How long a shim that another agent has started may take to write its record.
 const STARTING_MAX: Duration = Duration::from_secs(5);
@@ -184,6 +187,12 @@ impl Entry {
         }
     }
 
+    /// Makes its lease end later, if it has one.
+    pub(super) fn renew(&self, until: BootMoment) -> Result<(), RuntimeError> {
+        let path = self.folder.join(LEASE);
+        lease::extend(&path, until).map_err(|error| failed("cannot write", &path, &error))
+    }
+
     /// Deletes everything of an ended process.
     pub(super) fn delete(&self) -> Result<(), RuntimeError> {
         for file in files(&self.record.log) {
@@ -211,6 +220,7 @@ impl Entry {
             address: Some(address),
             ports: self.record.ports.clone(),
             image_digest: None,
+            lease: lease::read(&self.folder.join(LEASE)).map(|lease| lease.until),
         })
     }
 

@@ -101,7 +101,7 @@ fn play(workload: &Workload, replicas: u32, pods: &mut Vec<Pod>, memory: &mut Ro
             match action {
                 Action::Create { slot, hash, .. } => {
                     let (standing, node) = (Standing::Ready { since: now }, NodeName::new("n"));
-                    pods.push(Pod { slot, hash, standing, node, heard: true });
+                    pods.push(Pod { slot, hash, standing, node, heard: true, retired: false });
                 }
                 Action::Reinstate { .. } => panic!("nothing drains here"),
                 Action::Retire { uid: gone, .. } => pods.retain(|pod| uid(pod.slot, &pod.hash) != gone),

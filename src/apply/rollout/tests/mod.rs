@@ -1,6 +1,6 @@
 //! Rollouts: tables for each strategy, and properties over random histories.
 //!
-//! The text language: a pod is `slot template state`, with `+` available, `-` not ready, `x` ended, `?` lost with its node,
+//! The text language: a pod is `slot template state`, with `+` available, `-` not ready, `x` ended, `?` lost with its node, `%` the same and given up,
 //! `~` draining and ready, `=` draining and not ready, `!` told to stop, `o` bound to a node that is silent. `0a+ 1b-` are two pods,
 //! `0a+@n1` is one on a node that matters. A target is `a=3`.
 
@@ -71,6 +71,7 @@ struct Pod {
     standing: Standing,
     node: NodeName,
     heard: bool,
+    retired: bool,
 }
 
 fn uid(slot: u32, hash: &TemplateHash) -> PodUid {
@@ -87,14 +88,15 @@ fn pod(text: &str) -> Pod {
         "+" => Standing::Ready { since: NOW - Duration::from_secs(100) },
         "-" | "o" => Standing::Unready,
         "x" => Standing::Ended,
-        "?" => Standing::Lost,
+        "?" | "%" => Standing::Lost,
         "~" => Standing::Draining { since: Some(NOW - Duration::from_secs(100)) },
         "=" => Standing::Draining { since: None },
         "!" => Standing::Stopping,
         other => panic!("unknown state {other}"),
     };
     let hash = hash(text[1..2].chars().next().unwrap());
-    Pod { slot: text[..1].parse().unwrap(), hash, standing, node: NodeName::new(node), heard: !text.ends_with('o') }
+    let (heard, retired) = (!text.ends_with('o'), text.ends_with('%'));
+    Pod { slot: text[..1].parse().unwrap(), hash, standing, node: NodeName::new(node), heard, retired }
 }
 
 fn states(pods: &[Pod]) -> Vec<PodState<'_>> {
@@ -103,7 +105,7 @@ fn states(pods: &[Pod]) -> Vec<PodState<'_>> {
         .map(|pod| {
             let (uid, slot, standing, heard) = state(pod);
             let (hash, node, bound) = (&pod.hash, &pod.node, !heard);
-            let (retired, end, restarts, message) = (false, None, 0, "no answer");
+            let (retired, end, restarts, message) = (pod.retired, None, 0, "no answer");
             let drained = pod.node.as_str() == "drained";
             PodState { uid, slot, hash, node, heard, bound, drained, standing, retired, end, restarts, message }
         })

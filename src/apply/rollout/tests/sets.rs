@@ -54,6 +54,15 @@ fn stateful_pods_come_in_order_and_go_in_reverse() {
 }
 
 #[test]
+fn a_pod_that_is_known_to_have_stopped_with_its_node_is_given_up_and_then_replaced() {
+    let set = workload('a', stateful(0, 1));
+    check(&set, 3, "0a+ 1a? 2a+", "-1a Superseded");
+    check(&set, 3, "0a+ 1a% 2a+", "+1a");
+    check(&set, 1, "0a+ 1a+ 2a%", "-1a ScaledDown");
+    check(&workload('b', stateful(0, 1)), 3, "0a+ 1a+ 2a%", "+2b");
+}
+
+#[test]
 fn parallel_stateful_pods_come_and_go_at_once() {
     let set = workload('a', parallel());
     check(&set, 3, "", "+0a, +1a, +2a");

@@ -155,7 +155,14 @@ impl Story {
             Action::Create { slot, hash, node } => {
                 assert!(self.pods.iter().all(|pod| pod.slot != *slot), "slot {slot} is taken: {:?}", self.pods);
                 let node = node.clone().unwrap_or_else(|| NodeName::new("n"));
-                self.pods.push(Pod { slot: *slot, hash: hash.clone(), standing: Standing::Unready, node, heard: true });
+                self.pods.push(Pod {
+                    slot: *slot,
+                    hash: hash.clone(),
+                    standing: Standing::Unready,
+                    node,
+                    heard: true,
+                    retired: false,
+                });
             }
             Action::Reinstate { uid: back } => {
                 let pod = self.pods.iter_mut().find(|pod| uid(pod.slot, &pod.hash) == *back).unwrap();

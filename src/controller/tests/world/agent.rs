@@ -20,6 +20,22 @@ pub(crate) struct FakePod {
     pub(crate) reported: Option<(PodPhase, bool)>,
     /// What the name of its image was resolved to, once it runs.
     pub(crate) digest: Option<String>,
+    /// Its lease, if it has one, and until when that is.
+    pub(crate) lease: Option<Lease>,
+    pub(crate) until: Option<Moment>,
+}
+
+impl FakePod {
+    /// Whether it runs, or may be in its grace.
+    pub(crate) fn may_run(&self, now: Moment) -> bool {
+        let in_time = |lease: Lease| self.until.is_some_and(|until| now < until + lease.grace);
+        self.ended.is_none() && self.lease.is_none_or(in_time)
+    }
+
+    /// Whether its lease is over, or was never given.
+    fn is_over(&self, now: Moment) -> bool {
+        self.lease.is_some() && self.until.is_none_or(|until| now >= until)
+    }
 }
 
 /// An agent that does as it is told.
@@ -38,6 +54,8 @@ pub(crate) struct FakeAgent {
     pub(crate) serves_ingress: bool,
     pub(crate) ingress: Option<Arc<IngressTable>>,
     pub(crate) up: bool,
+    /// Whether it stops pods whose lease runs out.
+    pub(crate) keeps_leases: bool,
     pub(crate) acknowledges: bool,
     pub(crate) dirty: bool,
     /// What it says that its pods use, in every report.
@@ -52,7 +70,7 @@ impl FakeAgent {
 
     /// An agent that is there, and has nothing yet.
     pub(crate) fn new() -> Self {
-        Self { up: true, acknowledges: true, ..Self::default() }
+        Self { up: true, acknowledges: true, keeps_leases: true, ..Self::default() }
     }
 
     /// Takes an assignment on.
@@ -72,6 +90,8 @@ impl FakeAgent {
                 ended: None,
                 reported: None,
                 digest: run.images.values().next().cloned(),
+                lease: assignment.templates.get(&run.hash).and_then(|snapshot| Lease::of(&snapshot.template)),
+                until: None,
             };
             self.pods.entry(*uid).or_insert_with(fresh);
             let template = assignment.templates.get(&run.hash).map(|snapshot| &snapshot.template.spec);
@@ -83,6 +103,24 @@ impl FakeAgent {
                 Some(pod) => drop(pod.stopping.get_or_insert(now)),
                 None => self.gone.push(*uid),
             }
+        }
+    }
+
+    /// An answer to its heartbeat.
+    pub(crate) fn renew(&mut self, renewal: &Renewal, now: Moment) {
+        for (uid, pod) in &mut self.pods {
+            let Some(lease) = pod.lease else { continue };
+            let is_valid = pod.until.is_some_and(|until| now < until);
+            if renewal.granted.contains(uid) || (is_valid && renewal.extended.contains(uid)) {
+                pod.until = pod.until.max(Some(Moment(renewal.sent.0) + lease.term));
+            }
+        }
+    }
+
+    /// Its pods with a lease end, as in a reboot.
+    pub(crate) fn end_pods(&mut self) {
+        for pod in self.pods.values_mut() {
+            (pod.until, pod.ready_since) = (None, None);
         }
     }
 
@@ -132,6 +170,7 @@ impl World {
             capacity: self.capacity,
             allocatable: self.capacity,
             runtimes: [RuntimeKind::Docker, RuntimeKind::Process].into_iter().collect(),
+            leases: if agent.keeps_leases { [RuntimeKind::Docker, RuntimeKind::Process].into() } else { BTreeSet::new() },
             allows: Allows::default(),
             os: "linux".to_owned(),
             arch: "amd64".to_owned(),
@@ -160,7 +199,8 @@ impl World {
     }
 
     fn report_of(&self, pod: &FakePod) -> PodReport {
-        let phase = match (pod.stopping, pod.ended, self.now.since(pod.started) < self.start) {
+        let over = pod.is_over(self.now);
+        let phase = match (pod.stopping, pod.ended, over || self.now.since(pod.started) < self.start) {
             (Some(_), ..) => PodPhase::Stopping,
             (None, Some(true), _) => PodPhase::Succeeded,
             (None, Some(false), _) => PodPhase::Failed,
@@ -175,7 +215,7 @@ impl World {
             slot: pod.run.slot,
             revision: pod.run.revision.clone(),
             phase,
-            ready: pod.ready_since.is_some() && pod.stopping.is_none() && pod.ended.is_none(),
+            ready: pod.ready_since.is_some() && pod.stopping.is_none() && pod.ended.is_none() && !over,
             ready_for: pod.ready_since.map(|since| self.now.since(since)).unwrap_or_default(),
             age: self.now.since(pod.started),
             address: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
@@ -232,7 +272,7 @@ impl World {
         let usage = agent.usage.clone();
         let dirty = std::mem::take(&mut agent.dirty);
         if changed.is_empty() && gone.is_empty() && endpoints.is_empty() && usage.is_empty() && !dirty {
-            return self.give(Event::AgentHeartbeat { node: name.clone() });
+            return self.beat(name);
         }
         let volumes = Some(agent.volumes.clone());
         let network = agent.network.as_ref().map_or(0, |network| network.version);
@@ -240,6 +280,24 @@ impl World {
         let assignment = agent.in_force;
         let report = Report { assignment, network, ingress, pods: changed, gone, endpoints, usage, volumes, ..Report::default() };
         self.give(Event::AgentReport { node: name.clone(), report: Box::new(report) });
+        self.beat(name);
+    }
+
+    /// An agent is heard. Its boot clock shows the time of these tests.
+    fn beat(&mut self, name: &NodeName) {
+        let sent = if self.agents[name].keeps_leases { BootMoment(self.now.0) } else { BootMoment::default() };
+        self.give(Event::AgentHeartbeat { node: name.clone(), sent });
+    }
+
+    /// Of a StatefulSet with a lease no two pods of one name may run.
+    pub(super) fn check_leases(&self) {
+        let mut running = BTreeMap::new();
+        for (node, agent) in &self.agents {
+            for pod in agent.pods.values().filter(|pod| pod.lease.is_some() && pod.may_run(self.now)) {
+                let first = running.insert(pod.run.name.clone(), node.clone());
+                assert_eq!(first, None, "{} runs on {node} too", pod.run.name);
+            }
+        }
     }
 
     /// An agent says something beside what it says by itself.

@@ -259,7 +259,7 @@ fn cron(words: &[&str]) -> Body {
     }))
 }
 
-/// A template; `claim=`, `cpu=`, `class=`, `zone=` and `tolerates=key[:seconds]` are options of its line.
+/// A template; `claim=`, `cpu=`, `lease=`, `grace=`, `class=`, `zone=` and `tolerates=key[:seconds]` are options of its line.
 fn snapshot(name: &str, letter: char, words: &[&str]) -> Arc<PodSnapshot> {
     let option = |wanted: &str| words.iter().find_map(|word| word.strip_prefix(wanted)?.strip_prefix('='));
     let cpu = option("cpu").map_or(100, |milli| milli.parse().unwrap());
@@ -283,9 +283,14 @@ fn snapshot(name: &str, letter: char, words: &[&str]) -> Arc<PodSnapshot> {
         },
         ..Container::default()
     };
+    let lease = option("lease").map(|term| (LEASE.to_owned(), term.to_owned()));
     let template = PodTemplate {
-        metadata: Meta { labels: [("app".to_owned(), name.to_owned())].into_iter().collect(), ..Meta::default() },
+        metadata: Meta {
+            labels: [("app".to_owned(), name.to_owned())].into_iter().collect(),
+            annotations: lease.into_iter().collect(),
+        },
         spec: PodSpec {
+            termination_grace_period_seconds: option("grace").map_or(30, |seconds| seconds.parse().unwrap()),
             containers: vec![container],
             node_selector: option("zone").map(|zone| ("zone".to_owned(), zone.to_owned())).into_iter().collect(),
             priority_class_name: option("class").map(str::to_owned),
