@@ -4,6 +4,7 @@ mod app;
 mod availability;
 mod faults;
 mod lab;
+mod leases;
 
 use crate::manifests::{served, web_of};
 use serde_json::{Value, json};
