@@ -322,10 +322,15 @@ fn names(pods: &[&&PodView]) -> String {
     pods.iter().map(line).collect::<Vec<_>>().join(", ")
 }
 
-/// True if pods of a finished rollout keep ending, or a set whose rollout has no deadline gets nowhere: that is what its template does,
+/// True if pods of a finished rollout keep ending or never become ready (it was finished without any, and scaled up since), or a set whose rollout has no deadline gets nowhere: that is what its template does,
 /// and nothing more will come of it.
 fn loops(view: &View, key: &ObjectKey) -> bool {
     if matches!(key.kind, Kind::StatefulSet | Kind::DaemonSet) {
+        return true;
+    }
+    let snapshot = view.objects.get(key).and_then(|object| object.snapshot());
+    let mut containers = snapshot.iter().flat_map(|snapshot| &snapshot.template.spec.containers);
+    if containers.any(|container| container.image.as_ref().is_some_and(|image| image.starts_with("unready:"))) {
         return true;
     }
     let reports = view.pods.iter().filter_map(|pod| pod.report.as_ref()).filter(|report| report.workload == *key);
