@@ -62,6 +62,19 @@ fn a_pod_whose_lease_has_run_out_is_replaced_elsewhere_and_the_old_one_is_told_t
 }
 
 #[test]
+fn a_pod_whose_node_is_given_up_before_its_lease_is_over_is_waited_for() {
+    let mut world = World::new(&["n1", "n2", "n3", "n4"]);
+    world.push("stateful db a 3 lease=90s grace=10 parallel");
+    world.seconds(10);
+    let away = world.home("db-1");
+    world.cut(&away);
+    world.seconds(100);
+    assert_eq!(world.homes("db-1").len(), 1, "{:?}", world.homes("db-1"));
+    world.seconds(15);
+    assert_ne!(world.home("db-1"), away);
+}
+
+#[test]
 fn a_node_that_returns_in_time_keeps_its_pods() {
     let mut world = db("");
     let (away, before) = (world.home("db-1"), world.uids());
@@ -131,19 +144,23 @@ fn a_controller_that_still_gathers_extends_leases_and_grants_none() {
 
 #[test]
 fn a_pod_that_was_given_up_does_not_begin_beside_its_replacement_for_the_next_controller() {
-    let mut world = db("");
+    // Longer than the next controller waits for nodes that it has not heard of.
+    const SET: &str = "stateful db a 3 lease=90s grace=10 parallel";
+    let mut world = World::new(&["n1", "n2", "n3", "n4"]);
+    world.push(SET);
+    world.seconds(10);
     let first = world.home("db-1");
     world.cut(&first);
-    world.seconds(75);
+    world.seconds(120);
     let second = world.home("db-1");
     assert_ne!(first, second);
     world.restart(false);
     world.agents.get_mut(&node(&second)).unwrap().up = false;
     world.agents.get_mut(&node(&first)).unwrap().up = true;
-    world.push("stateful db a 3 lease=30s grace=10 parallel");
+    world.push(SET);
     world.greet();
     // The world sees to it that no two of one name run.
-    world.seconds(40);
+    world.seconds(100);
     world.mend(&second);
     world.seconds(60);
     assert_eq!((world.homes("db-1").len(), world.progress(DB)), (1, Progress::Done));
