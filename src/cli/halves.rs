@@ -154,6 +154,7 @@ impl Running {
 /// # Errors
 /// Of the start, or of a part that ended.
 pub(super) fn run(start: impl AsyncFnOnce() -> CliResult<Running>) -> CliResult<ExitCode> {
+    keep_descriptors();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -183,6 +184,12 @@ pub(super) fn run(start: impl AsyncFnOnce() -> CliResult<Running>) -> CliResult<
     // A thread that waits for git does not hold up the end.
     runtime.shutdown_background();
     ended.map(|()| ExitCode::SUCCESS)
+}
+
+/// What this process was started with, beyond its three streams, stays with it: shims, keepers and pods outlive it, and would go on
+/// holding the lock of `flock x driftless up`, or somebody's socket.
+fn keep_descriptors() {
+    close_fds::set_fds_cloexec(3, &[]);
 }
 
 /// Whether the host goes down, as systemd says. Where there is no systemd, nobody knows.

@@ -55,8 +55,18 @@ pub struct Half(Child);
 
 impl Half {
     pub fn start(cluster: &Cluster, args: &[&str]) -> Self {
+        Self::run(cluster, driftless(), args)
+    }
+
+    /// The same, as the holder of a lock.
+    fn start_locked(cluster: &Cluster, lock: &Path, args: &[&str]) -> Self {
+        let mut flock = Command::new("flock");
+        flock.arg("--no-fork").arg(lock).arg(env!("CARGO_BIN_EXE_driftless"));
+        Self::run(cluster, flock, args)
+    }
+
+    fn run(cluster: &Cluster, mut command: Command, args: &[&str]) -> Self {
         let log = fs::File::options().create(true).append(true).open(cluster.log_file()).expect("a log file");
-        let mut command = driftless();
         command.args(args).args(["--cluster", &cluster.name, "--state-dir"]).arg(cluster.state_dir());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         Self(command.spawn().expect("driftless starts"))
@@ -231,4 +241,22 @@ fn a_rebooted_host_that_seals_secrets_starts_their_pods_too_if_it_has_the_key() 
     expect_starts(&cluster, &secret, 3);
     assert_eq!(fs::read_to_string(&secret).expect("its starts"), "start hunter2\n".repeat(3));
     host.kill();
+}
+
+#[test]
+fn a_lock_that_an_agent_was_started_with_ends_with_it_though_its_pods_run_on() {
+    let cluster = Cluster::new("process");
+    let (plain, _) = push_two_programs(&cluster);
+    let lock = cluster.dir.path().join("lock");
+    let is_free = || Command::new("flock").arg("--nonblock").arg(&lock).arg("true").status().expect("flock runs").success();
+    let _controller = controller(&cluster);
+    let mut host = Half::start_locked(&cluster, &lock, &["agent", "--runtime", "process"]);
+    cluster.wait_for("plain is ready", || cluster.ready_pods("shop", "plain", 1));
+    assert!(!is_free(), "the agent has it");
+    host.kill();
+    cluster.wait_for("the lock is free", || if is_free() { Ok(()) } else { Err("it is held".to_owned()) });
+    assert_eq!(starts(&plain), 1);
+    let _next = Half::start_locked(&cluster, &lock, &["agent", "--runtime", "process"]);
+    cluster.wait_for("plain is ready", || cluster.ready_pods("shop", "plain", 1));
+    assert_eq!(starts(&plain), 1, "it ran on");
 }
