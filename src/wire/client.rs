@@ -298,10 +298,15 @@ pub(crate) fn jitter(pause: Duration) -> Duration {
 impl<H: Fn() -> Hello + Send> Client<H> {
     /// One attempt, and the words of the refusal that it must meet.
     pub(super) async fn refusal(&mut self) -> String {
+        let error = self.failure().await;
+        if let WireError::Refused(words) = &error { words.clone() } else { panic!("not refused: {}", in_full(&error)) }
+    }
+
+    /// One attempt, and the error that it must end with.
+    pub(super) async fn failure(&mut self) -> WireError {
         match self.session().await {
-            SessionEnd::Lost { error: WireError::Refused(words), .. } => words,
-            SessionEnd::Lost { error, .. } => panic!("not refused: {}", in_full(&error)),
-            SessionEnd::Done => panic!("not refused"),
+            SessionEnd::Lost { error, .. } => error,
+            SessionEnd::Done => panic!("the agent ended"),
         }
     }
 }

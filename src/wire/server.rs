@@ -27,13 +27,17 @@ use tonic::{Request, Response, Status, Streaming};
 /// Messages of one link that are ready for the network.
 const SENDING_MAX: usize = 4;
 
+/// Why nobody is answered before a reign; its own log says more than a stranger may hear.
+pub const WAITS_FOR_REPOSITORY: &str =
+    "it waits for its repository, which cannot be reached or has no commit yet; the controller's log says more";
+
 /// How long the last word to a peer may take.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// How the controller wants its links.
 #[derive(Debug, Clone)]
 pub struct ServerSettings {
-    /// Its reign, told in the welcome.
+    /// Its reign, told in the welcome. Until there is one, agents wait; who asks to join is answered by whoever hears the events.
     pub epoch: watch::Receiver<Epoch>,
     /// How often it must hear from an agent.
     pub heartbeat: Duration,
@@ -149,7 +153,7 @@ pub async fn serve(
     let pings = settings.silence / 2;
     let gate = settings.gate.clone();
     let registrar = gate.clone().map(|gate| Registrar::service(gate, events.clone()));
-    let doorkeeper = Doorkeeper(settings.roll.clone());
+    let doorkeeper = Doorkeeper::new(&settings, shutdown.clone());
     let links: Arc<Links> = Arc::default();
     let relay = RelayDesk::service(doorkeeper.clone(), Arc::clone(&links));
     let desk = Desk { settings, doorkeeper, events, shutdown: shutdown.clone(), links };
@@ -217,18 +221,30 @@ impl Links {
 
 /// Says who is let in, and who no longer.
 #[derive(Debug, Clone)]
-pub(super) struct Doorkeeper(watch::Receiver<Arc<Roll>>);
+pub(super) struct Doorkeeper {
+    roll: watch::Receiver<Arc<Roll>>,
+    epoch: watch::Receiver<Epoch>,
+    patience: Duration,
+    shutdown: CancellationToken,
+}
 
 impl Doorkeeper {
-    /// Whether somebody is let in.
-    pub(super) fn check(&self, caller: &Caller) -> Result<(), Status> {
+    fn new(settings: &ServerSettings, shutdown: CancellationToken) -> Self {
+        // The peer hears a reason before it gives up.
+        let patience = settings.silence / 10 * 9;
+        Self { roll: settings.roll.clone(), epoch: settings.epoch.clone(), patience, shutdown }
+    }
+
+    /// Whether somebody is let in. Before a reign nobody knows, and it is waited for.
+    pub(super) async fn check(&self, caller: &Caller) -> Result<(), Status> {
         match caller {
-            Caller::Local => Ok(()),
+            Caller::Local => self.reigning().await,
             Caller::Stranger => {
                 Err(Status::unauthenticated("only nodes with a certificate are heard here; a host joins with a token"))
             }
             Caller::Node { node, key } => {
-                let judged = self.0.borrow().judge(node, key);
+                self.reigning().await?;
+                let judged = self.roll.borrow().judge(node, key);
                 judged.map_err(|refusal| {
                     tracing::warn!(%node, "an agent was refused: {refusal}");
                     Status::permission_denied(with_hint(&refusal))
@@ -237,10 +253,24 @@ impl Doorkeeper {
         }
     }
 
+    /// Waits for a reign that can answer.
+    async fn reigning(&self) -> Result<(), Status> {
+        let mut epoch = self.epoch.clone();
+        let begun = tokio::select! {
+            begun = timeout(self.patience, epoch.wait_for(|epoch| *epoch > Epoch::default())) => begun,
+            () = self.shutdown.cancelled() => return Err(Status::unavailable("the controller is ending")),
+        };
+        match begun {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(Status::unavailable("the controller is ending")),
+            Err(_) => Err(Status::unavailable(WAITS_FOR_REPOSITORY)),
+        }
+    }
+
     /// Waits until somebody who was let in is not any more.
     pub(super) async fn dismissed(&self, caller: &Caller) -> JoinRefusal {
         let Caller::Node { node, key } = caller else { return std::future::pending().await };
-        let mut roll = self.0.clone();
+        let mut roll = self.roll.clone();
         let refused = roll.wait_for(|roll| roll.judge(node, key).is_err()).await.map(|roll| roll.judge(node, key));
         match refused {
             Ok(Err(refusal)) => refusal,
@@ -267,7 +297,7 @@ impl Agents for Desk {
     async fn connect(&self, request: Request<Streaming<proto::FromAgent>>) -> Result<Response<Self::ConnectStream>, Status> {
         // Who it is comes first: nothing that a stranger sends is read.
         let caller = request.extensions().get::<Caller>().cloned().unwrap_or(Caller::Stranger);
-        self.doorkeeper.check(&caller)?;
+        self.doorkeeper.check(&caller).await?;
         let mut inbound = request.into_inner();
         let (hello, version) = self.hear_hello(&mut inbound).await?;
         check_name(&caller, &hello)?;

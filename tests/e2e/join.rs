@@ -65,6 +65,29 @@ fn removed(node: &str) -> String {
 }
 
 #[test]
+fn a_host_that_joins_before_the_first_commit_hears_what_is_waited_for() {
+    let mut cluster = Cluster::new("process");
+    let port = free_port();
+    cluster.agents = Some(port);
+    cluster.start();
+    let made = driftless().args(["token", "create", "--state-dir"]).arg(cluster.state_dir()).output().expect("driftless runs");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let token = cluster.dir.path().join("token");
+    fs::write(&token, &made.stdout).expect("written");
+
+    let agent = Agent::start(&cluster, port, "n2", &token);
+    cluster.wait_for("n2 hears why it waits", || {
+        let log = agent.log();
+        if log.contains("cannot join yet") { Ok(()) } else { Err(log) }
+    });
+    let words = agent.log();
+    assert!(words.contains("it waits for its repository") && !words.contains("the connection broke"), "{words}");
+
+    cluster.push("a shop", &[("shop/ns.yaml", Some("apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n"))]);
+    cluster.wait_for("n2 is a node", || ready_node(&cluster, "n2").map_err(|why| format!("{why}\n{}", agent.log())));
+}
+
+#[test]
 fn a_second_host_joins_with_a_token_that_nobody_sees_and_a_commit_removes_it() {
     let mut cluster = Cluster::new("process");
     let port = free_port();

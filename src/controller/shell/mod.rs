@@ -127,16 +127,13 @@ pub async fn run(
     }
 }
 
-/// Lets agents in once there is a reign that can answer them.
+/// Lets agents in. Before a reign they wait, and who asks to join hears that it is waited for.
 async fn serve_agents(
     incoming: Incoming,
-    mut settings: ServerSettings,
+    settings: ServerSettings,
     inputs: mpsc::Sender<Input>,
     shutdown: CancellationToken,
 ) -> Result<(), ShellError> {
-    if settings.epoch.wait_for(|epoch| *epoch > Epoch::default()).await.is_err() {
-        return Err(ShellError::Ended("reign"));
-    }
     let (events, mut happened) = mpsc::channel::<LinkEvent>(INPUTS_MAX);
     let served = server::serve(incoming, settings, events, shutdown);
     let relay = async {

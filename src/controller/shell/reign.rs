@@ -9,7 +9,7 @@ use super::source::Source;
 use crate::clock;
 use crate::controller::{Controller, Effect, Event};
 use crate::model::{Epoch, JoinRefusal, Moment, NodeName, View};
-use crate::wire::server::LinkEvent;
+use crate::wire::server::{LinkEvent, WAITS_FOR_REPOSITORY};
 use crate::wire::{FromAgent, JoinAnswer, JoinAsk, ToAgent};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -166,7 +166,7 @@ impl Reign {
     /// A host hears that it may join when that is on record.
     fn admit(&mut self, ask: JoinAsk, answer: JoinAnswer) {
         let node = ask.node.clone();
-        let not_yet = || JoinRefusal::NotNow("it does not reign yet".to_owned());
+        let not_yet = || JoinRefusal::NotNow(WAITS_FOR_REPOSITORY.to_owned());
         let verdict = self.acting.as_ref().ok_or_else(not_yet).and_then(|acting| self.registry.judge(&acting.core, ask));
         match verdict {
             Ok(Verdict::New { member, token }) => {

@@ -152,7 +152,7 @@ impl Relay for RelayDesk {
 
     async fn meet(&self, request: Request<Streaming<proto::RelayPiece>>) -> Result<Response<Self::MeetStream>, Status> {
         let caller = request.extensions().get::<Caller>().cloned().unwrap_or(Caller::Stranger);
-        self.doorkeeper.check(&caller)?;
+        self.doorkeeper.check(&caller).await?;
         let Caller::Node { node, .. } = caller.clone() else {
             return Err(Status::permission_denied("only nodes with a certificate meet at the relay"));
         };

@@ -1,6 +1,7 @@
 //! Links over the in-memory transport.
 
 use super::samples::{assignment, hash, hello, pod, report, uid, web};
+use crate::causes::in_full;
 use crate::model::*;
 use crate::wire::client::{self, Client};
 use crate::wire::messages::{FromAgent, ToAgent, Version};
@@ -281,18 +282,38 @@ async fn a_silent_link_is_lost() {
 }
 
 #[tokio::test]
+async fn before_a_reign_an_agent_waits_and_hears_what_for() {
+    let (epochs, epoch) = watch::channel(Epoch::default());
+    let impatient = ServerSettings { silence: Duration::from_millis(200), ..ServerSettings::new(epoch) };
+    let mut controller = controller_with(impatient, 64);
+    let (_outgoing, from_agent) = mpsc::channel(1);
+    let (incoming, _told) = mpsc::channel(1);
+    let failure = timeout(DEADLINE, attempt(&controller, from_agent, incoming, PROTOCOL).failure()).await;
+    let failure = in_full(&failure.expect("an answer in time"));
+    assert!(failure.contains("waits for its repository"), "{failure}");
+    assert!(controller.events.try_recv().is_err(), "nobody to answer it heard of it");
+    epochs.send_replace(Epoch(3));
+    let mut agent = agent(&controller, hello("n1"));
+    assert!(matches!(agent.told().await, ToAgent::Welcome { epoch: Epoch(3), .. }));
+}
+
+/// An agent that makes one attempt at a time.
+fn attempt(
+    controller: &Controller,
+    outgoing: mpsc::Receiver<FromAgent>,
+    incoming: mpsc::Sender<ToAgent>,
+    version: Version,
+) -> Client<impl Fn() -> Hello> {
+    let (connector, hello) = (controller.connector.clone(), || hello("n1"));
+    Client { connector, hello, outgoing, incoming, outbox: AgentOutbox::default(), version }
+}
+
+#[tokio::test]
 async fn an_agent_with_too_old_a_protocol_is_told_to_upgrade() {
     let controller = controller();
     let (_outgoing, from_agent) = mpsc::channel(1);
     let (incoming, mut told) = mpsc::channel(1);
-    let mut client = Client {
-        connector: controller.connector.clone(),
-        hello: || hello("n1"),
-        outgoing: from_agent,
-        incoming,
-        outbox: AgentOutbox::default(),
-        version: Version { major: 0, minor: 9 },
-    };
+    let mut client = attempt(&controller, from_agent, incoming, Version { major: 0, minor: 9 });
     let refusal = timeout(DEADLINE, client.refusal()).await.expect("an answer in time");
     assert_eq!(refusal, "the agent speaks protocol 0.9, the controller 1.1: upgrade driftless on the agent's host");
     assert!(told.try_recv().is_err(), "no welcome");
