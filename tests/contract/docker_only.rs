@@ -60,6 +60,7 @@ async fn create(name: &str, image: &str, labels: Vec<(&'static str, String)>) ->
 
 on_docker! {
     name_and_labels_are_as_designed,
+    it_says_where_its_images_and_containers_are,
     a_container_that_was_made_and_not_started_is_finished,
     a_foreign_container_with_our_name_is_refused_and_left_alone,
     a_foreign_container_is_never_stopped_or_removed,
@@ -91,6 +92,11 @@ async fn name_and_labels_are_as_designed(stage: &Stage) {
     }
     assert_eq!(config.hostname.as_deref(), Some(launch.labels.pod.as_str()));
     assert_eq!(stage.runtime.engine().unwrap().split_once("://").unwrap().0, "docker");
+}
+
+async fn it_says_where_its_images_and_containers_are(stage: &Stage) {
+    let info = engine().info().await.unwrap();
+    assert_eq!(stage.runtime.data(), info.docker_root_dir.map(PathBuf::from));
 }
 
 async fn a_container_that_was_made_and_not_started_is_finished(stage: &Stage) {

@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// What a runtime's calls return.
@@ -47,6 +48,11 @@ pub trait Runtime: Send + Sync {
 
     /// The network that its pods are on, once it was reached; `None` if they share the host's.
     fn bridge(&self) -> Option<Bridge> {
+        None
+    }
+
+    /// The folder of its images and containers, once it has named one: pods need room on that disk.
+    fn data(&self) -> Option<PathBuf> {
         None
     }
 

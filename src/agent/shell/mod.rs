@@ -58,9 +58,6 @@ const FAR: Duration = Duration::from_secs(3600);
 /// The host slept if its boot clock is ahead by so much more than is known: looking at two clocks one after the other takes time too.
 const SLEPT_MS: u64 = 100;
 
-/// Where a Docker Engine keeps images and containers, unless it was told otherwise.
-const ENGINE_DATA: &str = "/var/lib/docker";
-
 /// Why an agent cannot run. What runs keeps running in any case.
 #[derive(Debug, thiserror::Error)]
 pub enum ShellError {
@@ -131,8 +128,7 @@ pub async fn run(
     if let Err(error) = control::listen(&folders.run, Arc::clone(&agent), events.clone(), shutdown.clone()) {
         tracing::warn!(%error, "`driftless agent leave` cannot reach this agent: its socket could not be made");
     }
-    let disks = [folders.state.clone(), PathBuf::from(ENGINE_DATA)].into_iter().filter(|folder| folder.exists()).collect();
-    disks::measure(disks, events.clone(), shutdown.clone());
+    disks::measure(disks_of(&folders, &runtimes), events.clone(), shutdown.clone());
     let (outgoing, to_wire) = mpsc::channel(LINK_MAX);
     let (from_wire, incoming) = mpsc::channel(LINK_MAX);
     volumes::sweep(folders.clone());
@@ -162,6 +158,12 @@ fn proxy_setup(node: NodeName, folders: &Folders) -> Setup {
     // Not its path: an upgrade replaces the file there while we run.
     let keep = Keep { folder: folders.run.clone(), program: PathBuf::from("/proc/self/exe") };
     Setup { table: table(folders), keep: Some(keep), ..Setup::alone(node) }
+}
+
+/// Where pods need room: what they have on disk, and what their runtimes keep. An Engine may be heard of later.
+fn disks_of(folders: &Folders, runtimes: &BTreeMap<RuntimeKind, Arc<dyn Runtime>>) -> impl Fn() -> Vec<PathBuf> + Send + 'static {
+    let (state, runtimes) = (folders.state.clone(), runtimes.clone());
+    move || runtimes.values().filter_map(|runtime| runtime.data()).chain([state.clone()]).collect()
 }
 
 fn lock(agent: &Shared) -> MutexGuard<'_, Agent> {

@@ -82,6 +82,8 @@ struct EngineVersion {
 struct Info {
     #[serde(rename = "SecurityOptions", default)]
     security: Option<Vec<String>>,
+    #[serde(rename = "DockerRootDir", default)]
+    data: PathBuf,
 }
 
 /// An agreed connection.
@@ -123,6 +125,8 @@ pub(super) struct Engine {
     range: Mutex<Option<Cidr>>,
     /// What was last said to be wrong with our network.
     trouble: Mutex<Option<String>>,
+    /// Where it last said that its images and containers are.
+    data: Mutex<Option<PathBuf>>,
     warnings: Warnings,
     /// One at a time connects, so that our network is made once.
     connecting: AsyncMutex<()>,
@@ -130,8 +134,8 @@ pub(super) struct Engine {
 
 impl Engine {
     pub(super) fn new(socket: PathBuf, cluster: String, warnings: Warnings) -> Self {
-        let (current, range, trouble) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { socket, cluster, current, range, trouble, warnings, connecting: AsyncMutex::new(()) }
+        let (current, range, trouble, data) = (Mutex::default(), Mutex::default(), Mutex::default(), Mutex::default());
+        Self { socket, cluster, current, range, trouble, data, warnings, connecting: AsyncMutex::new(()) }
     }
 
     /// Another range makes the next call look at the network again.
@@ -171,6 +175,11 @@ impl Engine {
         }
     }
 
+    /// Where its images and containers are, as it last said: an Engine that is away has not moved them.
+    pub(super) fn data(&self) -> Option<PathBuf> {
+        self.data.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn range(&self) -> Option<Cidr> {
         *self.range.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -191,7 +200,10 @@ impl Engine {
             outcome => outcome,
         };
         self.tell_trouble(&session.network);
-        warn_if_rootless(&session).await;
+        if let Ok(info) = session.get::<Info>("/info").await {
+            warn_if_rootless(&info);
+            *self.data.lock().unwrap_or_else(PoisonError::into_inner) = Some(info.data).filter(|data| data.is_absolute());
+        }
         tracing::debug!(engine = session.engine_version, api = ?session.api, "connected to the Docker Engine");
         Ok(session)
     }
@@ -298,8 +310,7 @@ impl Engine {
 
 /// A rootless Engine keeps its containers in a network of its own, which this host cannot reach. Pods run there; probes and Services
 /// do not work, and that should not have to be found out.
-async fn warn_if_rootless(session: &Session) {
-    let Ok(info) = session.get::<Info>("/info").await else { return };
+fn warn_if_rootless(info: &Info) {
     if info.security.iter().flatten().any(|option| option.contains("rootless")) {
         tracing::warn!(
             "the Docker Engine is rootless: its containers' addresses cannot be reached from this host, so that Services and \

@@ -173,6 +173,10 @@ impl Runtime for Docker {
         self.shared.engine.current().map(|session| format!("docker://{}", session.engine_version))
     }
 
+    fn data(&self) -> Option<PathBuf> {
+        self.shared.engine.data()
+    }
+
     fn gateway(&self) -> Option<IpAddr> {
         self.shared.engine.current().and_then(|session| session.gateway())
     }
