@@ -1,9 +1,9 @@
 //! What must hold at every step, whatever went wrong. They speak of what is done, not of what is wished for.
 
 use driftless::model::{
-    Assignment, AuditRecord, ClusterNotes, CurrentObject, Desired, EndpointSet, Epoch, Generation, Health, Hello, Kind, MadeBy,
-    NodeName, NodeNetwork, NodeNotes, ObjectKey, PodPhase, PodUid, PodView, Progress, Report, StalledBy, StopReason, Strategy,
-    TemplateHash, View, WaitingOn, Workload,
+    Assignment, AuditRecord, ClusterNotes, CurrentObject, Desired, DrainReason, EndpointSet, Epoch, Generation, Health, Hello,
+    Kind, MadeBy, NodeName, NodeNetwork, NodeNotes, ObjectKey, PodPhase, PodUid, PodView, Progress, Report, StalledBy,
+    StopReason, Strategy, TemplateHash, View, WaitingOn, Workload,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -322,8 +322,8 @@ fn names(pods: &[&&PodView]) -> String {
     pods.iter().map(line).collect::<Vec<_>>().join(", ")
 }
 
-/// True if pods of a finished rollout keep ending or never become ready (it was finished without any, and scaled up since), or a set whose rollout has no deadline gets nowhere: that is what its template does,
-/// and nothing more will come of it.
+/// True if pods of a finished rollout keep ending or never become ready (it was finished without any, and scaled up since), or a set
+/// whose rollout has no deadline gets nowhere: that is what its template does, and nothing more will come of it.
 fn loops(view: &View, key: &ObjectKey) -> bool {
     if matches!(key.kind, Kind::StatefulSet | Kind::DaemonSet) {
         return true;
@@ -370,6 +370,19 @@ pub fn unsettled(view: &View, patience: Patience) -> Option<String> {
             return Some(format!("{key}: {:?}", state.progress));
         }
     }
-    let leaving = view.pods.iter().find(|pod| pod.stopping.is_some());
-    leaving.map(|pod| format!("{:?} is still stopping", pod.told.as_ref().map(|run| &run.name)))
+    if let Some(pod) = view.pods.iter().find(|pod| pod.stopping.is_some()) {
+        return Some(format!("{:?} is still stopping", pod.told.as_ref().map(|run| &run.name)));
+    }
+    draining(view, patience)
+}
+
+/// A pod that leaves a drained node in its turn. One that serves waits for the others of its workload, and these may never be ready.
+fn draining(view: &View, patience: Patience) -> Option<String> {
+    let left = view.nodes.values().filter_map(|node| node.drain.as_ref()).flat_map(|drain| &drain.left);
+    let serves = |name: &str| {
+        let of_name = |pod: &&PodView| pod.told.as_ref().is_some_and(|run| run.name == name);
+        view.pods.iter().find(of_name).is_some_and(is_ready)
+    };
+    let goes = |(name, why): &&(String, DrainReason)| !why.is_obstacle() && (patience != Patience::Looping || !serves(name));
+    left.into_iter().find(goes).map(|(name, why)| format!("{name} is drained: {why}"))
 }
