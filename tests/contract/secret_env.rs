@@ -131,7 +131,8 @@ async fn a_container_without_any_right_has_its_secrets(stage: &Stage) {
 }
 
 async fn process_1_its_signals_and_its_exit_code_are_the_programs(stage: &Stage) {
-    let script = "echo $$; ls /proc | busybox grep -c '^[0-9]*$'; trap 'exit 3' TERM; busybox grep Sig /proc/self/status; echo ready; while true; do sleep 0.05; done";
+    // `SigQ` counts what waits for any process of this user.
+    let script = "echo $$; ls /proc | busybox grep -c '^[0-9]*$'; trap 'exit 3' TERM; busybox grep Sig[PBIC] /proc/self/status; echo ready; while true; do sleep 0.05; done";
     let mut logs = Vec::new();
     for (pod, value) in [("plain", EnvValue::Plain("x".to_owned())), ("secret", secret(b"x"))] {
         let launch = ContainerLaunch { env: vec![("TOKEN".to_owned(), value)], ..stage.launch(pod, script) };
