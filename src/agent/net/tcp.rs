@@ -18,7 +18,7 @@ use tokio::time::timeout;
 const CONNECT: Duration = Duration::from_secs(1);
 
 /// The same for one on another node, which may have to be dialled first.
-const DIAL: Duration = Duration::from_secs(5);
+const DIAL: Duration = Duration::from_secs(8);
 
 /// Pause when the process is out of file descriptors: connections wait in the kernel meanwhile.
 pub(super) const EXHAUSTED: Duration = Duration::from_millis(50);

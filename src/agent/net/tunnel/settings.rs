@@ -41,6 +41,9 @@ pub struct Timings {
     pub connect: Duration,
     /// A node that was lost so short a time ago is waited for: its agent may be starting anew.
     pub patience: Duration,
+    /// A node that left in order is waited for as long: its agent first lets the streams that are open end, and then starts anew. After 10 s
+    /// the controller leads nobody there any more.
+    pub leave: Duration,
     /// A link without streams for so long is closed.
     pub idle: Duration,
     /// After so long without a datagram either way, a UDP sender is forgotten.
@@ -58,6 +61,7 @@ impl Default for Timings {
             call: seconds(10),
             connect: seconds(1),
             patience: seconds(3),
+            leave: seconds(10),
             idle: seconds(300),
             udp_idle: seconds(60),
         }

@@ -51,7 +51,7 @@ impl Way {
             peer,
             course,
             waiting: Vec::new(),
-            lost: None,
+            expected: None,
             refusal: None,
             idle_since: clock::now(),
             attempt: None.into(),
@@ -117,8 +117,8 @@ struct Task {
     peer: watch::Receiver<Peer>,
     course: Course,
     waiting: Vec<Waiter>,
-    /// When there was a link last.
-    lost: Option<Moment>,
+    /// Until when a node that was there is expected back.
+    expected: Option<Moment>,
     /// What came of dialling last.
     refusal: Option<String>,
     /// Since when the link has had no streams.
@@ -189,8 +189,8 @@ impl Task {
         }
         let mut pause = due.map_or(FAR, |due| due.since(now));
         let timings = self.context.timings;
-        if !self.waiting.is_empty() {
-            pause = pause.min(timings.patience);
+        if let Some(expected) = self.expected.filter(|expected| *expected > now && !self.waiting.is_empty()) {
+            pause = pause.min(expected.since(now));
         }
         if self.link.borrow().is_some() {
             // Whether it is idle is looked at now and then.
@@ -258,9 +258,9 @@ impl Task {
         }
     }
 
-    /// Whether the node was there a moment ago.
+    /// Whether the node was there a moment ago, and may be back in another.
     fn is_patient(&self) -> bool {
-        self.lost.is_some_and(|lost| clock::now().since(lost) < self.context.timings.patience)
+        self.expected.is_some_and(|expected| clock::now() < expected)
     }
 
     fn is_idle(&self) -> bool {
@@ -289,8 +289,10 @@ impl Task {
     fn lose(&mut self, end: &LinkEnd) {
         self.ended = None.into();
         self.link.send_replace(None);
-        self.lost = Some(clock::now());
-        self.course.lost(clock::now());
+        let (now, timings) = (clock::now(), self.context.timings);
+        // A node that leaves in order closes its links long before it is gone.
+        self.expected = Some(now + if *end == LinkEnd::Closed { timings.leave } else { timings.patience });
+        self.course.lost(now);
         tracing::debug!(peer = %self.name, "a link is gone: {end}");
         self.note(None);
     }

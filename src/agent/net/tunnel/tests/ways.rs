@@ -1,11 +1,13 @@
 //! How nodes find a way to each other.
 
-use super::super::Path;
+use super::super::{Path, Timings};
 use super::pods;
 use super::world::{World, soon, until};
+use crate::agent::net::reach::{Reach, Target};
 use crate::model::Protocol;
 use std::io::ErrorKind;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -202,7 +204,7 @@ async fn a_node_that_leaves_takes_no_more_streams_and_lets_those_that_are_open_e
     let mut stream = world.stream("n1", &target).await;
     let leaving = tokio::spawn({
         let tunnel = world.tunnel("n2").clone();
-        async move { tunnel.leave(std::time::Duration::from_secs(20)).await }
+        async move { tunnel.leave(Duration::from_secs(20)).await }
     });
     until("no more are taken", async || world.dial("n1", &target).await.err()).await;
     assert_echo(&mut stream).await;
@@ -213,15 +215,21 @@ async fn a_node_that_leaves_takes_no_more_streams_and_lets_those_that_are_open_e
     soon("it has left", leaving).await.expect("left");
 }
 
-#[tokio::test]
-async fn who_asks_for_a_node_that_was_there_a_moment_ago_waits_for_it() {
+/// n1 dials, and n2 listens, and the controller calls nobody.
+async fn dialled(set: impl FnOnce(&mut Timings)) -> (World, Target) {
     let mut world = World::new();
-    world.timings.patience = std::time::Duration::from_secs(20);
+    set(&mut world.timings);
     world.add("n1", false).await;
     world.add("n2", true).await;
     world.exchange.closed.store(true, Ordering::SeqCst);
     world.tell();
     let target = world.serve("n2", 1, Protocol::Tcp, pods::echo().await);
+    (world, target)
+}
+
+#[tokio::test]
+async fn who_asks_for_a_node_that_was_there_a_moment_ago_waits_for_it() {
+    let (world, target) = dialled(|timings| timings.patience = Duration::from_secs(20)).await;
     assert_echo(&mut world.stream("n1", &target).await).await;
     // n2 goes, as for an upgrade, and comes back at the same port.
     let at = world.nodes["n2"].addresses[0];
@@ -230,7 +238,6 @@ async fn who_asks_for_a_node_that_was_there_a_moment_ago_waits_for_it() {
     let tunnel = world.tunnel("n1").clone();
     let (asked, wanted) = (tokio::sync::Notify::new(), target.clone());
     let dialling = async {
-        use crate::agent::net::reach::Reach;
         asked.notify_one();
         tunnel.dial(&wanted).await
     };
@@ -241,4 +248,29 @@ async fn who_asks_for_a_node_that_was_there_a_moment_ago_waits_for_it() {
     };
     let (stream, ()) = soon("it is back", async { tokio::join!(dialling, returning) }).await;
     assert_echo(&mut stream.expect("waited for")).await;
+}
+
+#[tokio::test]
+async fn a_node_that_leaves_in_order_is_waited_for_while_its_streams_end() {
+    let (mut world, target) =
+        dialled(|timings| (timings.patience, timings.leave) = (Duration::ZERO, Duration::from_secs(20))).await;
+    let mut stream = world.stream("n1", &target).await;
+    // n2 takes nobody any more, and its open stream keeps it.
+    let at = world.nodes["n2"].addresses[0];
+    world.close("n2");
+    let old = world.tunnel("n2").clone();
+    let leaving = tokio::spawn(async move { old.leave(Duration::from_secs(20)).await });
+    let brief = Duration::from_millis(100);
+    until("a dial waits", async || tokio::time::timeout(brief, world.dial("n1", &target)).await.err()).await;
+    assert!(!leaving.is_finished(), "a stream is open");
+    let tunnel = world.tunnel("n1").clone();
+    let dialling = async { tunnel.dial(&target).await };
+    let returning = async {
+        assert_echo(&mut stream).await;
+        world.renew("n2", at).await;
+        world.tell();
+        world.serve("n2", 1, Protocol::Tcp, std::net::SocketAddr::from(([127, 0, 0, 1], target.port)));
+    };
+    let (other, ()) = soon("the next agent is there", async { tokio::join!(dialling, returning) }).await;
+    assert_echo(&mut other.expect("waited for")).await;
 }

@@ -42,7 +42,8 @@ pub(super) async fn soon<T>(what: &str, work: impl Future<Output = T>) -> T {
 
 /// A dead network is noticed soon, and a busy machine is not taken for one.
 pub(super) fn impatient() -> Timings {
-    Timings { ping: Duration::from_millis(100), silence: Duration::from_secs(2), ..Timings::default() }
+    let leave = Duration::from_millis(100);
+    Timings { ping: Duration::from_millis(100), silence: Duration::from_secs(2), leave, ..Timings::default() }
 }
 
 pub(super) struct Node {
@@ -137,10 +138,25 @@ impl World {
     pub(super) fn stop(&self, name: &str) {
         let node = &self.nodes[name];
         let known = self.network(&node.name);
-        if let Some(listening) = &node.listening {
+        self.close(name);
+        node.tunnel.apply_network(&NodeNetwork { peers: BTreeMap::new(), ..known });
+    }
+
+    /// Nobody else comes in at a node any more.
+    pub(super) fn close(&self, name: &str) {
+        if let Some(listening) = &self.nodes[name].listening {
             listening.abort();
         }
-        node.tunnel.apply_network(&NodeNetwork { peers: BTreeMap::new(), ..known });
+    }
+
+    /// The next agent of a node, at the address of the last.
+    pub(super) async fn renew(&mut self, name: &'static str, at: SocketAddr) {
+        self.add(name, false).await;
+        let listener = until("the port is free", async || TcpListener::bind(at).await.ok()).await;
+        let node = self.nodes.get_mut(name).expect("added");
+        let tunnel = node.tunnel.clone();
+        node.addresses.push(at);
+        node.listening = Some(tokio::spawn(async move { tunnel.listen(listener).await }));
     }
 
     /// A node that was stopped takes others again.
