@@ -62,7 +62,10 @@ fn aim_others(input: &RolloutInput<'_>, census: &Census, memory: &mut RolloutMem
     let hash = input.hash().clone();
     let promoted = memory.promoted.clone().unwrap_or_else(|| hash.clone());
     let others = census.occupied > census.of(&hash).occupied;
-    if promoted == hash && others && memory.switched_at.is_none() {
+    if !others {
+        // Nothing is left that the delay keeps.
+        memory.switched_at = None;
+    } else if promoted == hash && memory.switched_at.is_none() {
         memory.switched_at = Some(input.now);
     }
     let delay_over = memory.switched_at.is_none_or(|at| input.now >= at + seconds(spec.scale_down_delay_seconds));
@@ -75,9 +78,6 @@ fn aim_others(input: &RolloutInput<'_>, census: &Census, memory: &mut RolloutMem
     }
     if promoted != hash {
         memory.targets.entry(promoted).or_insert(input.replicas);
-    }
-    if !others {
-        memory.switched_at = None;
     }
 }
 
