@@ -138,6 +138,17 @@ fn a_whole_set_is_promoted_by_itself_only_after_the_seconds_that_are_asked_for()
 }
 
 #[test]
+fn an_old_set_that_is_gone_before_the_delay_is_over_is_not_aimed_at_any_more() {
+    let next = workload('b', blue_green(true, None));
+    let promoted = RolloutMemory { promoted: Some(hash('b')), switched_at: Some(NOW), ..memory("a=2 b=2") };
+    let left = pods("0b+ 1b+");
+    let step = take(&next, 2, &left, &promoted, NOW + Duration::from_secs(5));
+    assert_eq!((step.memory.targets.get(&hash('a')), step.memory.switched_at), (None, None));
+    let again = take(&next, 2, &left, &step.memory, NOW + Duration::from_secs(5));
+    assert_eq!(again.memory, step.memory, "a second look at the same world says the same");
+}
+
+#[test]
 fn going_back_within_the_delay_is_immediate() {
     let mut memory = RolloutMemory { promoted: Some(hash('a')), ..memory("a=2") };
     let mut all = pods("0a+ 1a+");
