@@ -101,8 +101,9 @@ fn lease_term(draft: &Draft) -> Option<&String> {
     draft.meta.annotations.get(LEASE).filter(|_| draft.key.kind == Kind::StatefulSet)
 }
 
-/// What is hashed beside the template: the lease, if there is one. In place of the digests that a workload leaves out (`driftless.dev/config-update: in-place`, and
-/// logins of registries) stands the namespace that decides them: equal templates of two namespaces must not share their contents.
+/// What is hashed beside the template: the lease, if there is one, and the digests of what it refers to. In place of those that a workload
+/// leaves out (`driftless.dev/config-update: in-place`, and logins of registries) stands the namespace that decides them: equal templates of
+/// two namespaces must not share their contents.
 fn in_hash(draft: &Draft, mut digests: ConfigDigests) -> ConfigDigests {
     let in_place = draft.meta.annotations.get(CONFIG_UPDATE).is_some_and(|way| way == "in-place");
     if in_place {

@@ -86,6 +86,7 @@ pub struct Agent {
     pub(super) proxy_port: Option<u16>,
     /// What to serve to clients outside of the cluster.
     pub(super) ingress: Option<Arc<IngressTable>>,
+    /// The same as it was before its keys could not be read.
     pub(super) lost_ingress: Option<Arc<IngressTable>>,
     /// The volume claims whose data is here.
     pub(super) volumes: BTreeSet<ObjectKey>,

@@ -5,7 +5,7 @@
 
 use super::agent::Agent;
 use super::event::Effect;
-use super::pod::{Pod, State};
+use super::pod::{Member, Pod, State};
 use crate::agent::runtime::{ContainerId, LaunchLease, Role};
 use crate::model::{BootMoment, Lease, Moment, PodSnapshot, PodUid, Renewal, RuntimeKind};
 use std::collections::BTreeMap;
@@ -41,19 +41,18 @@ impl Agent {
             pod.lease_until = pod.lease_until.max(Some(until));
             pod.lease_noted = false;
             self.dirty.insert(*uid);
-            collect(pod, &mut renewed);
+            renewed.extend(leased(pod));
         }
-        if !renewed.is_empty() {
-            self.effects.push(Effect::Renew(renewed));
-        }
+        self.pass_on(renewed);
     }
 
     /// A container runs that was started with an earlier end of the lease than is known by now.
     pub(super) fn renew_started(&mut self, uid: PodUid) {
-        let mut renewed = BTreeMap::new();
-        if let Some(pod) = self.pods.get(&uid) {
-            collect(pod, &mut renewed);
-        }
+        let renewed = self.pods.get(&uid).into_iter().flat_map(leased).collect();
+        self.pass_on(renewed);
+    }
+
+    fn pass_on(&mut self, renewed: BTreeMap<(RuntimeKind, ContainerId), BootMoment>) {
         if !renewed.is_empty() {
             self.effects.push(Effect::Renew(renewed));
         }
@@ -93,12 +92,13 @@ impl Agent {
     }
 }
 
-/// The containers of a pod that something beside them stops.
-fn collect(pod: &Pod, renewed: &mut BTreeMap<(RuntimeKind, ContainerId), BootMoment>) {
-    let Some((kind, until)) = pod.runtime.zip(pod.lease_until) else { return };
-    for member in pod.members.iter().filter(|member| member.role != Role::Sandbox) {
-        if let (State::Running { .. } | State::Stopping { .. }, Some(id)) = (&member.state, &member.id) {
-            renewed.insert((kind, id.clone()), until);
-        }
-    }
+/// The containers of a pod that something beside them stops, and when.
+fn leased(pod: &Pod) -> impl Iterator<Item = ((RuntimeKind, ContainerId), BootMoment)> {
+    let runs = |member: &&Member| matches!(member.state, State::Running { .. } | State::Stopping { .. });
+    let members = pod.members.iter().filter(|member| member.role != Role::Sandbox).filter(runs);
+    let lease = pod.runtime.zip(pod.lease_until);
+    members.filter_map(move |member| {
+        let (kind, until) = lease?;
+        Some(((kind, member.id.clone()?), until))
+    })
 }

@@ -7,8 +7,9 @@
 //! how a runtime does what it is asked.
 //!
 //! `agent` is the state and its one door; `assign`, `found` and `outcome` take events in; `step` decides for one pod at a time, with
-//! `start`, `stop` and `ask` (probes and hooks) to do it; `services` says where Services are listened for; `lease` says which pods may run without the controller, and for how long; `refresh` does for changed
-//! configuration, `report` says what became of it; `pressure` knows the state of the host; `flush` ends every call.
+//! `start`, `stop` and `ask` (probes and hooks) to do it; `services` says where Services are listened for; `lease` says which pods may run
+//! without the controller, and for how long; `refresh` does for changed configuration, `report` says what became of it; `pressure` knows the
+//! state of the host; `flush` ends every call.
 
 mod agent;
 mod ask;

@@ -17,7 +17,8 @@ use tokio::time::timeout;
 /// Until a backend that does not answer counts as failed. On this node a connect takes microseconds.
 const CONNECT: Duration = Duration::from_secs(1);
 
-/// The same for one on another node, which may have to be dialled first.
+/// The same for one on another node, which may have to be dialled first: an agent that restarts takes 5 s to let streams end, and no more
+/// of them meanwhile.
 const DIAL: Duration = Duration::from_secs(8);
 
 /// Pause when the process is out of file descriptors: connections wait in the kernel meanwhile.

@@ -258,7 +258,7 @@ impl Task {
         }
     }
 
-    /// Whether the node was there a moment ago, and may be back in another.
+    /// Whether the node was there a moment ago, and is expected back.
     fn is_patient(&self) -> bool {
         self.expected.is_some_and(|expected| clock::now() < expected)
     }
