@@ -2,31 +2,35 @@
 //!
 //! Role: the part that the shim of a host process and the guard of containers share. The agent writes how long something may run into a
 //! small file on tmpfs, which goes with a reboot as everything does that runs. The [`Warden`] reads it again when that time has come,
-//! asks what it watches to end, and kills it when the grace is over. Invariants: nothing is needed for it but the file, `/proc` and
+//! asks what it watches to end, and [`kill`]s it when the grace is over. Invariants: nothing is needed for it but the file, `/proc` and
 //! signals, so it works while the agent, the Engine or the disk hangs; what was asked to end once is not let go on any more.
 
-use super::LaunchLease;
+use super::procfs::Proc;
+use super::{LaunchLease, json_file};
 use crate::model::BootMoment;
-use std::fs;
-use std::io::{self, Write};
+use rustix::event::{Timespec, poll};
+use rustix::process::Signal;
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
 /// The longest time without a look at the clock: sleep does not count in the kernel's timers, and does on the boot clock.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// Between two rounds of killing.
+const ROUND: Duration = Duration::from_millis(5);
+
+/// Rounds of killing in one look.
+const ROUNDS_MAX: u32 = 200;
+
 /// Writes a lease so that a reader sees the old one or the new one.
 pub(super) fn write(path: &Path, lease: &LaunchLease) -> io::Result<()> {
-    let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    serde_json::to_writer(&mut file, lease)?;
-    file.flush()?;
-    file.persist(path).map(|_| ()).map_err(|error| error.error)
+    json_file::write(path, lease)
 }
 
 /// The lease as it was last written.
 pub(super) fn read(path: &Path) -> Option<LaunchLease> {
-    serde_json::from_slice(&fs::read(path).ok()?).ok()
+    json_file::read(path)
 }
 
 /// Makes a lease end later; what has none is left alone.
@@ -96,6 +100,25 @@ impl Warden {
         };
         next.min(LOOK)
     }
+}
+
+/// Kills what `left` finds, and what that has started meanwhile, until there is nothing left. Who reaps it is not our business.
+pub(super) fn kill(left: impl Fn() -> Vec<Proc>) {
+    for _ in 0..ROUNDS_MAX {
+        let left = left();
+        if left.is_empty() {
+            return;
+        }
+        left.into_iter().for_each(|process| process.signal(Signal::KILL));
+        pause(ROUND);
+    }
+}
+
+/// Waits.
+pub(super) fn pause(time: Duration) {
+    // A timeout out of range cannot come from our constants.
+    let timeout = Timespec::try_from(time).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
+    let _ = poll(&mut [], Some(&timeout));
 }
 
 #[cfg(test)]

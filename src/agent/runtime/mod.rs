@@ -9,9 +9,11 @@
 
 pub mod docker;
 pub mod fake;
+mod json_file;
 mod launch;
 mod lease;
 pub mod process;
+mod procfs;
 pub mod rootfs;
 #[cfg(test)]
 pub(crate) mod samples;

@@ -1,10 +1,11 @@
 //! The images that we pulled, remembered in a file of the state directory: only these are ours to take away.
 
+use crate::agent::runtime::json_file;
 use crate::model::Moment;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -68,8 +69,7 @@ impl Pulled {
     fn images(&self) -> MutexGuard<'_, Option<Images>> {
         let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
         if images.is_none() {
-            let read = fs::read(&self.file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-            *images = Some(read.unwrap_or_default());
+            *images = Some(json_file::read(&self.file).unwrap_or_default());
         }
         images
     }
@@ -77,10 +77,7 @@ impl Pulled {
     fn save(&self, images: &Images) -> io::Result<()> {
         let folder = self.file.parent().unwrap_or(std::path::Path::new("/"));
         fs::create_dir_all(folder)?;
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(&serde_json::to_vec(images)?)?;
-        file.persist(&self.file)?;
-        Ok(())
+        json_file::write(&self.file, images)
     }
 }
 

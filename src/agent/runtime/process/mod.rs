@@ -28,7 +28,6 @@ mod cgroup;
 mod logfile;
 mod logread;
 mod names;
-mod procfs;
 mod protocol;
 mod rights;
 pub mod shim;

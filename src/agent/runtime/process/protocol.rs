@@ -3,7 +3,7 @@
 //! The spec goes to the shim's stdin and ends with the pipe; the reply comes as one line on its stdout; from then on the record
 //! file speaks. A record of another major version is left alone and reported as running by nobody: see `store`.
 
-use super::procfs::Proc;
+use crate::agent::runtime::procfs::Proc;
 use crate::agent::runtime::{Labels, LaunchLease, LaunchPort, Limits, LogRetention};
 use crate::model::Exit;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};

@@ -6,10 +6,10 @@
 //! end of the shim is what the agent waits for. A spec that is cut off (the agent died) is not started.
 
 use super::logfile::{Lines, LogFile, Stream};
-use super::procfs::{self, Proc};
 use super::protocol::{Record, Reply, Spec, VERSION};
 use super::tenancy::Tenancy;
 use super::{cgroup, names, store};
+use crate::agent::runtime::procfs::{self, Proc};
 use crate::clock;
 use crate::model::{Exit, LEASE_EXPIRED};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};

@@ -1,9 +1,9 @@
 //! Starting a process, and running a command beside one.
 
-use super::procfs::{Proc, descendants};
 use super::protocol::{Hidden, Reply, Spec, VERSION};
 use super::store::{self, Entry, failed, shim_folder};
 use super::{ProcessSettings, names, rights};
+use crate::agent::runtime::procfs::{Proc, descendants};
 use crate::agent::runtime::{ContainerLaunch, EnvValue, ExecResult, Mount, RuntimeError, lease};
 use crate::model::Protocol;
 use rustix::process::{Pid, Signal};

@@ -1,15 +1,15 @@
 //! The records of processes, and what they say together with `/proc`.
 
 use super::logfile;
-use super::procfs::{self, Proc};
 use super::protocol::{Record, VERSION};
 use super::{cgroup, logfile::files};
 use crate::agent::launch::Folders;
-use crate::agent::runtime::{ContainerId, ContainerStatus, Labels, RunState, RuntimeError, lease};
+use crate::agent::runtime::procfs::{self, Proc};
+use crate::agent::runtime::{ContainerId, ContainerStatus, Labels, RunState, RuntimeError, json_file, lease};
 use crate::model::{BootMoment, Exit, RuntimeKind};
 use rustix::process::{Pid, Signal};
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -43,10 +43,7 @@ pub(super) fn shim_folder(folders: &Folders, labels: &Labels) -> PathBuf {
 
 /// Writes a record so that a reader sees the old one or the new one.
 pub(super) fn write_record(folder: &Path, record: &Record) -> io::Result<()> {
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    serde_json::to_writer(&mut file, record)?;
-    file.flush()?;
-    file.persist(folder.join(RECORD)).map(|_| ()).map_err(|error| error.error)
+    json_file::write(&folder.join(RECORD), record)
 }
 
 /// The entry of a folder, if it has a record that we understand.

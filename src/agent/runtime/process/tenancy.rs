@@ -1,25 +1,17 @@
 //! The lease of a host process, kept by a thread of its shim: it goes on while the shim's own work waits for a disk.
 
 use super::cgroup;
-use super::procfs::{self, Proc};
 use super::store::LEASE;
 use crate::agent::runtime::LaunchLease;
 use crate::agent::runtime::lease::{self, Order, Warden};
+use crate::agent::runtime::procfs::{self, Proc};
 use crate::clock;
-use rustix::event::{Timespec, poll};
-use rustix::process::{Pid, Signal};
+use rustix::process::Signal;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
-
-/// Between two rounds of killing.
-const ROUND: Duration = Duration::from_millis(5);
-
-/// Rounds of killing in one look.
-const ROUNDS_MAX: u32 = 200;
 
 /// What is watched.
 pub(super) struct Tenancy {
@@ -57,33 +49,20 @@ impl Tenancy {
                         workload.signal(Signal::TERM);
                     }
                 }
-                Order::Kill => self.kill(),
+                Order::Kill => lease::kill(|| {
+                    cgroup::kill(&self.cgroups);
+                    self.left()
+                }),
             }
-            pause(warden.pause(now));
+            lease::pause(warden.pause(now));
         }
     }
 
-    /// Kills everything below the shim. Who reaps it is not our business.
-    fn kill(&self) {
-        for _ in 0..ROUNDS_MAX {
-            cgroup::kill(&self.cgroups);
-            let mut left = procfs::descendants(self.shim.pid);
-            left.extend(cgroup::processes(&self.cgroups));
-            left.retain(|pid| *pid != self.shim.pid && Proc::of(*pid).is_some_and(Proc::is_alive));
-            if left.is_empty() {
-                return;
-            }
-            for pid in left.into_iter().filter_map(Pid::from_raw) {
-                // It may be gone already.
-                let _ = rustix::process::kill_process(pid, Signal::KILL);
-            }
-            pause(ROUND);
-        }
+    /// Everything below the shim that is still there.
+    fn left(&self) -> Vec<Proc> {
+        let mut left = procfs::descendants(self.shim.pid);
+        left.extend(cgroup::processes(&self.cgroups));
+        left.remove(&self.shim.pid);
+        left.into_iter().filter_map(Proc::of).filter(|process| process.is_alive()).collect()
     }
-}
-
-fn pause(duration: Duration) {
-    // A timeout out of range cannot come from our constants.
-    let timeout = Timespec::try_from(duration).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
-    let _ = poll(&mut [], Some(&timeout));
 }

@@ -1,8 +1,9 @@
 //! What a process and its children have used.
 
+use super::cgroup;
 use super::protocol::Record;
-use super::{cgroup, procfs};
 use crate::agent::runtime::Usage;
+use crate::agent::runtime::procfs;
 
 /// From the cgroups where they count, else from `/proc`.
 pub(super) fn of(record: &Record) -> Usage {

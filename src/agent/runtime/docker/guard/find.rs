@@ -1,16 +1,17 @@
 //! The processes of a container, as the host sees them.
 
+use crate::agent::runtime::procfs::{Proc, Stat};
 use std::fs;
 use std::path::Path;
 
-/// The pids of all processes of the container with this id, the first that was started first. Ids of containers are 64 digits and part
-/// of the name of their cgroups: `/docker/ID`, `/system.slice/docker-ID.scope`, `/machine.slice/libpod-ID.scope`.
-pub(in crate::agent::runtime::docker) fn processes(id: &str) -> Vec<i32> {
+/// All processes of the container with this id, the first that was started first. Ids of containers are 64 digits and part of the name
+/// of their cgroups: `/docker/ID`, `/system.slice/docker-ID.scope`, `/machine.slice/libpod-ID.scope`.
+pub(in crate::agent::runtime::docker) fn processes(id: &str) -> Vec<Proc> {
     below(Path::new("/proc"), id)
 }
 
-fn below(proc: &Path, id: &str) -> Vec<i32> {
-    let mut found: Vec<(u64, i32)> = Vec::new();
+fn below(proc: &Path, id: &str) -> Vec<Proc> {
+    let mut found = Vec::new();
     for entry in fs::read_dir(proc).into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
         let groups = fs::read_to_string(entry.path().join("cgroup")).unwrap_or_default();
@@ -18,20 +19,11 @@ fn below(proc: &Path, id: &str) -> Vec<i32> {
             continue;
         }
         // One that ends while we look at it is none of them.
-        if let Some(start) = fs::read_to_string(entry.path().join("stat")).ok().as_deref().and_then(start_of) {
-            found.push((start, pid));
-        }
+        let stat = fs::read_to_string(entry.path().join("stat")).ok().as_deref().and_then(Stat::parse);
+        found.extend(stat.filter(|stat| !stat.has_ended()).map(|stat| Proc { pid, start: stat.start }));
     }
-    found.sort_unstable();
-    found.into_iter().map(|(_, pid)| pid).collect()
-}
-
-/// When a process was started, by its `stat`; `None` if it has ended.
-/// <https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html>
-fn start_of(stat: &str) -> Option<u64> {
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    let has_ended = matches!(*fields.first()?, "Z" | "X");
-    if has_ended { None } else { fields.get(19)?.parse().ok() }
+    found.sort_unstable_by_key(|process| (process.start, process.pid));
+    found
 }
 
 #[cfg(test)]
@@ -55,7 +47,7 @@ mod tests {
         process(proc.path(), 11, &format!("0::/machine.slice/libpod-{id}.scope\n"), ('Z', 400));
         process(proc.path(), 12, &format!("0::/docker/{other}\n"), ('S', 100));
         fs::write(proc.path().join("uptime"), "1 1").expect("no process");
-        assert_eq!(below(proc.path(), &id), [9, 7]);
-        assert_eq!(below(proc.path(), &"ef".repeat(32)), [] as [i32; 0]);
+        assert_eq!(below(proc.path(), &id), [Proc { pid: 9, start: 500 }, Proc { pid: 7, start: 900 }]);
+        assert_eq!(below(proc.path(), &"ef".repeat(32)), []);
     }
 }

@@ -4,8 +4,7 @@ use super::{EXPIRED, LEASE, ids, locked, processes};
 use crate::agent::runtime::lease::{self, Order, Warden};
 use crate::clock;
 use crate::model::BootMoment;
-use rustix::event::{Timespec, poll};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -17,12 +16,6 @@ pub const LINGER: Duration = Duration::from_secs(60);
 
 /// How often it looks for new files, and for what comes up though it was killed.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// Between two rounds of killing.
-const ROUND: Duration = Duration::from_millis(5);
-
-/// Rounds of killing in one look.
-const ROUNDS_MAX: u32 = 200;
 
 /// Guards the containers whose files are in the working directory, until there have been none for a while.
 ///
@@ -49,7 +42,7 @@ fn serve(folder: &Path, linger: Duration) -> io::Result<()> {
                 return Ok(());
             }
         }
-        pause(wardens.values().map(|warden| warden.pause(now)).min().unwrap_or(LOOK));
+        lease::pause(wardens.values().map(|warden| warden.pause(now)).min().unwrap_or(LOOK));
     }
 }
 
@@ -67,38 +60,13 @@ fn look(folder: &Path, wardens: &mut BTreeMap<String, Warden>, now: BootMoment) 
             Some(Order::Ask) => {
                 let _ = fs::write(folder.join(format!("{id}.{EXPIRED}")), "");
                 if let Some(first) = processes(&id).first() {
-                    signal(*first, Signal::TERM);
+                    first.signal(Signal::TERM);
                 }
             }
-            Some(Order::Kill) => kill(&id),
+            Some(Order::Kill) => lease::kill(|| processes(&id)),
             Some(Order::Leave) | None => {}
         }
     }
-}
-
-/// Kills all processes of a container, those too that they start meanwhile.
-fn kill(id: &str) {
-    for _ in 0..ROUNDS_MAX {
-        let left = processes(id);
-        if left.is_empty() {
-            return;
-        }
-        left.into_iter().for_each(|pid| signal(pid, Signal::KILL));
-        pause(ROUND);
-    }
-}
-
-fn signal(pid: i32, signal: Signal) {
-    if let Some(pid) = Pid::from_raw(pid) {
-        // It may have ended just now.
-        let _ = kill_process(pid, signal);
-    }
-}
-
-fn pause(duration: Duration) {
-    // A timeout out of range cannot come from our constants.
-    let timeout = Timespec::try_from(duration).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
-    let _ = poll(&mut [], Some(&timeout));
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ impl Stat {
     }
 
     /// The name, in parentheses, may contain anything: what follows the last parenthesis counts.
-    fn parse(line: &str) -> Option<Self> {
+    pub(super) fn parse(line: &str) -> Option<Self> {
         let fields: Vec<&str> = line.rsplit_once(')')?.1.split_whitespace().collect();
         let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
         Some(Self {
@@ -45,6 +45,11 @@ impl Stat {
             start: number(19)?,
             resident_pages: number(21)?,
         })
+    }
+
+    /// Whether it merely waits to be reaped.
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.state, 'Z' | 'X')
     }
 }
 
@@ -56,7 +61,7 @@ impl Proc {
 
     /// Whether it still exists and is not merely waiting to be reaped.
     pub(super) fn is_alive(self) -> bool {
-        Stat::read(self.pid).is_some_and(|stat| stat.start == self.start && !matches!(stat.state, 'Z' | 'X'))
+        Stat::read(self.pid).is_some_and(|stat| stat.start == self.start && !stat.has_ended())
     }
 
     /// A handle that can never mean another process. `None` if it has ended.
