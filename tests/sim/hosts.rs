@@ -296,15 +296,15 @@ fn another_host_that_takes_the_name_of_a_lost_one_gets_its_pods() {
           5.010 n1 run db-0
           5.216 service db leads to nobody
           5.216 n2 run db-1
-          5.423 service db leads to nobody
-          5.423 n3 run db-2
-          5.629 service db leads to nobody
-          5.629 audit converged: 2 objects in shop: 2 created
+          5.421 service db leads to nobody
+          5.421 n3 run db-2
+          5.630 service db leads to nobody
+          5.630 audit converged: 2 objects in shop: 2 created
     > lose n2
          25.000 agent n2 crashes
          25.000 n2 is lost for good
     > wait 90s
-         34.235 service db leads to nobody
+         34.233 service db leads to nobody
     > pods
       StatefulSet shop/db: 2/3 ready, 3 updated, Waiting(Node(NodeName("n2")))
       db-1 on n2: Running, ready true
@@ -316,9 +316,9 @@ fn another_host_that_takes_the_name_of_a_lost_one_gets_its_pods() {
         115.000 another host takes the name n2
     > wait 30s
         115.000 agent n2 starts
-        115.128 n2 run db-1
-        115.337 service db leads to nobody
-        125.128 audit converged: shop/db: pod db-1 was removed on n2 behind our back and is replaced
+        115.656 n2 run db-1
+        115.862 service db leads to nobody
+        125.656 audit converged: shop/db: pod db-1 was removed on n2 behind our back and is replaced
     > pods
       StatefulSet shop/db: 3/3 ready, 3 updated, Done
       db-0 on n1: Running, ready true

@@ -250,12 +250,12 @@ fn a_controller_that_crashes_in_the_middle_of_a_rollout_goes_on_with_it() {
     > wait 90s
          42.000 controller starts, epoch 2
          42.416 service web leads to web-4570d6-9fj6l, web-4570d6-svkrb, web-61afcc-bbhgw
-         57.623 service web leads to web-4570d6-svkrb, web-61afcc-8vhhk, web-61afcc-bbhgw
+         57.625 service web leads to web-4570d6-svkrb, web-61afcc-8vhhk, web-61afcc-bbhgw
          59.672 n1 stop web-4570d6-9fj6l: Replaced
-         60.104 n1 run web-61afcc-pxc2j
+         60.106 n1 run web-61afcc-pxc2j
          80.162 service web leads to web-61afcc-8vhhk, web-61afcc-bbhgw, web-61afcc-pxc2j
          82.210 n1 stop web-4570d6-svkrb: Replaced
-         82.670 audit converged: shop/web: finished the rollout that was under way
+         82.665 audit converged: shop/web: finished the rollout that was under way
     "#);
 }
 
@@ -540,8 +540,8 @@ fn a_service_that_was_deleted_while_nobody_was_there_lets_go_of_its_pods_before_
          17.884 service extra leads to nobody
          17.884 service web leads to web-4570d6-mfj59, web-4570d6-p8vtp
          17.884 audit planned: 2 objects in shop: deleting
-         19.941 n1 stop extra-3085c2-hvf84: Pruned
-         19.941 n2 stop extra-3085c2-2l6kz: Pruned
-         20.398 audit converged: 2 objects in shop: 2 deleted
+         19.932 n1 stop extra-3085c2-hvf84: Pruned
+         19.932 n2 stop extra-3085c2-2l6kz: Pruned
+         20.389 audit converged: 2 objects in shop: 2 deleted
     "#);
 }

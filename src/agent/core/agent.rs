@@ -42,6 +42,9 @@ pub struct Settings {
 /// Reports are this far apart, so that a burst of changes travels as one.
 pub(super) const REPORT_PAUSE: Duration = Duration::from_millis(50);
 
+/// A disk that takes longer than this to write the ledger holds up no report.
+pub(super) const SAVE_PATIENCE: Duration = Duration::from_secs(5);
+
 /// A call to a runtime that failed for other reasons than the container's is repeated after this.
 pub(super) const RETRY: Duration = Duration::from_secs(2);
 
@@ -56,6 +59,15 @@ pub(super) struct Host {
     pub(super) lost: Option<String>,
     pub(super) gateway: Option<IpAddr>,
     pub(super) list_at: Moment,
+}
+
+/// A save of the ledger that is under way.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Save {
+    /// The assignment that the ledger has.
+    pub(super) assignment: (Epoch, Generation),
+    /// Since when.
+    pub(super) begun: Moment,
 }
 
 /// The pure core of the agent.
@@ -114,9 +126,11 @@ pub struct Agent {
     pub(super) connected: bool,
     pub(super) outbox: Outbox,
     pub(super) ledger_dirty: bool,
-    /// A save is under way.
-    pub(super) saving: bool,
+    /// The save that is under way.
+    pub(super) saving: Option<Save>,
     pub(super) save_at: Moment,
+    /// The newest assignment that is in a ledger on disk, or would be if the disk took it.
+    pub(super) recorded: (Epoch, Generation),
     pub(super) alarm: Option<Moment>,
     pub(super) effects: Vec<Effect>,
 }
@@ -184,8 +198,9 @@ impl Agent {
             connected: false,
             outbox: Outbox::default(),
             ledger_dirty: false,
-            saving: false,
+            saving: None,
             save_at: now,
+            recorded: ledger.assignment,
             alarm: None,
             effects: Vec::new(),
         };

@@ -1,6 +1,6 @@
 //! The end of every call: samples, the ledger, the report, the alarm.
 
-use super::agent::{Agent, REPORT_PAUSE};
+use super::agent::{Agent, REPORT_PAUSE, SAVE_PATIENCE, Save};
 use super::event::{Effect, NodeTrouble};
 use crate::agent::runtime::Role;
 use crate::model::{Moment, NodeProblem, Report};
@@ -29,13 +29,13 @@ impl Agent {
     }
 
     pub(super) fn flush(&mut self, now: Moment) {
-        if self.ledger_dirty && !self.saving && now >= self.save_at {
+        if self.ledger_dirty && self.saving.is_none() && now >= self.save_at {
             self.ledger_dirty = false;
-            self.saving = true;
+            self.saving = Some(Save { assignment: self.assignment, begun: now });
             let ledger = self.ledger();
             self.effects.push(Effect::SaveLedger(Box::new(ledger)));
         }
-        if self.connected && self.has_news() && now >= self.outbox.not_before {
+        if self.can_report(now) && now >= self.outbox.not_before {
             let report = self.take_report(now);
             self.effects.push(Effect::Report(Box::new(report)));
             self.outbox.not_before = now + REPORT_PAUSE;
@@ -45,6 +45,22 @@ impl Agent {
             self.alarm = alarm;
             self.effects.extend(alarm.map(Effect::WakeAt));
         }
+    }
+
+    /// A report acknowledges the assignment, so it waits until that is in the ledger: an agent that is killed in between would start again
+    /// what it was ordered to stop, or not start what it was given, and its controller would not know. A disk that takes no ledger, or
+    /// does not answer, holds up nothing.
+    fn can_report(&self, now: Moment) -> bool {
+        self.connected && self.has_news() && self.report_is_held_until().is_none_or(|until| now >= until)
+    }
+
+    /// Until when a report waits at most, if it does.
+    fn report_is_held_until(&self) -> Option<Moment> {
+        if self.recorded >= self.assignment || self.unsaved.is_some() {
+            return None;
+        }
+        // One that is due begins in this call.
+        self.saving.map(|save| save.begun + SAVE_PATIENCE)
     }
 
     fn has_news(&self) -> bool {
@@ -96,8 +112,9 @@ impl Agent {
         let pods = self.timers.values().copied().min();
         let hosts = self.hosts.values().map(|host| host.list_at).min();
         let sample = self.settings.sample_every.map(|_| self.sample_at);
-        let report = (self.connected && self.has_news()).then_some(self.outbox.not_before);
-        let save = (self.ledger_dirty && !self.saving).then_some(self.save_at);
+        let can = self.connected && self.has_news();
+        let report = can.then(|| self.outbox.not_before.max(self.report_is_held_until().unwrap_or_default()));
+        let save = (self.ledger_dirty && self.saving.is_none()).then_some(self.save_at);
         let earliest = [pods, hosts, sample, report, save, self.next_erasure(now)].into_iter().flatten().min()?;
         // What is already due was done in this call, or waits for an event.
         Some(earliest.max(Moment(now.0 + 1)))

@@ -177,7 +177,9 @@ impl Agent {
     }
 
     pub(super) fn saved(&mut self, outcome: Result<(), String>, now: Moment) {
-        self.saving = false;
+        if let Some(save) = self.saving.take() {
+            self.recorded = save.assignment;
+        }
         self.note_saving(outcome.as_ref().err().map(String::as_str));
         if let Err(message) = outcome {
             self.ledger_dirty = true;

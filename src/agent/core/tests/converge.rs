@@ -1,5 +1,5 @@
-use super::{World, simple, template};
-use crate::agent::core::Event;
+use super::{World, settings, simple, template};
+use crate::agent::core::{Agent, Effect, Event, Ledger};
 use crate::agent::runtime::fake::Calls;
 use crate::model::*;
 use serde_json::json;
@@ -192,6 +192,32 @@ fn a_disk_that_is_full_changes_nothing_that_runs_and_the_ledger_is_tried_again()
     world.host.disk_full = false;
     world.pass(10_000);
     assert!(world.host.ledger().pods.contains_key(&uid));
+}
+
+/// What an agent acknowledges that was just assigned the first generation of the first epoch, once this has happened too.
+fn acknowledged_after(then: Event, at: u64) -> Option<(Epoch, Generation)> {
+    let mut agent = Agent::new(settings(), Ledger { intact: true, ..Ledger::default() }, Moment(0));
+    agent.handle(Event::Wake, Moment(0));
+    agent.handle(Event::Connected, Moment(1));
+    let (run, templates) = (BTreeMap::new(), BTreeMap::new());
+    let (epoch, generation) = (Epoch(1), Generation(1));
+    let assignment = Assignment { epoch, generation, run, stop: BTreeMap::new(), erase: BTreeSet::new(), templates };
+    let at_once = agent.handle(Event::Assigned(Box::new(assignment)), Moment(60_000));
+    assert!(at_once.iter().any(|effect| matches!(effect, Effect::SaveLedger(_))), "{at_once:?}");
+    assert!(!at_once.iter().any(|effect| matches!(effect, Effect::Report(_))), "{at_once:?}");
+    let effects = agent.handle(then, Moment(at));
+    let reported = |effect: &Effect| if let Effect::Report(report) = effect { Some(report.assignment) } else { None };
+    effects.iter().find_map(reported)
+}
+
+#[test]
+fn an_assignment_is_acknowledged_once_the_ledger_has_it_or_the_disk_has_refused_it_or_does_not_answer() {
+    let it = Some((Epoch(1), Generation(1)));
+    let full = || Err("no space left on device".to_owned());
+    assert_eq!(acknowledged_after(Event::LedgerSaved(Ok(())), 60_010), it);
+    assert_eq!(acknowledged_after(Event::LedgerSaved(full()), 60_010), it);
+    assert_eq!(acknowledged_after(Event::Wake, 64_999), None, "it may be written yet");
+    assert_eq!(acknowledged_after(Event::Wake, 65_000), it, "the disk hangs");
 }
 
 /// A template with a volume of a ConfigMap, whose contents are `text` in this version.
