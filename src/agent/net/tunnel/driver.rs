@@ -129,8 +129,21 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     }
 
     /// Drives the connection until a stream is asked for, or to its end.
+    ///
+    /// Who wakes it is often the first of many whose bytes have come: it lets them all say what they have to say, so that it leaves in one
+    /// piece. Without that the runtime would turn to it after each of them, and every few bytes would cost a record and a packet.
     pub(super) async fn next(&mut self) -> Result<Asked, LinkEnd> {
-        std::future::poll_fn(|cx| self.poll_next(cx)).await
+        loop {
+            tokio::task::yield_now().await;
+            let mut is_woken = false;
+            let asked = std::future::poll_fn(|cx| match std::mem::replace(&mut is_woken, true) {
+                false => self.poll_next(cx).map(Some),
+                true => Poll::Ready(None),
+            });
+            if let Some(asked) = asked.await {
+                return asked;
+            }
+        }
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Asked, LinkEnd>> {

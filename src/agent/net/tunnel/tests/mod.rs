@@ -1,5 +1,6 @@
 //! Tunnels over real connections, with real certificates, on loopback.
 
+mod batches;
 mod faults;
 mod pods;
 mod streams;
