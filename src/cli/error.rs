@@ -32,6 +32,12 @@ impl CliError {
         self
     }
 
+    /// The error with its causes, in one line, and the hint.
+    #[must_use]
+    pub fn parts(&self) -> (String, Option<String>) {
+        (crate::causes::in_full(self), self.hint.clone())
+    }
+
     /// The whole message for a terminal: the error, its causes, the hint.
     #[must_use]
     pub fn render(&self) -> String {

@@ -1,6 +1,6 @@
 //! The checks, and from facts to verdicts.
 
-use super::facts::Facts;
+use super::facts::{Facts, Trouble};
 use super::{Role, host, reach, repository};
 use clap::ValueEnum;
 
@@ -25,7 +25,7 @@ pub(super) enum Check {
     State,
     /// Free space
     Disk,
-    /// A tmpfs for secrets
+    /// A tmpfs for secrets, and the key that seals them
     Secrets,
     /// How many files may be open
     OpenFiles,
@@ -100,6 +100,11 @@ impl Verdict {
 
     pub(super) fn error(seen: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { level: Level::Error, seen: seen.into(), hint: Some(hint.into()) }
+    }
+
+    /// An error of what was tried, with what to do `otherwise` if it does not say.
+    pub(super) fn of(trouble: &Trouble, otherwise: &str) -> Self {
+        Self::error(&trouble.message, trouble.hint.as_deref().unwrap_or(otherwise))
     }
 
     /// An error on a host for agents alone, where Services must work; else a warning.

@@ -6,9 +6,9 @@ mod repo;
 
 use super::DoctorArgs;
 use super::check::Check;
-use super::facts::{Cgroups, Docker, Facts, Forwarding, State};
+use super::facts::{Cgroups, Docker, Facts, Forwarding, State, Trouble};
 use crate::agent::runtime::docker::{self, socket_of};
-use crate::cli::{CliResult, node};
+use crate::cli::{CliError, CliResult, node};
 use crate::sync::try_sandbox;
 use rustix::fs::{Access, access, statfs, statvfs};
 use rustix::process::{Resource, geteuid, getrlimit};
@@ -59,6 +59,7 @@ pub(super) async fn facts(args: &DoctorArgs, chosen: &[Check]) -> CliResult<Fact
         sandbox,
         state: state(path.clone()),
         tmpfs: node::secrets_folder(),
+        seal_key: args.secrets.key_file(&path).map_err(|error| trouble(&error)).transpose(),
         open_files: getrlimit(Resource::Nofile).current,
         client_ports: pair(&read("/proc/sys/net/ipv4/ip_local_port_range"))
             .and_then(|(low, high)| Some((u16::try_from(low).ok()?, u16::try_from(high).ok()?))),
@@ -80,6 +81,11 @@ pub(super) async fn facts(args: &DoctorArgs, chosen: &[Check]) -> CliResult<Fact
             bridge_filter: switch("/proc/sys/net/bridge/bridge-nf-call-iptables"),
         },
     })
+}
+
+fn trouble(error: &CliError) -> Trouble {
+    let (message, hint) = error.parts();
+    Trouble { message, hint }
 }
 
 /// A file of the kernel's; empty where it is not.

@@ -20,6 +20,8 @@ pub(super) struct Facts {
     pub(super) state: State,
     /// Where secrets of pods would be kept.
     pub(super) tmpfs: Option<PathBuf>,
+    /// The file of the key that seals them; `None` if they are not to be sealed.
+    pub(super) seal_key: Option<Result<PathBuf, Trouble>>,
     /// The soft limit of open files; `None` if there is none.
     pub(super) open_files: Option<u64>,
     /// The ports that the kernel gives to clients.

@@ -153,12 +153,16 @@ pub(super) fn disk(state: &State) -> Option<Verdict> {
 }
 
 pub(super) fn secrets(facts: &Facts) -> Verdict {
-    match &facts.tmpfs {
-        Some(path) => Verdict::ok(format!("tmpfs at {}", path.display())),
-        None => Verdict::error(
+    let Some(tmpfs) = &facts.tmpfs else {
+        return Verdict::error(
             "there is no tmpfs to keep secrets of pods on",
             "run as root (/run), in a login session ($XDG_RUNTIME_DIR), or mount a tmpfs at /dev/shm",
-        ),
+        );
+    };
+    match &facts.seal_key {
+        None => Verdict::ok(format!("tmpfs at {}", tmpfs.display())),
+        Some(Ok(key)) => Verdict::ok(format!("tmpfs at {}, and sealed with the key of {}", tmpfs.display(), key.display())),
+        Some(Err(trouble)) => Verdict::of(trouble, "see docs/security.md"),
     }
 }
 

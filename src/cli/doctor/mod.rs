@@ -12,7 +12,7 @@ mod repository;
 mod tests;
 
 use super::columns::{note, write_stdout};
-use super::options::{RenderArgs, StateArgs};
+use super::options::{RenderArgs, SecretsArgs, StateArgs};
 use super::{CliError, CliResult};
 use anstyle::{AnsiColor, Style};
 use check::{Check, Level, Verdict, counted};
@@ -29,6 +29,7 @@ use std::process::ExitCode;
   driftless doctor                                        this host, for controller and agent
   driftless doctor --role agent --controller ops:7781     before a node joins
   driftless doctor --role controller --repo git@forge.example:team/shop.git --path prod
+  driftless doctor --check secrets --secrets-at-rest sealed --secrets-key-file /media/key/driftless
   driftless doctor --check docker,clock --output json")]
 pub struct DoctorArgs {
     /// What is to run here
@@ -56,6 +57,8 @@ pub struct DoctorArgs {
     state: StateArgs,
     #[command(flatten)]
     render: RenderArgs,
+    #[command(flatten)]
+    secrets: SecretsArgs,
     /// How to print
     #[arg(short = 'o', long, value_enum, default_value_t = Output::Text)]
     output: Output,

@@ -64,10 +64,7 @@ pub(super) fn sandbox(sandbox: &Result<(), String>, facts: &Facts) -> Verdict {
 }
 
 fn trouble(trouble: &Trouble) -> Verdict {
-    Verdict::error(
-        &trouble.message,
-        trouble.hint.clone().unwrap_or_else(|| "see what git says with DRIFTLESS_LOG=debug".to_owned()),
-    )
+    Verdict::of(trouble, "see what git says with DRIFTLESS_LOG=debug")
 }
 
 pub(super) fn fetch(repo: &Repo) -> Verdict {

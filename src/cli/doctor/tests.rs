@@ -24,6 +24,7 @@ fn well() -> Facts {
         sandbox: Some(Ok(())),
         state: state(Some(0o700), true, Some(20 << 30)),
         tmpfs: Some(PathBuf::from("/run/driftless")),
+        seal_key: None,
         open_files: Some(1 << 20),
         client_ports: Some((32_768, 60_999)),
         listeners: vec![listener(7780, None), listener(7781, None), listener(53, None)],
@@ -161,7 +162,15 @@ fn the_state_directory_must_be_ours_alone_and_have_space() {
     says(Check::Disk, set(state(None, true, Some(1 << 20))), Level::Error, "1 MiB free");
     let few = State { free_files: Some(10), ..state(None, true, Some(20 << 30)) };
     says(Check::Disk, set(few), Level::Warning, "10 inodes");
+}
+
+#[test]
+fn secrets_need_a_tmpfs_and_a_key_if_they_are_to_be_sealed() {
+    says(Check::Secrets, |_| {}, Level::Ok, "tmpfs at /run/driftless");
     says(Check::Secrets, |facts| facts.tmpfs = None, Level::Error, "mount a tmpfs");
+    let key = |key| move |facts: &mut Facts| facts.seal_key = Some(key);
+    says(Check::Secrets, key(Ok("/media/key".into())), Level::Ok, "sealed with the key of /media/key");
+    says(Check::Secrets, key(Err(trouble("there is no key"))), Level::Error, "there is no key");
 }
 
 #[test]

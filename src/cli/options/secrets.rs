@@ -51,13 +51,29 @@ impl SecretsArgs {
     /// # Errors
     /// There is no key, or it is none, or it lies where it protects nothing. Nothing of it is in the error.
     pub(crate) fn open(&self, state: &StateDir) -> CliResult<SecretsChoice> {
-        self.choose(state, std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from))
+        self.choose(state, credentials())
     }
 
     fn choose(&self, state: &StateDir, credentials: Option<PathBuf>) -> CliResult<SecretsChoice> {
-        if self.secrets_at_rest == AtRest::Tmpfs {
+        let Some((file, key)) = self.key(state.root(), credentials)? else {
             let told = "on tmpfs only: after a reboot, pods with Secrets wait for the controller".to_owned();
             return Ok(SecretsChoice { at_rest: SecretsAtRest::Tmpfs, told });
+        };
+        let told = format!("sealed in {}, with the key of {}", sealed_folder(&state.agent()).display(), file.display());
+        Ok(SecretsChoice { at_rest: SecretsAtRest::Sealed(key), told })
+    }
+
+    /// The file that an agent with this state directory, which need not be there, would seal with; `None` if it would not.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub(crate) fn key_file(&self, state: &Path) -> CliResult<Option<PathBuf>> {
+        Ok(self.key(state, credentials())?.map(|(file, _)| file))
+    }
+
+    fn key(&self, state: &Path, credentials: Option<PathBuf>) -> CliResult<Option<(PathBuf, SealKey)>> {
+        if self.secrets_at_rest == AtRest::Tmpfs {
+            return Ok(None);
         }
         let (file, text) = match (&self.secrets_key_file, credentials) {
             (Some(file), _) => (file.clone(), private_file::read(file)),
@@ -72,13 +88,17 @@ impl SecretsArgs {
             }
         };
         let text = readable(&file, text)?;
-        refuse_beside_secrets(&file, state.root())?;
+        refuse_beside_secrets(&file, state)?;
         let key: SealKey = text.parse().map_err(|error: SealKeyError| {
             CliError::with_source(format!("{} has no key to seal secrets with", file.display()), error).hint(MAKE)
         })?;
-        let told = format!("sealed in {}, with the key of {}", sealed_folder(&state.agent()).display(), file.display());
-        Ok(SecretsChoice { at_rest: SecretsAtRest::Sealed(key), told })
+        Ok(Some((file, key)))
     }
+}
+
+/// Where systemd puts what it hands over.
+fn credentials() -> Option<PathBuf> {
+    std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from)
 }
 
 /// The text of a key's file.
@@ -100,8 +120,9 @@ fn readable(file: &Path, text: Result<Option<Zeroizing<String>>, FileError>) -> 
 fn refuse_beside_secrets(file: &Path, state: &Path) -> CliResult<()> {
     let resolved = |path: &Path| fs::canonicalize(path).map_err(FileError::reading(path));
     let unusable = |error| CliError::with_source("the key to seal secrets with cannot be used", error);
-    let (file, state) = (resolved(file).map_err(unusable)?, resolved(state).map_err(unusable)?);
-    if file.starts_with(&state) {
+    let file = resolved(file).map_err(unusable)?;
+    // One that is not there has nothing in it.
+    if state.exists() && file.starts_with(resolved(state).map_err(unusable)?) {
         return Err(CliError::new(format!(
             "the key {} lies in the state directory, with the secrets that it seals",
             file.display()
@@ -187,6 +208,20 @@ mod tests {
         host.refused(Some(host.file("short", &KEY[..20], 0o600)), "it has 15 bytes, and a key has 32");
         host.refused(Some(host.file("words", &format!("{KEY}!"), 0o600)), "neither base64 nor hexadecimal");
         host.refused(Some(host.file("empty", "", 0o600)), "it has 0 bytes");
+    }
+
+    #[test]
+    fn a_key_can_be_looked_at_before_there_is_a_state_directory() {
+        let host = Host::new();
+        let look = |at_rest, file: PathBuf| {
+            let args = SecretsArgs { secrets_at_rest: at_rest, secrets_key_file: Some(file) };
+            args.key_file(&host.path("not-yet")).map_err(|error| error.render())
+        };
+        let (good, loose) = (host.file("good", KEY, 0o600), host.file("loose", KEY, 0o644));
+        assert_eq!(look(AtRest::Sealed, good.clone()), Ok(Some(good.clone())));
+        assert_eq!(look(AtRest::Tmpfs, good), Ok(None));
+        assert!(look(AtRest::Sealed, loose).expect_err("too open").contains("may be read by others"));
+        assert!(!host.path("not-yet").exists());
     }
 
     #[test]
