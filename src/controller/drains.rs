@@ -172,14 +172,22 @@ impl Controller {
         self.touch_workload(workload);
     }
 
-    /// Moves end that nobody wants any more: the drain was called off, the pod is gone or goes for another reason, or a rollout began.
+    /// Whether a pod of a workload moves, so that one more is wanted. Not any more if the drain was called off, the pod is gone or goes for
+    /// another reason, or a rollout began: in the step that begins it, too.
+    pub(super) fn is_moving(&self, key: &ObjectKey) -> bool {
+        let Some((work, moving)) = self.works.get(key).and_then(|work| Some((work, work.moving.as_ref()?))) else { return false };
+        let wanted = self.inputs.object(key).and_then(|object| object.snapshot()).map(|snapshot| &snapshot.hash);
+        let targets = &work.memory.targets;
+        let begins = !targets.is_empty() && wanted.is_some_and(|hash| !targets.contains_key(hash));
+        let pod = self.placements.get(&moving.uid);
+        let leaves = pod.is_some_and(|pod| pod.retired.is_none() && self.is_draining(&pod.node));
+        leaves && !begins && !self.is_rolling_out(key)
+    }
+
+    /// Moves end that nobody wants any more.
     fn stop_moving(&mut self) {
-        let is_void = |(key, uid): &(&ObjectKey, PodUid)| {
-            let placement = self.placements.get(uid);
-            !placement.is_some_and(|pod| pod.retired.is_none() && self.is_draining(&pod.node)) || self.is_rolling_out(key)
-        };
-        let moving = self.works.iter().filter_map(|(key, work)| Some((key, work.moving.as_ref()?.uid)));
-        let void: BTreeSet<ObjectKey> = moving.filter(is_void).map(|(key, _)| key.clone()).collect();
+        let moving = self.works.iter().filter(|(_, work)| work.moving.is_some()).map(|(key, _)| key);
+        let void: BTreeSet<ObjectKey> = moving.filter(|key| !self.is_moving(key)).cloned().collect();
         for workload in void {
             self.forget_move(&workload);
         }

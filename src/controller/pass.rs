@@ -101,7 +101,7 @@ impl Controller {
         let known: BTreeSet<TemplateHash> = targets.filter(|hash| self.inputs.snapshots.contains_key(*hash)).cloned().collect();
         let nodes = self.nodes_for(key, workload);
         let unheard = self.unheard_numbers(key, workload);
-        let replicas = self.wanted(key, workload).saturating_add(u32::from(work.moving.is_some()));
+        let replicas = self.wanted(key, workload).saturating_add(u32::from(self.is_moving(key)));
         let (memory, now) = (&work.memory, self.now);
         Some(step(&RolloutInput {
             workload,

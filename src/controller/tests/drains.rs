@@ -112,6 +112,24 @@ fn a_rollout_goes_first_and_places_its_pods_elsewhere() {
 }
 
 #[test]
+fn a_rollout_that_begins_while_a_pod_moves_does_not_count_the_one_made_ahead_as_wanted() {
+    let mut world = World::new(&["n1", "n2"]);
+    world.after("deployment web a 4\nservice web", 10);
+    world.push("node n1 drained\ndeployment web a 4\nservice web");
+    for _ in 0..100 {
+        world.run(Duration::from_millis(100));
+        if world.running("web").len() == 5 {
+            break;
+        }
+    }
+    assert_eq!(world.running("web"), "aaaaa", "one is made ahead");
+    world.push("node n1 drained\ndeployment web b 4\nservice web");
+    let (_, most, _) = watch(&mut world, "web", 40);
+    assert!(most <= 5, "{most} pods of 4 and a surge of 1");
+    assert_eq!((world.running("web"), world.layout()), ("bbbb".to_owned(), "n1: , n2: web*4".to_owned()));
+}
+
+#[test]
 fn a_controller_that_starts_in_the_middle_of_a_drain_goes_on_with_it() {
     let mut world = World::new(&["n1", "n2"]);
     let text = "node n1 drained\ndeployment web a 4\nservice web";
