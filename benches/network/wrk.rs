@@ -1,8 +1,8 @@
 //! Requests, of wrk, and how many of them are answered.
 
+use crate::harness::http_get_on;
 use crate::lab::Lab;
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -61,14 +61,12 @@ fn ask(lab: &Lab, address: SocketAddr, host: &str, header: Option<&str>) -> Figu
 
 /// Whether whoever is there answers a request.
 fn answers(address: SocketAddr, host: &str) -> Result<(), String> {
-    let ask = || {
-        let mut stream = TcpStream::connect(address)?;
+    let answer = TcpStream::connect(address).and_then(|stream| {
         stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-        write!(stream, "GET / HTTP/1.0\r\nHost: {host}\r\n\r\n")?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text)?;
-        Ok(text)
-    };
-    let text = ask().map_err(|error: std::io::Error| error.to_string())?;
-    if text.contains("hello") { Ok(()) } else { Err(text) }
+        http_get_on(stream, host, "/")
+    });
+    match answer {
+        Ok((200, _)) => Ok(()),
+        other => Err(format!("{other:?}")),
+    }
 }
