@@ -59,7 +59,7 @@ impl Agent {
         if self.recorded >= self.assignment || self.unsaved.is_some() {
             return None;
         }
-        // One that is due begins in this call.
+        // Where none is under way, the one that is due has begun in this call.
         self.saving.map(|save| save.begun + SAVE_PATIENCE)
     }
 
